@@ -1,0 +1,3 @@
+//! The `gigaro` command.
+
+fn main() {}
