@@ -1,1 +1,3 @@
 //! gigaro-models.
+
+pub mod generate;

@@ -1,0 +1,26 @@
+//! Text generation: from the logits of a model to the words a reader sees.
+//!
+//! What happens to one token, in order, with the file that does it:
+//!
+//! 1. [`SamplingParams`] (`params.rs`) is what a caller asks for, checked before the first token.
+//! 2. [`Sampler`] (`sampler.rs`) turns logits `(V)` into a token and its log-probability ([`logprobs`]).
+//! 3. [`StopMatcher`] (`stop.rs`) cuts the bytes of the reply at a stop string, across token borders.
+//! 4. [`Utf8Stream`] (`utf8.rs`) releases only whole characters.
+//! 5. [`ReplyText`] (`reply.rs`) joins 3 and 4 and says why a reply ended.
+//!
+//! Nothing here knows a model, a tensor, HTTP or the terminal: the sampler reads a slice of `f32` and one uniform number,
+//! so that a reply depends on its own request alone and never on who else is in the batch.
+
+pub mod logprobs;
+mod params;
+mod reply;
+mod sampler;
+mod stop;
+mod utf8;
+
+pub use logprobs::{TokenLogprob, TokenLogprobs};
+pub use params::{ParamsError, SamplingParams};
+pub use reply::{FinishReason, ReplyText};
+pub use sampler::{SampleError, Sampled, Sampler};
+pub use stop::{StopMatcher, StopProgress};
+pub use utf8::Utf8Stream;
