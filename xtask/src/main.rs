@@ -1,3 +1,61 @@
-//! Checks of the repository.
+//! `cargo xtask`: the project's checks as a program, so that a laptop and CI run the same ones.
+//!
+//! It builds and ships nothing. The list of steps is in [`check`], the rules about the source tree in [`tidy`], the
+//! licences in [`licences`]; `ratchet` rewrites the list of long functions after one has become shorter.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program speaks to its caller"
+)]
 
-fn main() {}
+mod check;
+mod licences;
+mod metadata;
+mod source;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+Commands:
+  check                 every check, cheapest first: format, typos, licences, tidy, clippy, docs, tests
+  check --fast          the same without the tests
+  check --only STEP     one step (may be repeated)
+  check --keep-going    do not stop at the first step that fails
+  ratchet               shorten xtask/long_functions.txt to what is true now; never lengthens it";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["check", options @ ..] => {
+            check::Options::parse(options).and_then(|o| check::run(&repository_root(), &o))
+        }
+        ["ratchet"] => {
+            tidy::functions::tighten(&repository_root()).map(|message| println!("{message}"))
+        }
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        [other, ..] => Err(format!("`{other}` is not a command of xtask.\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder that holds the workspace's Cargo.toml.
+fn repository_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent()
+        .expect("xtask lies inside the workspace")
+        .to_path_buf()
+}
