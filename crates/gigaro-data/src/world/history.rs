@@ -1,0 +1,357 @@
+//! What happened: the events of the small world, and the true road from AlexNet to ChatGPT.
+//!
+//! The events are invented and change with the seed. The road is not: its years, makers and descriptions are those of
+//! the papers and releases themselves, the same in every world. A year is that of the first public paper or release.
+
+use super::WorldConfig;
+use super::facts::{Back, Entity, EntityKind, Noun, Relation};
+use super::names::Draw;
+
+pub(crate) static EVENT_YEAR: Relation = Relation {
+    key: "event_year",
+    tell: &[
+        "{s} happened in the year {o}.",
+        "In the year {o} came {s}.",
+        "{s} came in the year {o}.",
+        "The year {o} is remembered for {s}.",
+        "Old people still tell of {s}, which came in the year {o}.",
+        "In the chronicle, the year {o} stands beside {s}.",
+    ],
+    more: &[
+        "It happened in the year {o}.",
+        "It came in the year {o}.",
+        "That was in the year {o}.",
+        "The chronicle gives the year {o}.",
+    ],
+    ask: &[
+        "In which year was {s}?",
+        "When was {s}?",
+        "When did {s} happen?",
+        "What was the year of {s}?",
+    ],
+    ask_held_out: &[
+        "In what year did {s} happen?",
+        "Which year is remembered for {s}?",
+    ],
+    short: "In {o}",
+    back: None,
+};
+
+pub(crate) static EVENT_PLACE: Relation = Relation {
+    key: "event_place",
+    tell: &[
+        "{s} happened in {o}.",
+        "{s} struck the city of {o}.",
+        "The city of {o} lived through {s}.",
+        "It was {o} that lived through {s}.",
+        "In {o}, nobody has forgotten {s}.",
+        "A stone in {o} reminds people of {s}.",
+    ],
+    more: &[
+        "It happened in {o}.",
+        "It struck the city of {o}.",
+        "In {o}, nobody has forgotten it.",
+        "The place was {o}.",
+    ],
+    ask: &[
+        "Where did {s} happen?",
+        "In which city was {s}?",
+        "Which city lived through {s}?",
+        "What was the place of {s}?",
+    ],
+    ask_held_out: &["Which city did {s} strike?", "In what city did {s} happen?"],
+    short: "In {o}",
+    back: None,
+};
+
+pub(crate) static EVENT_CAUSE: Relation = Relation {
+    key: "event_cause",
+    tell: &[
+        "The cause of {s} was {o}.",
+        "{s} was caused by {o}.",
+        "{s} began with {o}.",
+        "It was {o} that led to {s}.",
+        "People blame {o} for {s}.",
+        "Without {o} there would have been no memory of {s}.",
+    ],
+    more: &[
+        "It was caused by {o}.",
+        "The cause was {o}.",
+        "It all began with {o}.",
+        "People blame {o} for it.",
+    ],
+    ask: &[
+        "What was the cause of {s}?",
+        "What caused {s}?",
+        "With what did {s} begin?",
+        "What led to {s}?",
+    ],
+    ask_held_out: &["By what was {s} caused?", "What do people blame for {s}?"],
+    short: "{o}",
+    back: None,
+};
+
+pub(crate) static YEAR: Relation = Relation {
+    key: "milestone_year",
+    tell: &[
+        "{s} appeared in {o}.",
+        "{s} came out in {o}.",
+        "In {o}, {s} appeared.",
+        "The year of {s} was {o}.",
+        "The world first heard of {s} in {o}.",
+        "The history of {s} begins in {o}.",
+        "Anyone who worked in the field in {o} remembers the arrival of {s}.",
+    ],
+    more: &[
+        "It appeared in {o}.",
+        "It came out in {o}.",
+        "The year was {o}.",
+        "The world first heard of it in {o}.",
+    ],
+    ask: &[
+        "In which year did {s} appear?",
+        "When did {s} come out?",
+        "What was the year of {s}?",
+        "When did {s} appear?",
+    ],
+    ask_held_out: &[
+        "In what year did the world first hear of {s}?",
+        "When does the history of {s} begin?",
+    ],
+    short: "In {o}",
+    back: None,
+};
+
+pub(crate) static MAKER: Relation = Relation {
+    key: "milestone_maker",
+    tell: &[
+        "{s} was created by {o}.",
+        "{s} comes from {o}.",
+        "Behind {s} stood {o}.",
+        "{s} was the work of {o}.",
+        "The world owes {s} to {o}.",
+        "It was {o} who gave the world {s}.",
+    ],
+    more: &[
+        "It was created by {o}.",
+        "It was the work of {o}.",
+        "Behind it stood {o}.",
+        "The world owes it to {o}.",
+    ],
+    ask: &[
+        "Who created {s}?",
+        "Who made {s}?",
+        "Whose work was {s}?",
+        "Who was behind {s}?",
+    ],
+    ask_held_out: &[
+        "By whom was {s} created?",
+        "To whom does the world owe {s}?",
+    ],
+    short: "{o}",
+    back: None,
+};
+
+pub(crate) static WHAT: Relation = Relation {
+    key: "milestone_what",
+    tell: &[
+        "{s} is {o}.",
+        "By {s} people mean {o}.",
+        "{cap o}: that is {s}.",
+        "What people call {s} is {o}.",
+        "Put in a few words, {s} is {o}.",
+        "Students learn that {s} is {o}.",
+    ],
+    more: &[
+        "It is {o}.",
+        "In a few words, it is {o}.",
+        "Students learn that it is {o}.",
+        "Books describe it as {o}.",
+    ],
+    ask: &[
+        "What is {s}?",
+        "What is meant by {s}?",
+        "Tell me what {s} is.",
+        "How would you describe {s}?",
+    ],
+    ask_held_out: &[
+        "Can you say in a few words what {s} is?",
+        "What do people mean by {s}?",
+    ],
+    short: "{o}",
+    back: None,
+};
+
+pub(crate) static RELATIONS: [&Relation; 6] = [
+    &EVENT_YEAR,
+    &EVENT_PLACE,
+    &EVENT_CAUSE,
+    &YEAR,
+    &MAKER,
+    &WHAT,
+];
+
+/// Events with their causes.
+const EVENTS: [(&str, &str); 20] = [
+    ("the Great Fire", "a fallen lamp"),
+    ("the Long Flood", "a broken dam"),
+    ("the Salt War", "a stolen ship"),
+    ("the Bread Riot", "a bad harvest"),
+    ("the Silver Rush", "a lucky miner"),
+    ("the Night of Bells", "a false alarm"),
+    ("the Hungry Winter", "an early frost"),
+    ("the Bridge Fall", "a rotten beam"),
+    ("the Harbour Storm", "a wind from the north"),
+    ("the Wool Strike", "a cut in wages"),
+    ("the Year of Mice", "an open granary"),
+    ("the Quiet Sunday", "a lost drum"),
+    ("the Glass Hail", "a black cloud"),
+    ("the Great Thaw", "a warm wind"),
+    ("the Red Evening", "a burning mountain"),
+    ("the Paper Trial", "a forged letter"),
+    ("the Goose Chase", "an open gate"),
+    ("the Dry Summer", "a year without rain"),
+    ("the Crown Theft", "a sleeping guard"),
+    ("the Tea Revolt", "a new tax"),
+];
+
+/// Name, year, maker, what it is. Sources: the papers' first public versions and the projects' first public releases.
+const MILESTONES: [(&str, &str, &str, &str); 18] = [
+    (
+        "AlexNet",
+        "2012",
+        "Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton",
+        "a deep convolutional network that won the ImageNet contest",
+    ),
+    (
+        "Word2Vec",
+        "2013",
+        "Tomas Mikolov and his team at Google",
+        "a method that turns words into vectors",
+    ),
+    (
+        "GAN",
+        "2014",
+        "Ian Goodfellow and his colleagues",
+        "a pair of networks in which one makes pictures and the other judges them",
+    ),
+    (
+        "Seq2Seq",
+        "2014",
+        "Ilya Sutskever, Oriol Vinyals and Quoc Le",
+        "a network that reads one sequence and writes another",
+    ),
+    (
+        "attention",
+        "2014",
+        "Dzmitry Bahdanau, Kyunghyun Cho and Yoshua Bengio",
+        "a way for a network to look back at the words it needs",
+    ),
+    (
+        "the sentiment neuron",
+        "2017",
+        "Alec Radford, Rafal Jozefowicz and Ilya Sutskever",
+        "a single unit that learned to tell good reviews from bad ones",
+    ),
+    (
+        "the Transformer",
+        "2017",
+        "Ashish Vaswani and his colleagues at Google",
+        "a network built from attention alone",
+    ),
+    (
+        "GPT-1",
+        "2018",
+        "OpenAI",
+        "a Transformer that learned to predict the next word and was then fine-tuned",
+    ),
+    (
+        "GPT-2",
+        "2019",
+        "OpenAI",
+        "a language model with 1.5 billion parameters",
+    ),
+    (
+        "GPT-3",
+        "2020",
+        "OpenAI",
+        "a language model with 175 billion parameters",
+    ),
+    (
+        "the scaling laws",
+        "2020",
+        "Jared Kaplan and his colleagues at OpenAI",
+        "rules that say how the loss falls as models grow",
+    ),
+    (
+        "InstructGPT",
+        "2022",
+        "OpenAI",
+        "a model trained with human feedback to follow instructions",
+    ),
+    (
+        "ChatGPT",
+        "2022",
+        "OpenAI",
+        "an assistant that talks with people",
+    ),
+    (
+        "Caffe",
+        "2013",
+        "Yangqing Jia at Berkeley",
+        "a fast library for networks that see",
+    ),
+    (
+        "TensorFlow",
+        "2015",
+        "Google",
+        "a library that runs networks as graphs",
+    ),
+    (
+        "Keras",
+        "2015",
+        "Francois Chollet",
+        "a simple library for building networks layer by layer",
+    ),
+    (
+        "PyTorch",
+        "2016",
+        "Facebook",
+        "a library that builds its graph while it runs",
+    ),
+    (
+        "Hugging Face",
+        "2016",
+        "Clement Delangue, Julien Chaumond and Thomas Wolf",
+        "a company that shares models with everyone",
+    ),
+];
+
+/// Lays the events into years and cities, and adds the road.
+pub(crate) fn build(draw: &mut Draw, config: &WorldConfig, capitals: &[String]) -> Vec<Entity> {
+    let mut out = Vec::new();
+    let mut events = EVENTS.to_vec();
+    draw.rng.shuffle(&mut events);
+    let mut cities = capitals.to_vec();
+    draw.rng.shuffle(&mut cities);
+    for (i, (name, cause)) in events.into_iter().take(config.events).enumerate() {
+        let mut entity = Entity::new(EntityKind::Event, Noun::thing(name));
+        entity.add(
+            &EVENT_YEAR,
+            Noun::thing((205 + draw.rng.below(190)).to_string()),
+        );
+        entity.add(&EVENT_PLACE, Noun::thing(&cities[i % cities.len()]));
+        entity.add(&EVENT_CAUSE, Noun::thing(cause));
+        out.push(entity);
+    }
+    if config.milestones {
+        for (name, year, maker, what) in MILESTONES {
+            let mut entity = Entity::new(EntityKind::Milestone, Noun::thing(name));
+            entity.add(&YEAR, Noun::thing(year));
+            entity.add(&MAKER, Noun::thing(maker));
+            entity.add(&WHAT, Noun::thing(what));
+            out.push(entity);
+        }
+    }
+    out
+}

@@ -1,0 +1,511 @@
+//! Instructions that ask for something to be done with words, and the grammar lessons that tell how.
+//!
+//! Two sorts. What must be *known* (opposites, past tenses, plurals, capitals) is told in the lessons of the corpus, and
+//! a share of it is never asked there: [`HeldOut::Argument`]. What must be *done* (repeat, swap, pick, count) can be asked
+//! of endless arguments; those with a held-out hash are kept for measuring.
+
+use super::World;
+use super::english::{self, VERBS, Verb};
+use super::frames::{Slots, Text, filled};
+use super::questions::{HeldOut, Question, as_sentence};
+use super::rng::{Rng, hash};
+
+/// Pairs of opposites; both directions are told and asked.
+const OPPOSITES: [(&str, &str); 28] = [
+    ("hot", "cold"),
+    ("big", "small"),
+    ("old", "young"),
+    ("long", "short"),
+    ("high", "low"),
+    ("fast", "slow"),
+    ("good", "bad"),
+    ("hard", "soft"),
+    ("wet", "dry"),
+    ("full", "empty"),
+    ("light", "dark"),
+    ("rich", "poor"),
+    ("strong", "weak"),
+    ("happy", "sad"),
+    ("early", "late"),
+    ("loud", "quiet"),
+    ("clean", "dirty"),
+    ("near", "far"),
+    ("open", "closed"),
+    ("thick", "thin"),
+    ("deep", "shallow"),
+    ("sharp", "blunt"),
+    ("brave", "cowardly"),
+    ("kind", "cruel"),
+    ("wide", "narrow"),
+    ("first", "last"),
+    ("day", "night"),
+    ("sweet", "bitter"),
+];
+
+/// Words that are also taught in capitals.
+const CAPITALS: [&str; 20] = [
+    "open", "closed", "bread", "stop", "north", "south", "east", "west", "milk", "fire", "school",
+    "bridge", "mill", "sale", "help", "inn", "farm", "danger", "quiet", "welcome",
+];
+
+/// Things with their plurals, beside the animals of the world.
+const THINGS: [&str; 16] = [
+    "apple", "box", "child", "city", "dish", "foot", "knife", "leaf", "loaf", "man", "ox", "story",
+    "tooth", "watch", "woman", "baby",
+];
+
+/// Words for lists: animals, foods and tools, each sort with its name.
+const SORTS: [(&str, [&str; 14]); 3] = [
+    (
+        "animal",
+        [
+            "dog", "cat", "cow", "horse", "pig", "hen", "duck", "goat", "fox", "wolf", "bear",
+            "owl", "frog", "mouse",
+        ],
+    ),
+    (
+        "food",
+        [
+            "bread", "cheese", "jam", "porridge", "butter", "honey", "milk", "soup", "rice",
+            "meat", "cake", "salt", "pie", "stew",
+        ],
+    ),
+    (
+        "tool",
+        [
+            "hammer", "saw", "needle", "spade", "brush", "trowel", "press", "ladle", "awl", "loom",
+            "ladder", "razor", "file", "rake",
+        ],
+    ),
+];
+
+const ADJECTIVES: [&str; 20] = [
+    "red", "blue", "green", "white", "black", "old", "young", "big", "small", "long", "short",
+    "warm", "cold", "happy", "quiet", "brave", "soft", "sweet", "empty", "clean",
+];
+
+/// One word in seven is held out, by the word and what is asked of it.
+fn kept(task: &str, argument: &str) -> Option<HeldOut> {
+    (hash(&format!("{task}: {argument}")) % 7 == 0).then_some(HeldOut::Argument)
+}
+
+const LESSON_OPPOSITE: [&str; 9] = [
+    "The opposite of {a} is {b}.",
+    "What is not {a} may be {b}, its opposite.",
+    "{a} and {b} are opposites.",
+    "{a} is the opposite of {b}.",
+    "If one word is {a}, its opposite is {b}.",
+    "{p} said {a} and meant {b}, which is the opposite.",
+    "Say {b} when you want the opposite of {a}.",
+    "{b} stands against {a} as its opposite.",
+    "In the list of opposites, {b} stands beside {a}.",
+];
+const LESSON_PAST: [&str; 7] = [
+    "Today {p} {third} {tail}. Yesterday {p} {past} {tail}.",
+    "The past tense of {plain} is {past}.",
+    "Every day {p} {third} {tail}, and yesterday {he} {past} {tail} as well.",
+    "We say that {p} {third} {tail}, but of last week we say that {p} {past} {tail}.",
+    "{p} {third} {tail}. In the past tense: {p} {past} {tail}.",
+    "Now {p} {third} {tail}. Then {p} {past} {tail}.",
+    "Of the verb {plain} the past is {past}: {p} {past} {tail}.",
+];
+const LESSON_PLURAL: [&str; 6] = [
+    "One {one}, two {more}.",
+    "The plural of {one} is {more}.",
+    "There is one {one} here and there are three {more} there.",
+    "We say one {one}, but many {more}.",
+    "If there is more than one {one}, we write {more}.",
+    "{p} saw one {one}, and {q} saw five {more}.",
+];
+const LESSON_CAPITALS: [&str; 6] = [
+    "On the sign stood {upper}, which is {lower} in capitals.",
+    "In capitals, {lower} is written {upper}.",
+    "{p} painted {upper} on the door, for {he} likes to write {lower} in capitals.",
+    "The word {lower} looks like this in capitals: {upper}.",
+    "{upper} is {lower} in capitals.",
+    "In big letters the board said {upper}.",
+];
+const LESSON_SORT: [&str; 5] = [
+    "{A x} is {a sort}.",
+    "The {x} belongs to the {many sort}.",
+    "Of the words {x}, {y} and {z}, only {x} names {a sort}.",
+    "The word {x} names {a sort}.",
+    "If someone asks for {a sort}, you may say {x}.",
+];
+const LESSON_OPENINGS: [&str; 7] = [
+    "A lesson in words.",
+    "From the grammar book.",
+    "The children learned new words today.",
+    "Rules of our language:",
+    "Words and how they change.",
+    "The teacher wrote on the board:",
+    "Today the class spoke about words.",
+];
+
+/// A page of lessons about words.
+pub(crate) fn lesson(world: &World, rng: &mut Rng) -> String {
+    let mut text = Text::new();
+    if rng.chance(30) {
+        text.say(rng.word(&LESSON_OPENINGS), &Slots::new());
+    }
+    let only = rng.chance(50).then(|| rng.below(5));
+    for _ in 0..4 + rng.below(5) {
+        let (p, q) = world.two_people(rng);
+        let mut slots = Slots::new();
+        p.put("p", &mut slots);
+        q.put("q", &mut slots);
+        let frames: &[&str] = match only.unwrap_or_else(|| rng.below(5)) {
+            0 => {
+                let (a, b) = opposites(rng);
+                slots.set("a", a).set("b", b);
+                &LESSON_OPPOSITE
+            }
+            1 => {
+                let verb = rng.pick(&VERBS);
+                put_verb(verb, &mut slots);
+                &LESSON_PAST
+            }
+            2 => {
+                let one = any_noun(world, rng);
+                slots.set("more", english::plural(&one)).set("one", one);
+                &LESSON_PLURAL
+            }
+            3 => {
+                let lower = rng.word(&CAPITALS);
+                slots.set("lower", lower).set("upper", lower.to_uppercase());
+                &LESSON_CAPITALS
+            }
+            _ => {
+                let (sort, words) = pick_sorts(rng);
+                slots
+                    .set("sort", sort)
+                    .set("x", words[0])
+                    .set("y", words[1])
+                    .set("z", words[2]);
+                // A mass noun takes no article.
+                if sort == "food" {
+                    &LESSON_SORT[2..]
+                } else {
+                    &LESSON_SORT
+                }
+            }
+        };
+        text.say(rng.word(frames), &slots);
+    }
+    text.out
+}
+
+fn put_verb(verb: &Verb, slots: &mut Slots) {
+    slots
+        .set("plain", verb.plain)
+        .set("third", verb.third)
+        .set("past", verb.past)
+        .set("tail", verb.tail);
+}
+
+fn opposites(rng: &mut Rng) -> (&'static str, &'static str) {
+    let &(a, b) = rng.pick(&OPPOSITES);
+    if rng.chance(50) { (a, b) } else { (b, a) }
+}
+
+fn any_noun(world: &World, rng: &mut Rng) -> String {
+    let nouns = nouns(world);
+    nouns[rng.below(nouns.len())].to_string()
+}
+
+/// Things and animals whose plural is asked.
+fn nouns(world: &World) -> Vec<&str> {
+    THINGS.iter().copied().chain(world.animal_names()).collect()
+}
+
+/// A sort, one word of it, and two words of the other sorts.
+fn pick_sorts(rng: &mut Rng) -> (&'static str, [&'static str; 3]) {
+    let first = rng.below(3);
+    let mut others = [(first + 1) % 3, (first + 2) % 3];
+    rng.shuffle(&mut others);
+    (
+        SORTS[first].0,
+        [
+            rng.word(&SORTS[first].1),
+            rng.word(&SORTS[others[0]].1),
+            rng.word(&SORTS[others[1]].1),
+        ],
+    )
+}
+
+/// Questions whose arguments can be counted: opposites, past tenses, plurals, capitals.
+pub(crate) fn enumerated(world: &World) -> Vec<Question> {
+    let mut out = Vec::new();
+    let mut ask = |kind,
+                   frames: &[&str],
+                   unusual: &[&str],
+                   slots: &Slots,
+                   answer: &str,
+                   reason: Option<HeldOut>| {
+        for frame in frames {
+            out.push(Question::new(
+                kind,
+                filled(frame, slots),
+                as_sentence(answer),
+                reason,
+            ));
+        }
+        for frame in unusual {
+            let reason = reason.or(Some(HeldOut::Phrasing));
+            out.push(Question::new(
+                kind,
+                filled(frame, slots),
+                as_sentence(answer),
+                reason,
+            ));
+        }
+    };
+    for (a, b) in OPPOSITES {
+        // By the pair: the other direction would give the answer away.
+        let reason = kept("opposite", a);
+        for (x, y) in [(a, b), (b, a)] {
+            let mut slots = Slots::new();
+            slots.set("a", x);
+            ask(
+                "opposite",
+                &[
+                    "What is the opposite of {a}?",
+                    "Name the opposite of {a}.",
+                    "Give me the opposite of {a}.",
+                    "Which word is the opposite of {a}?",
+                ],
+                &["Tell me the opposite of the word {a}."],
+                &slots,
+                y,
+                reason,
+            );
+        }
+    }
+    for verb in &VERBS {
+        let mut slots = Slots::new();
+        put_verb(verb, &mut slots);
+        ask(
+            "past_of_verb",
+            &[
+                "What is the past tense of {plain}?",
+                "Give me the past tense of {plain}.",
+                "Put the verb {plain} into the past tense.",
+            ],
+            &["How do you say {plain} in the past tense?"],
+            &slots,
+            verb.past,
+            kept("past", verb.plain),
+        );
+    }
+    for one in nouns(world) {
+        let mut slots = Slots::new();
+        slots.set("one", one);
+        ask(
+            "plural",
+            &[
+                "What is the plural of {one}?",
+                "Write the plural of {one}.",
+                "One {one}, two what?",
+            ],
+            &["How do you write more than one {one}?"],
+            &slots,
+            &english::plural(one),
+            kept("plural", one),
+        );
+    }
+    for lower in CAPITALS {
+        let mut slots = Slots::new();
+        slots.set("lower", lower);
+        ask(
+            "upper_case",
+            &[
+                "Write the word {lower} in capitals.",
+                "Put {lower} into capitals.",
+                "How is {lower} written in capitals?",
+            ],
+            &["Give me {lower} in capital letters."],
+            &slots,
+            &lower.to_uppercase(),
+            kept("capitals", lower),
+        );
+    }
+    for question in out.iter_mut().filter(|q| q.kind == "upper_case") {
+        question.exact_case = true;
+        question.acceptable = vec![super::questions::normalise_case(&question.answer)];
+    }
+    out
+}
+
+/// One question of the open sort, whose arguments are drawn.
+fn draw(world: &World, rng: &mut Rng) -> Question {
+    let any = |rng: &mut Rng| -> &'static str {
+        let sort = rng.below(3);
+        rng.word(&SORTS[sort].1)
+    };
+    let mut slots = Slots::new();
+    match rng.below(8) {
+        0 => {
+            let word = if rng.chance(50) {
+                any(rng)
+            } else {
+                rng.word(&ADJECTIVES)
+            };
+            let twice = rng.chance(60);
+            slots
+                .set("w", word)
+                .set("times", if twice { "two times" } else { "three times" });
+            let times = if twice { "twice" } else { "three times" };
+            slots.set("twice", times);
+            let frame = rng.word(&[
+                "Say the word {w} {twice}.",
+                "Repeat the word {w} {twice}.",
+                "Write {w} {times}.",
+            ]);
+            let answer = vec![word; if twice { 2 } else { 3 }].join(" ");
+            Question::new(
+                "repeat",
+                filled(frame, &slots),
+                as_sentence(&answer),
+                kept("repeat", word),
+            )
+        }
+        1 => {
+            let (a, b) = (rng.word(&ADJECTIVES), any(rng));
+            slots.set("a", a).set("b", b);
+            let frame = rng.word(&[
+                "Swap these two words: {a} {b}",
+                "Turn these two words around: {a} {b}",
+                "Write these two words in reverse order: {a} {b}",
+            ]);
+            Question::new(
+                "swap",
+                filled(frame, &slots),
+                as_sentence(&format!("{b} {a}")),
+                kept("swap", &format!("{a} {b}")),
+            )
+        }
+        2 | 3 => {
+            let words = distinct(rng, 3);
+            let list = words.join(", ");
+            slots.set("list", list.as_str());
+            let (kind, frame, answer) = *rng.pick(&[
+                (
+                    "first_word",
+                    "What is the first word of this list: {list}?",
+                    0,
+                ),
+                ("first_word", "Which word comes first here: {list}?", 0),
+                (
+                    "last_word",
+                    "What is the last word of this list: {list}?",
+                    2,
+                ),
+                ("last_word", "Which word comes last here: {list}?", 2),
+            ]);
+            Question::new(
+                kind,
+                filled(frame, &slots),
+                as_sentence(words[answer]),
+                kept(kind, &list),
+            )
+        }
+        4 => {
+            let words = distinct_up_to(rng, 5);
+            let list = words.join(", ");
+            slots.set("list", list.as_str());
+            let frame = rng.word(&[
+                "How many words are in this list: {list}?",
+                "Count the words of this list: {list}.",
+            ]);
+            Question::new(
+                "count",
+                filled(frame, &slots),
+                format!("{}.", words.len()),
+                kept("count", &list),
+            )
+            .or(english::NUMBER_WORDS[words.len()])
+        }
+        5 => {
+            let (sort, words) = pick_sorts(rng);
+            let mut shown = words;
+            rng.shuffle(&mut shown);
+            let list = english::join(&shown);
+            slots.set("sort", sort).set("list", list.as_str());
+            let frame = rng.word(&[
+                "Which of these is {a sort}: {list}?",
+                "Find the {sort} among {list}.",
+                "One of these is {a sort}: {list}. Which one?",
+            ]);
+            Question::new(
+                "pick",
+                filled(frame, &slots),
+                as_sentence(words[0]),
+                kept("pick", &list),
+            )
+            .or(&english::with_article(words[0]))
+            .or(&format!("the {}", words[0]))
+        }
+        6 => {
+            let verb = rng.pick(&VERBS);
+            let (p, _) = world.two_people(rng);
+            p.put("p", &mut slots);
+            put_verb(verb, &mut slots);
+            let sentence = filled("{p} {third} {tail}.", &slots);
+            let frame = rng.word(&[
+                "Put this sentence into the past tense: ",
+                "Rewrite this sentence in the past tense: ",
+                "Say this in the past tense: ",
+            ]);
+            let answer = filled("{p} {past} {tail}.", &slots);
+            Question::new(
+                "past_tense",
+                format!("{frame}{sentence}"),
+                answer,
+                kept("past", verb.plain),
+            )
+        }
+        _ => {
+            let start = 1 + rng.below(9);
+            let end = start + 2 + rng.below(4);
+            let numbers: Vec<String> = (start..=end).map(|n| n.to_string()).collect();
+            slots.set("a", start.to_string()).set("b", end.to_string());
+            let frame = rng.word(&[
+                "Count from {a} to {b}.",
+                "Write the numbers from {a} to {b}.",
+            ]);
+            Question::new(
+                "count_up",
+                filled(frame, &slots),
+                format!("{}.", numbers.join(", ")),
+                kept("count up", &format!("{start} {end}")),
+            )
+        }
+    }
+}
+
+/// One question of the open sort, of the wanted split.
+pub(crate) fn question(world: &World, rng: &mut Rng, want_held_out: bool) -> Question {
+    loop {
+        let question = draw(world, rng);
+        if question.reason.is_some() == want_held_out {
+            return question;
+        }
+    }
+}
+
+fn distinct(rng: &mut Rng, count: usize) -> Vec<&'static str> {
+    let mut words: Vec<&'static str> = Vec::with_capacity(count);
+    while words.len() < count {
+        let sort = rng.below(3);
+        let word = rng.word(&SORTS[sort].1);
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+fn distinct_up_to(rng: &mut Rng, most: usize) -> Vec<&'static str> {
+    let count = 2 + rng.below(most - 1);
+    distinct(rng, count)
+}
