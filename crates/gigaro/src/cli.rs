@@ -1,0 +1,91 @@
+//! The commands and their order in the help. Each is one file under `commands/`, with its flags and its work.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{completions, doctor, info, man};
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  gigaro doctor                          what this machine is and how fast
+  gigaro info                            the recipes inside this program
+  gigaro completions bash > ~/.local/share/bash-completion/completions/gigaro
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted after saving.
+More on a command: gigaro COMMAND --help";
+
+/// Raw text in, your own aligned assistant out.
+#[derive(Debug, Parser)]
+#[command(name = "gigaro", version, about, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// All commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Doctor(doctor::Args),
+    Info(info::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+impl Command {
+    /// Whether stdout is kept for one object.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Doctor(args) => args.json,
+            Self::Info(args) => args.json,
+            Self::Completions(_) | Self::Man(_) => false,
+        }
+    }
+
+    /// Runs the command to its end.
+    pub(crate) fn run(&self, output: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Doctor(args) => doctor::run(args, output),
+            Self::Info(args) => info::run(args, output),
+            Self::Completions(args) => completions::run(args, output),
+            Self::Man(args) => man::run(args, output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_do_not_clash() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} lacks a description");
+            let examples = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                examples.contains(&format!("gigaro {name}")),
+                "{name} lacks an example"
+            );
+            for flag in command
+                .get_arguments()
+                .filter(|a| a.get_id() != "help" && a.get_id() != "version")
+            {
+                assert!(
+                    flag.get_help().is_some(),
+                    "{name} {} lacks a description",
+                    flag.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! One file per command: its flags (`Args`), and `run`, which calls the libraries and says what they return.
+
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod info;
+pub(crate) mod man;

@@ -1,0 +1,61 @@
+//! Flags that several commands share, so that they are spelled and explained the same everywhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// The numbers a model computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Precision {
+    /// 32-bit floats throughout
+    F32,
+    /// 16-bit brain floats in matrix products, 32-bit sums and weights: about twice as fast
+    Bf16,
+}
+
+/// How to compute: on every command that runs a model.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Computing")]
+pub(crate) struct ComputeArgs {
+    /// Start of the random numbers; the same seed gives the same result, bit for bit
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Processor threads to use [default: one per core]; results do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// Numbers to compute in
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) dtype: Option<Precision>,
+
+    /// End stdout with one JSON object; everything for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to run, on what, and where to put it: on every command that trains.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct RunArgs {
+    /// Recipe to follow: a TOML file, or the name of one that is built in (see `gigaro info`)
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) recipe: Option<String>,
+
+    /// Your own text instead of the built-in small world: a file or a folder of .txt, .md, .jsonl or .parquet
+    #[arg(long, value_name = "PATH")]
+    pub(crate) text: Option<PathBuf>,
+
+    /// Folder for checkpoints, metrics and the report [default: runs/NAME-OF-RECIPE]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Go on with the run in this folder from its last checkpoint
+    #[arg(long, value_name = "DIR")]
+    pub(crate) resume: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}

@@ -1,0 +1,182 @@
+//! What the values of a recipe must satisfy beyond their types.
+
+use super::{Pretrain, Recipe};
+
+/// Checks a recipe; the complaint names section and key.
+pub(super) fn check(recipe: &Recipe) -> Result<(), String> {
+    check_name(&recipe.name)?;
+    check_model(recipe)?;
+    check_pretrain(&recipe.pretrain)?;
+    let share = recipe.data.held_out;
+    if !(0.0..1.0).contains(&share) {
+        return Err(format!(
+            "[data] held_out is {share}, but a share of the text is at least 0 and less than 1"
+        ));
+    }
+    if recipe.tokenizer.vocab_size < 257 {
+        let given = recipe.tokenizer.vocab_size;
+        return Err(format!(
+            "[tokenizer] vocab_size is {given}, but a byte-level vocabulary needs at least 257: one per byte and one special"
+        ));
+    }
+    if let Some(sft) = &recipe.sft {
+        at_least_one("sft", "steps", sft.steps)?;
+        at_least_one("sft", "batch_size", sft.batch_size)?;
+        positive("sft", "learning_rate", sft.learning_rate)?;
+    }
+    recipe
+        .sampling
+        .validate(usize::MAX)
+        .map_err(|e| format!("[sampling] {e}"))
+}
+
+/// The name becomes a folder.
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.';
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(format!(
+            "name is {name:?}, but it becomes a folder: use letters, digits, `_` and `-`"
+        ));
+    }
+    Ok(())
+}
+
+fn check_model(recipe: &Recipe) -> Result<(), String> {
+    let model = &recipe.model;
+    for (key, value) in [
+        ("n_layer", model.n_layer),
+        ("n_head", model.n_head),
+        ("d_model", model.d_model),
+        ("max_seq_len", model.max_seq_len),
+        ("n_kv_head", model.n_kv_head.unwrap_or(1)),
+    ] {
+        at_least_one("model", key, value)?;
+    }
+    if !model.d_model.is_multiple_of(model.n_head) {
+        let nearest = model.d_model.div_ceil(model.n_head) * model.n_head;
+        let (width, heads) = (model.d_model, model.n_head);
+        return Err(format!(
+            "[model] d_model is {width}, which {heads} heads cannot share evenly; {nearest} would do"
+        ));
+    }
+    let kv_heads = model.n_kv_head.unwrap_or(model.n_head);
+    if !model.n_head.is_multiple_of(kv_heads) {
+        return Err(format!(
+            "[model] n_kv_head is {kv_heads}, but must divide n_head, which is {}",
+            model.n_head
+        ));
+    }
+    if !(0.0..1.0).contains(&model.dropout) {
+        return Err(format!(
+            "[model] dropout is {}, but a share is at least 0 and less than 1",
+            model.dropout
+        ));
+    }
+    Ok(())
+}
+
+fn check_pretrain(stage: &Pretrain) -> Result<(), String> {
+    let section = "pretrain";
+    at_least_one(section, "steps", stage.steps)?;
+    at_least_one(section, "batch_size", stage.batch_size)?;
+    at_least_one(section, "eval_every", stage.eval_every)?;
+    at_least_one(section, "save_every", stage.save_every)?;
+    positive(section, "learning_rate", stage.learning_rate)?;
+    positive(section, "muon_learning_rate", stage.muon_learning_rate)?;
+    if !(0.0..=stage.learning_rate).contains(&stage.min_learning_rate) {
+        let (least, most) = (stage.min_learning_rate, stage.learning_rate);
+        return Err(format!(
+            "[pretrain] min_learning_rate is {least}, but must be between 0 and learning_rate, which is {most}"
+        ));
+    }
+    for (key, value) in [
+        ("weight_decay", stage.weight_decay),
+        ("grad_clip", stage.grad_clip),
+    ] {
+        if !(value.is_finite() && value >= 0.0) {
+            return Err(format!(
+                "[pretrain] {key} is {value}, but must be 0 or more"
+            ));
+        }
+    }
+    for (key, value) in [("beta1", stage.beta1), ("beta2", stage.beta2)] {
+        if !(0.0..1.0).contains(&value) {
+            return Err(format!(
+                "[pretrain] {key} is {value}, but must be at least 0 and less than 1"
+            ));
+        }
+    }
+    if stage.warmup_steps > stage.steps {
+        return Err(format!(
+            "[pretrain] warmup_steps is {}, more than the {} steps of the stage",
+            stage.warmup_steps, stage.steps
+        ));
+    }
+    Ok(())
+}
+
+fn at_least_one(section: &str, key: &str, value: usize) -> Result<(), String> {
+    if value == 0 {
+        Err(format!("[{section}] {key} is 0, but must be at least 1"))
+    } else {
+        Ok(())
+    }
+}
+
+fn positive(section: &str, key: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "[{section}] {key} is {value}, but must be more than 0"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::builtin;
+
+    fn refusal(change: impl FnOnce(&mut Recipe)) -> String {
+        let mut recipe = builtin("speedrun").expect("is built in");
+        change(&mut recipe);
+        check(&recipe).expect_err("must be refused")
+    }
+
+    #[test]
+    fn values_without_sense_are_refused_with_section_and_key() {
+        assert_eq!(
+            refusal(|r| r.model.n_layer = 0),
+            "[model] n_layer is 0, but must be at least 1"
+        );
+        let uneven = refusal(|r| (r.model.d_model, r.model.n_head) = (100, 6));
+        assert_eq!(
+            uneven,
+            "[model] d_model is 100, which 6 heads cannot share evenly; 102 would do"
+        );
+        assert!(
+            refusal(|r| r.model.n_kv_head = Some(5))
+                .starts_with("[model] n_kv_head is 5, but must divide")
+        );
+        assert!(refusal(|r| r.model.dropout = 1.0).starts_with("[model] dropout is 1"));
+        assert!(
+            refusal(|r| r.pretrain.learning_rate = f64::NAN)
+                .starts_with("[pretrain] learning_rate is NaN")
+        );
+        assert!(refusal(|r| r.pretrain.beta2 = 1.0).starts_with("[pretrain] beta2"));
+        assert!(
+            refusal(|r| r.pretrain.warmup_steps = 1 << 40).starts_with("[pretrain] warmup_steps")
+        );
+        assert!(
+            refusal(|r| r.pretrain.min_learning_rate = 10.0)
+                .starts_with("[pretrain] min_learning_rate")
+        );
+        assert!(refusal(|r| r.data.held_out = 1.0).starts_with("[data] held_out is 1"));
+        assert!(
+            refusal(|r| r.tokenizer.vocab_size = 100).starts_with("[tokenizer] vocab_size is 100")
+        );
+        assert!(refusal(|r| r.sampling.top_p = 2.0).starts_with("[sampling] top_p is 2"));
+        assert!(refusal(|r| r.name = "../up".into()).contains("becomes a folder"));
+    }
+}

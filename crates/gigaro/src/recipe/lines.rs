@@ -1,0 +1,62 @@
+//! Recipes in words: what must be reached and what it cost, as lines for people.
+
+use gigaro_train::quantity::Seconds;
+
+use super::{Cost, MustReach};
+
+impl MustReach {
+    /// Name and bound of each figure that is asked for.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        let share = |x: Option<f64>, word: &str| {
+            x.map(|x| format!("{word} {:.0} %", 100.0 * x))
+                .unwrap_or_default()
+        };
+        vec![
+            (
+                "validation loss",
+                self.validation_loss_at_most
+                    .map(|x| format!("at most {x}"))
+                    .unwrap_or_default(),
+            ),
+            (
+                "held-out accuracy",
+                share(self.held_out_accuracy_at_least, "at least"),
+            ),
+            (
+                "accuracy before fine-tuning",
+                share(self.base_accuracy_at_most, "at most"),
+            ),
+            (
+                "time",
+                self.seconds_at_most
+                    .map(|s| format!("at most {}", Seconds(s)))
+                    .unwrap_or_default(),
+            ),
+        ]
+    }
+}
+
+impl Cost {
+    /// What was measured, or the one line that says nothing was.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        if self.machine.is_empty() {
+            return vec![("measured", "not yet".into())];
+        }
+        vec![
+            ("machine", self.machine.clone()),
+            (
+                "time",
+                self.seconds
+                    .map(|s| Seconds(s).to_string())
+                    .unwrap_or_default(),
+            ),
+            (
+                "peak memory",
+                self.peak_memory_gb
+                    .map(|gb| format!("{gb} GB"))
+                    .unwrap_or_default(),
+            ),
+            ("reached", self.reached.clone()),
+        ]
+    }
+}

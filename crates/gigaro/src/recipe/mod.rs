@@ -1,0 +1,348 @@
+//! A recipe: everything a run depends on, in one TOML file that can be kept beside its result.
+//!
+//! [`Recipe`] mirrors the file, section by section. Flags on the command line win over it (`commands/`). A recipe also says what its
+//! run must reach and what it cost when that was measured; both are read and reported, so they cannot drift from the run.
+//!
+//! Not the plan of a run (parameters, memory, time): that is computed from a recipe by `gigaro-train`. Read next: `load.rs` for
+//! reading and the sentences about mistakes, `check.rs` for what values must satisfy, `builtin.rs` for the recipes inside the binary.
+
+mod builtin;
+mod check;
+mod lines;
+mod load;
+mod mistakes;
+
+use std::path::PathBuf;
+
+use gigaro_models::generate::SamplingParams;
+use serde::{Deserialize, Serialize};
+
+use crate::flags::Precision;
+
+pub(crate) use builtin::{BUILTIN, builtin};
+pub(crate) use load::{load, parse};
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recipe {
+    /// Short name; also the folder under `runs/`.
+    pub(crate) name: String,
+    /// What it is for, in a sentence or two.
+    pub(crate) about: String,
+    /// Seed, numbers, folder.
+    #[serde(default)]
+    pub(crate) run: Run,
+    /// Where the text comes from.
+    #[serde(default)]
+    pub(crate) data: Data,
+    /// How text becomes tokens.
+    #[serde(default)]
+    pub(crate) tokenizer: Tokenizer,
+    /// The shape of the model.
+    pub(crate) model: Model,
+    /// Learning to continue text.
+    pub(crate) pretrain: Pretrain,
+    /// Learning to answer; absent where the run ends with pretraining.
+    pub(crate) sft: Option<Sft>,
+    /// Questions with known answers.
+    #[serde(default)]
+    pub(crate) evaluate: Evaluate,
+    /// How replies are drawn in samples and chat.
+    #[serde(default)]
+    pub(crate) sampling: SamplingParams,
+    /// The figures the run must reach.
+    #[serde(default)]
+    pub(crate) must_reach: MustReach,
+    /// What it cost where it was measured.
+    #[serde(default)]
+    pub(crate) cost: Cost,
+}
+
+/// `[run]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Run {
+    /// Start of all random numbers.
+    pub(crate) seed: u64,
+    /// Threads; 0 takes one per core.
+    pub(crate) threads: usize,
+    /// Numbers to compute in.
+    pub(crate) dtype: Precision,
+    /// Folder of the run; absent means `runs/NAME`.
+    pub(crate) out: Option<PathBuf>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            threads: 0,
+            dtype: Precision::F32,
+            out: None,
+        }
+    }
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Data {
+    /// A file or folder; absent means the small world.
+    pub(crate) text: Option<PathBuf>,
+    /// Column of Parquet files and key of JSON lines that holds the text.
+    pub(crate) column: String,
+    /// How much of the small world to write, in documents.
+    pub(crate) world_documents: usize,
+    /// Share of the text kept for validation.
+    pub(crate) held_out: f64,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            text: None,
+            column: "text".into(),
+            world_documents: 60_000,
+            held_out: 0.02,
+        }
+    }
+}
+
+/// How text is cut into tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TokenizerKind {
+    /// Byte-level byte-pair encoding, trained on the text.
+    Bpe,
+    /// One token per character of the text.
+    Characters,
+}
+
+/// `[tokenizer]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tokenizer {
+    /// What kind to train.
+    pub(crate) kind: TokenizerKind,
+    /// Tokens in the vocabulary of a trained byte-pair encoding.
+    pub(crate) vocab_size: usize,
+    /// An existing tokenizer.json or its folder, instead of training one.
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl Default for Tokenizer {
+    fn default() -> Self {
+        Self {
+            kind: TokenizerKind::Bpe,
+            vocab_size: 4096,
+            path: None,
+        }
+    }
+}
+
+/// Which of the two forms of decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// Learned positions, LayerNorm, GELU, tied head: GPT-2 exactly.
+    Gpt2,
+    /// Rotary positions, RMSNorm, QK-norm, ReLU squared, untied head, soft-capped logits.
+    Modern,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Model {
+    /// Which form.
+    pub(crate) form: Form,
+    /// Blocks.
+    pub(crate) n_layer: usize,
+    /// Query heads.
+    pub(crate) n_head: usize,
+    /// Key and value heads; absent means as many as query heads.
+    pub(crate) n_kv_head: Option<usize>,
+    /// Width.
+    pub(crate) d_model: usize,
+    /// Context, in tokens.
+    pub(crate) max_seq_len: usize,
+    /// Share of activations dropped while training.
+    #[serde(default)]
+    pub(crate) dropout: f64,
+}
+
+/// The optimiser of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Optimizer {
+    /// AdamW for everything.
+    #[default]
+    Adamw,
+    /// Muon for the matrices of the blocks, AdamW for the rest.
+    Muon,
+}
+
+/// How the learning rate goes after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Schedule {
+    /// Stays.
+    Constant,
+    /// Half a cosine down to `min_learning_rate`.
+    #[default]
+    Cosine,
+    /// A straight line down to `min_learning_rate`.
+    Linear,
+    /// Stays, then falls in a straight line over the last 40 % of the steps.
+    Trapezoid,
+}
+
+/// `[pretrain]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pretrain {
+    /// Optimiser steps.
+    pub(crate) steps: usize,
+    /// Sequences per step; the micro-batch is chosen to fit the memory and does not change the result's meaning.
+    pub(crate) batch_size: usize,
+    /// Optimiser.
+    #[serde(default)]
+    pub(crate) optimizer: Optimizer,
+    /// Highest learning rate of AdamW.
+    pub(crate) learning_rate: f64,
+    /// Highest learning rate of Muon, for the matrices it has.
+    #[serde(default = "muon_learning_rate")]
+    pub(crate) muon_learning_rate: f64,
+    /// Learning rate at the end.
+    #[serde(default)]
+    pub(crate) min_learning_rate: f64,
+    /// Schedule.
+    #[serde(default)]
+    pub(crate) schedule: Schedule,
+    /// Steps to reach the highest learning rate.
+    #[serde(default)]
+    pub(crate) warmup_steps: usize,
+    /// Decoupled weight decay.
+    #[serde(default)]
+    pub(crate) weight_decay: f64,
+    /// First moment's decay.
+    #[serde(default = "beta1")]
+    pub(crate) beta1: f64,
+    /// Second moment's decay.
+    #[serde(default = "beta2")]
+    pub(crate) beta2: f64,
+    /// Largest norm of the gradient; 0 does not clip.
+    #[serde(default = "grad_clip")]
+    pub(crate) grad_clip: f64,
+    /// Steps between measurements of the validation loss.
+    #[serde(default = "eval_every")]
+    pub(crate) eval_every: usize,
+    /// Batches per measurement; 0 takes the whole held-out part.
+    #[serde(default)]
+    pub(crate) eval_batches: usize,
+    /// Steps between checkpoints.
+    #[serde(default = "save_every")]
+    pub(crate) save_every: usize,
+}
+
+/// `[sft]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sft {
+    /// Chats as JSON lines instead of the small world's dialogues.
+    pub(crate) chats: Option<PathBuf>,
+    /// Dialogues to take from the small world.
+    #[serde(default = "sft_dialogues")]
+    pub(crate) world_dialogues: usize,
+    /// Optimiser steps.
+    pub(crate) steps: usize,
+    /// Sequences per step.
+    pub(crate) batch_size: usize,
+    /// Highest learning rate.
+    pub(crate) learning_rate: f64,
+    /// Steps to reach it.
+    #[serde(default)]
+    pub(crate) warmup_steps: usize,
+    /// Decoupled weight decay.
+    #[serde(default)]
+    pub(crate) weight_decay: f64,
+    /// Steps between checkpoints.
+    #[serde(default = "save_every")]
+    pub(crate) save_every: usize,
+}
+
+/// `[evaluate]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Evaluate {
+    /// Held-out questions to ask.
+    pub(crate) questions: usize,
+    /// Most tokens of an answer.
+    pub(crate) max_answer_tokens: usize,
+}
+
+impl Default for Evaluate {
+    fn default() -> Self {
+        Self {
+            questions: 500,
+            max_answer_tokens: 48,
+        }
+    }
+}
+
+/// `[must_reach]`: a run that does not is reported as having failed its recipe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MustReach {
+    /// Validation loss after pretraining, in nats per token.
+    pub(crate) validation_loss_at_most: Option<f64>,
+    /// Share of held-out questions answered exactly after fine-tuning.
+    pub(crate) held_out_accuracy_at_least: Option<f64>,
+    /// The same before fine-tuning.
+    pub(crate) base_accuracy_at_most: Option<f64>,
+    /// The whole run, in seconds, on the machine of `[cost]`.
+    pub(crate) seconds_at_most: Option<f64>,
+}
+
+/// `[cost]`: one measured run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cost {
+    /// Where it was measured.
+    pub(crate) machine: String,
+    /// The whole run.
+    pub(crate) seconds: Option<f64>,
+    /// The most memory held at once.
+    pub(crate) peak_memory_gb: Option<f64>,
+    /// What was reached: validation loss, accuracy.
+    pub(crate) reached: String,
+}
+
+fn muon_learning_rate() -> f64 {
+    0.02
+}
+
+fn beta1() -> f64 {
+    0.9
+}
+
+fn beta2() -> f64 {
+    0.95
+}
+
+fn grad_clip() -> f64 {
+    1.0
+}
+
+fn eval_every() -> usize {
+    250
+}
+
+fn save_every() -> usize {
+    500
+}
+
+fn sft_dialogues() -> usize {
+    20_000
+}
