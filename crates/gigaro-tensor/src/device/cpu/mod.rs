@@ -7,5 +7,7 @@
 //!
 //! Read [`threads`] and [`isa`] first, then [`gemm`](mod@gemm).
 
+pub mod gemm;
 pub mod isa;
+mod scratch;
 pub mod threads;

@@ -1,0 +1,63 @@
+//! The table of micro-kernels and packers for one instruction set, so that the driver is written once.
+
+use super::Compute;
+use super::pack::{Packer, Source};
+use crate::device::cpu::isa::{self, Isa};
+
+/// Updates a tile of `C` with a stretch of `k`: `units` steps over a packed panel of `A` (so many values per
+/// step as the tile has rows) and one of `B` ([`Kernels::nr`] values per step).
+///
+/// # Safety
+/// The panels hold that many steps, the tile's pointers are good for its rows and columns, and the machine
+/// has the kernel's instructions.
+pub(super) type MicroKernel = unsafe fn(units: usize, a: *const u32, b: *const u32, tile: &Tile);
+
+/// Where a micro-kernel puts its sums.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    /// The first element.
+    pub(super) c: *mut f32,
+    /// From one row to the next; columns are adjacent.
+    pub(super) ldc: usize,
+    /// Columns to write; at most the kernel's width.
+    pub(super) cols: usize,
+    /// Adds to what is there.
+    pub(super) add: bool,
+    /// Values to add to each row at last, or null.
+    pub(super) row_bias: *const f32,
+    /// Values to add to each column at last, or null.
+    pub(super) col_bias: *const f32,
+}
+
+/// What the driver needs to know of an instruction set.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    /// The tile's most rows.
+    pub(super) mr: usize,
+    /// The tile's columns.
+    pub(super) nr: usize,
+    /// Elements along `k` in a 32-bit unit: 1, or 2 in bf16.
+    pub(super) per_unit: usize,
+    /// `run[r]` computes tiles of `r` rows; there is none for 0.
+    pub(super) run: &'static [MicroKernel],
+    /// Packs panels from sources of a given kind.
+    pub(super) packer: fn(&Source) -> Packer,
+}
+
+impl Kernels {
+    /// Units along `k` for so many elements.
+    pub(super) fn units(&self, k: usize) -> usize {
+        k.div_ceil(self.per_unit)
+    }
+
+    /// The kernels for the instruction set in force on this thread.
+    pub(super) fn pick(compute: Compute) -> Self {
+        match isa::isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => super::kernel_avx512::kernels(compute, isa::has_bf16()),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => super::kernel_avx2::kernels(compute),
+            other => super::kernel_portable::kernels(other, compute),
+        }
+    }
+}
