@@ -1,0 +1,23 @@
+//! What can go wrong outside the program: each a sentence that says what, where and what to do.
+
+/// An error of the engine's dealings with files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A weights file is damaged or of another kind.
+    #[error("{path}: not a readable safetensors file ({reason}); fetch or write it again")]
+    Safetensors {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

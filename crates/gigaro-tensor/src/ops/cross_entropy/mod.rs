@@ -1,0 +1,77 @@
+//! Cross-entropy fused with the projection onto the vocabulary.
+
+mod cpu;
+
+use super::composite::loss::cross_entropy;
+use super::linear::linear;
+use super::matmul::precision;
+use crate::Tensor;
+use crate::autograd::{enable_grad, is_grad_enabled, record};
+use crate::{DType, autograd};
+
+/// Mean cross-entropy of `linear(x, weight)` against `targets`, without ever holding all logits:
+/// rows are taken in chunks, and each chunk's gradients are computed while its logits are at hand.
+/// Rows whose target is `ignore_index` do not count; NaN if all are ignored.
+///
+/// # Shapes
+/// `x: (N, C)`, `weight: (V, C)`, `targets: (N)` of i64 -> scalar in f32 (f64 for f64)
+/// # Panics
+/// If shapes do not fit or a target is neither `ignore_index` nor below `V`.
+/// # Reference
+/// The loss of GPT: Radford et al. (2018); chunking as in Hsu et al. (2024), "Liger Kernel",
+/// <https://arxiv.org/abs/2410.10989>
+#[must_use]
+#[track_caller]
+pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, targets: &Tensor, ignore_index: i64) -> Tensor {
+    x.check_float("linear_cross_entropy");
+    let fits = x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1);
+    assert!(
+        fits && targets.shape() == &x.shape()[..1],
+        "linear_cross_entropy: x of shape {}, weight {}, targets {}",
+        x.layout().shape(),
+        weight.layout().shape(),
+        targets.layout().shape()
+    );
+    let targets = targets.detach().to_dtype(DType::I64).contiguous();
+    check_targets(&targets, weight.size(0), ignore_index);
+    let compute = precision();
+    let wanted = is_grad_enabled() && (x.requires_grad() || weight.requires_grad());
+    let parts = cpu::forward(&x.contiguous(), weight, &targets, ignore_index, compute, wanted);
+    record("linear_cross_entropy", parts.loss, &[x, weight], false, || {
+        let saved = [autograd::Saved::new(x), autograd::Saved::new(weight)];
+        let (dx, dw) = parts.grads.expect("computed because they are wanted");
+        Box::new(move |args| {
+            if is_grad_enabled() {
+                return second_derivative(&saved, &targets, ignore_index, args.grad);
+            }
+            let scale = args.grad.item();
+            // The usual gradient of a loss is 1: then there is nothing to do.
+            let scaled = |t: &Tensor| if scale == 1.0 { t.clone() } else { t * scale };
+            vec![args.needs[0].then(|| scaled(&dx)), args.needs[1].then(|| scaled(&dw))]
+        })
+    })
+}
+
+/// Gradients that can be differentiated again: those of the composite.
+fn second_derivative(
+    saved: &[autograd::Saved; 2],
+    targets: &Tensor,
+    ignore_index: i64,
+    grad: &Tensor,
+) -> Vec<Option<Tensor>> {
+    let inputs = [(*saved[0]).clone(), (*saved[1]).clone()];
+    let targets = targets.clone();
+    autograd::vjp(&inputs, grad, |t| enable_grad(|| cross_entropy(&linear(&t[0], &t[1], None), &targets, ignore_index)))
+}
+
+/// # Panics
+/// If a target is neither `ignore_index` nor a class.
+#[track_caller]
+fn check_targets(targets: &Tensor, classes: usize, ignore_index: i64) {
+    for &t in targets.data::<i64>().iter() {
+        assert!(
+            t == ignore_index || (t >= 0 && (t as usize) < classes),
+            "linear_cross_entropy: target {t} is not below {classes} (and ignore_index is {ignore_index})"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The linear layer as one op: product, bias and their gradients without intermediate copies.
+
+use super::matmul::{precision, product, product_with_bias};
+use crate::Tensor;
+use crate::autograd::{Saved, is_grad_enabled, record};
+use crate::device::cpu::gemm::Compute;
+
+/// `x @ weight.t() + bias`.
+///
+/// Inside [`autocast`](crate::autocast) the product computes in bf16 with f32 sums, straight from
+/// f32 weights. The result has the dtype of `x`.
+///
+/// # Shapes
+/// `x: (.., I)`, `weight: (O, I)`, `bias: (O)` -> `(.., O)`
+/// # Panics
+/// If shapes do not fit or a tensor is not floating-point.
+#[must_use]
+#[track_caller]
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    x.check_float("linear");
+    let fits = weight.ndim() == 2 && x.ndim() > 0 && x.size(-1) == weight.size(1);
+    assert!(
+        fits && bias.is_none_or(|b| b.shape() == &weight.shape()[..1]),
+        "linear: x of shape {}, weight {}, bias {:?}",
+        x.layout().shape(),
+        weight.layout().shape(),
+        bias.map(Tensor::shape)
+    );
+    let (i, o) = (weight.size(1), weight.size(0));
+    let rows: usize = x.shape()[..x.ndim() - 1].iter().product();
+    let shape = [&x.shape()[..x.ndim() - 1], &[o]].concat();
+    recorded(&x.reshape([rows, i]), weight, bias, precision()).reshape(shape)
+}
+
+fn recorded(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, compute: Compute) -> Tensor {
+    let result = product_with_bias("linear", x, &weight.detach().t(), bias, compute, x.dtype());
+    let none = Tensor::zeros([0], weight.dtype(), weight.device());
+    let has_bias = bias.is_some();
+    record("linear", result, &[x, weight, bias.unwrap_or(&none)], false, || {
+        let (x, weight) = (Saved::new(x), Saved::new(weight));
+        Box::new(move |args| {
+            let g = args.grad;
+            let (x, weight): (&Tensor, &Tensor) = (&x, &weight);
+            // Second derivatives need these products recorded; the first ones do not.
+            let (dx, dw): (Option<Tensor>, Option<Tensor>) = if is_grad_enabled() {
+                let as_x = |t: &Tensor| t.to_dtype(x.dtype());
+                (args.needs[0].then(|| g.matmul(&as_x(weight))), args.needs[1].then(|| as_x(g).t().matmul(x)))
+            } else {
+                (
+                    args.needs[0].then(|| product("linear", g, weight, compute, x.dtype())),
+                    args.needs[1].then(|| product("linear", &g.t(), x, compute, weight.dtype())),
+                )
+            };
+            vec![dx, dw, (has_bias && args.needs[2]).then(|| g.sum(0_isize))]
+        })
+    })
+}

@@ -1,0 +1,45 @@
+//! Everything that computes. One folder per primitive (API, shapes, backward; kernels in `cpu.rs`
+//! where they need a page of their own), `composite/` for what is written in terms of them.
+
+mod activation;
+mod arg_reduce;
+mod attention;
+mod binary;
+mod cast;
+mod cat;
+mod compare;
+mod composite;
+mod cross_entropy;
+mod cumsum;
+mod dropout;
+mod elementwise;
+mod gather;
+mod layer_norm;
+mod linear;
+mod matmul;
+pub mod optim;
+mod reduce;
+mod rms_norm;
+mod rotary;
+mod row_math;
+mod scatter;
+mod softmax;
+mod sort;
+mod unary;
+mod where_cond;
+
+pub mod functional {
+    //! The functions of PyTorch's `torch.nn.functional` that are not methods of a tensor.
+
+    pub use super::activation::{gelu, gelu_tanh, relu, relu_squared, silu};
+    pub use super::attention::{attention_qkv_packed, scaled_dot_product_attention};
+    pub use super::composite::loss::{cross_entropy, mse_loss, nll_loss};
+    pub use super::cross_entropy::linear_cross_entropy;
+    pub use super::dropout::dropout;
+    pub use super::gather::embedding;
+    pub use super::layer_norm::layer_norm;
+    pub use super::linear::linear;
+    pub use super::rms_norm::rms_norm;
+    pub use super::rotary::{rotary_embedding, rotary_tables};
+    pub use super::softmax::{log_softmax, softmax};
+}

@@ -1,0 +1,88 @@
+//! Rotary position embedding.
+
+use crate::autograd::record;
+use crate::device::cpu::isa::isa;
+use crate::device::cpu::threads::SendPtr;
+use crate::dtype::{Compute, Number, dispatch_float};
+use crate::ops::row_math::for_each_row;
+use crate::storage::Buffer;
+use crate::{DType, Tensor};
+
+/// Rotates pairs of channels by an angle that grows with the position. Channel `i` pairs with
+/// `i + D/2`, as Llama's checkpoints have it.
+///
+/// # Shapes
+/// `x: (B, T, H, D)`, `cos`, `sin`: `(T, D/2)` in f32 -> `(B, T, H, D)`
+/// # Panics
+/// If shapes do not fit or `x` is not floating-point.
+/// # Reference
+/// Su et al. (2021), <https://arxiv.org/abs/2104.09864>
+#[must_use]
+#[track_caller]
+pub fn rotary_embedding(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
+    x.check_float("rotary_embedding");
+    let fits = x.ndim() == 4 && x.shape()[3] % 2 == 0 && cos.shape() == [x.shape()[1], x.shape()[3] / 2];
+    assert!(
+        fits && cos.shape() == sin.shape(),
+        "rotary_embedding: x of shape {} with tables of shape {} and {}",
+        x.layout().shape(),
+        cos.layout().shape(),
+        sin.layout().shape()
+    );
+    let table = |t: &Tensor| t.detach().to_dtype(DType::F32).contiguous();
+    rotated(x, &table(cos), &table(sin), false)
+}
+
+/// The tables for positions `start..start + len`: cosines and sines of
+/// `position * theta^(-2i/D)`, each `(len, D/2)` in f32.
+#[must_use]
+pub fn rotary_tables(start: usize, len: usize, head_dim: usize, theta: f64) -> (Tensor, Tensor) {
+    let half = head_dim / 2;
+    let angle = |i: usize| {
+        let frequency = theta.powf(-2.0 * (i % half) as f64 / head_dim as f64);
+        (start + i / half) as f64 * frequency
+    };
+    let table = |f: fn(f64) -> f64| {
+        let values: Vec<f32> = (0..len * half).map(|i| f(angle(i)) as f32).collect();
+        Tensor::from_vec(values, [len, half])
+    };
+    (table(f64::cos), table(f64::sin))
+}
+
+/// The rotation, or with `inverse` the one back, which is its gradient.
+fn rotated(x: &Tensor, cos: &Tensor, sin: &Tensor, inverse: bool) -> Tensor {
+    let [_, t, h, d] = x.shape().try_into().expect("checked to have four dims");
+    let source = x.contiguous();
+    let half = d / 2;
+    let result = dispatch_float!("rotary_embedding", x.dtype(), T => {
+        type C = <T as Number>::Compute;
+        let (data, cos, sin) = (source.data::<T>(), cos.data::<f32>(), sin.data::<f32>());
+        let mut buffer = Buffer::scratch::<T>(data.len());
+        let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
+        let (isa, sign) = (isa(), if inverse { -1.0_f32 } else { 1.0 });
+        for_each_row(data.len() / d.max(1), d, |row| {
+            let at = row / h % t * half;
+            let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
+            let (x1, x2) = data[row * d..(row + 1) * d].split_at(half);
+            // SAFETY: rows of the output do not overlap.
+            let (y1, y2) = unsafe { base.slice_mut(row * d, d) }.split_at_mut(half);
+            isa.vectorize(
+                #[inline(always)]
+                || {
+                    for i in 0..half {
+                        let c = C::from_f64(f64::from(cos[i]));
+                        let s = C::from_f64(f64::from(sin[i] * sign));
+                        let (a, b): (C, C) = (Number::load(x1[i]), Number::load(x2[i]));
+                        y1[i] = Number::store(a * c - b * s);
+                        y2[i] = Number::store(b * c + a * s);
+                    }
+                },
+            );
+        });
+        Tensor::from_buffer(buffer, x.shape(), x.dtype())
+    });
+    record("rotary_embedding", result, &[x], false, || {
+        let (cos, sin) = (cos.clone(), sin.clone());
+        Box::new(move |args| vec![Some(rotated(args.grad, &cos, &sin, !inverse))])
+    })
+}

@@ -1,0 +1,138 @@
+//! Changing a tensor's data where it lies: for optimisers, loading weights and running statistics.
+//!
+//! In-place ops are never recorded. A tensor that a pending backward pass needs notices the change
+//! and says so, instead of giving a wrong gradient.
+
+use crate::autograd::{Origin, is_grad_enabled};
+use crate::dtype::{Number, dispatch};
+use crate::shape::Rows;
+use crate::Tensor;
+
+impl Tensor {
+    /// Calls `f(current, operand)` on every element and stores what it returns.
+    #[track_caller]
+    fn zip_in_place(&self, op: &str, other: &Self, f: impl Fn(f64, f64) -> f64) {
+        self.check_writable(op);
+        let shape = self.layout().shape();
+        assert!(
+            other.layout().expand(shape).is_some(),
+            "{op}: shape {} does not broadcast to {shape}",
+            other.layout().shape()
+        );
+        let other = other.detach().to_dtype(self.dtype());
+        let rows = Rows::new(shape, [self.layout(), other.layout()]);
+        let offset = self.layout().offset();
+        dispatch!(self.dtype(), T => {
+            let source = other.data::<T>();
+            self.storage().write(|buffer| {
+                let target = &mut buffer.as_mut::<T>()[offset..];
+                for row in 0..rows.count {
+                    let [at, from] = rows.offsets(row);
+                    for i in 0..rows.len {
+                        let x = &mut target[at + i * rows.strides[0]];
+                        let y = source[from + i * rows.strides[1]];
+                        *x = <T as Number>::of_f64(f(Number::as_f64(*x), Number::as_f64(y)));
+                    }
+                }
+            });
+        });
+    }
+
+    /// # Panics
+    /// If the tensor is in a graph that is being recorded.
+    #[track_caller]
+    fn check_writable(&self, op: &str) {
+        assert!(
+            !is_grad_enabled() || matches!(self.origin(), Origin::Constant),
+            "{op}: a tensor that requires gradients can only be changed in place inside no_grad"
+        );
+        let layout = self.layout();
+        assert!(
+            layout.shape().iter().zip(layout.strides()).all(|(&n, &s)| n <= 1 || s > 0),
+            "{op}: an expanded tensor has elements that share memory; call contiguous() first"
+        );
+    }
+
+    /// Copies `src` into this tensor, broadcasting and converting.
+    ///
+    /// # Panics
+    /// If `src` does not broadcast to this shape, or this tensor is being recorded.
+    #[track_caller]
+    pub fn copy_(&self, src: &Self) {
+        if self.is_contiguous() && src.shape() == self.shape() {
+            self.check_writable("copy_");
+            let src = src.detach().to_dtype(self.dtype()).contiguous();
+            let offset = self.layout().offset();
+            dispatch!(self.dtype(), T => {
+                let source = src.data::<T>();
+                self.storage().write(|b| b.as_mut::<T>()[offset..offset + source.len()].copy_from_slice(&source));
+            });
+            return;
+        }
+        self.zip_in_place("copy_", src, |_, y| y);
+    }
+
+    /// Sets every element.
+    ///
+    /// # Panics
+    /// If this tensor is being recorded.
+    #[track_caller]
+    pub fn fill_(&self, value: f64) {
+        self.copy_(&Self::full((), value, self.dtype(), self.device()).expand(self.shape()));
+    }
+
+    /// Sets every element to zero.
+    ///
+    /// # Panics
+    /// If this tensor is being recorded.
+    #[track_caller]
+    pub fn zero_(&self) {
+        self.fill_(0.0);
+    }
+
+    /// Adds `other`, broadcasting.
+    ///
+    /// # Panics
+    /// If `other` does not broadcast to this shape, or this tensor is being recorded.
+    #[track_caller]
+    pub fn add_(&self, other: &Self) {
+        let same = other.shape() == self.shape() && other.dtype() == self.dtype();
+        if same && self.is_contiguous() && other.is_contiguous() {
+            self.check_writable("add_");
+            let offset = self.layout().offset();
+            dispatch!(self.dtype(), T => {
+                let source = other.data::<T>();
+                self.storage().write(|b| {
+                    let target = &mut b.as_mut::<T>()[offset..offset + source.len()];
+                    add_slices(target, &source);
+                });
+            });
+            return;
+        }
+        self.zip_in_place("add_", other, |x, y| x + y);
+    }
+
+    /// Multiplies every element by `factor`.
+    ///
+    /// # Panics
+    /// If this tensor is being recorded.
+    #[track_caller]
+    pub fn mul_(&self, factor: f64) {
+        self.zip_in_place("mul_", &Self::full((), factor, crate::DType::F64, self.device()), |x, y| x * y);
+    }
+}
+
+fn add_slices<T: Number>(target: &mut [T], source: &[T]) {
+    let isa = crate::device::cpu::isa::isa();
+    crate::device::cpu::threads::parallel_chunks_mut(target, 16_384, |i, piece| {
+        let source = &source[i * 16_384..][..piece.len()];
+        isa.vectorize(
+            #[inline(always)]
+            || {
+                for (x, &y) in piece.iter_mut().zip(source) {
+                    *x = T::store(x.load() + y.load());
+                }
+            },
+        );
+    });
+}
