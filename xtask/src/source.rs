@@ -305,7 +305,7 @@ mod tests {
             |text: &str, expected: &str| assert_eq!(blank_comments_and_strings(text), expected);
         check("a // {\nb", "a     \nb");
         check("a /* { /* } */ */ b", "a                 b");
-        check(r#"f("{\"}") + 1"#, r#"f(       ) + 1"#);
+        check(r#"f("{\"}") + 1"#, "f(      ) + 1");
         check("r#\"{\"\"}\"# x", "           x");
         check("let c = '{'; x", "let c =    ; x");
         check(r"let c = '\''; x", "let c =     ; x");

@@ -165,7 +165,7 @@ mod tests {
             references,
             "docs/a.md",
             "[x](no-such-page.md)\n",
-            "[x](https://example.org) [y](../README.md#z)\n",
+            "[x](https://example.org) [y](../deny.toml#z)\n",
         );
         check(
             references,
