@@ -9,5 +9,6 @@
 
 pub mod gemm;
 pub mod isa;
+pub mod peak;
 mod scratch;
 pub mod threads;

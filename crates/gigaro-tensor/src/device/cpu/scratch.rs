@@ -35,7 +35,9 @@ impl Scratch {
                 Some(i) => Some(free.swap_remove(i)),
                 None if free.len() >= KEPT => {
                     let smallest = (0..free.len()).min_by_key(|&i| free[i].len());
-                    smallest.map(|i| drop(free.swap_remove(i)));
+                    if let Some(i) = smallest {
+                        free.swap_remove(i);
+                    }
                     None
                 }
                 None => None,
