@@ -1,1 +1,32 @@
-//! gigaro-train.
+//! Training: what happens between a model with random weights and one that answers.
+//!
+//! This crate holds the loop and everything around it that a long run needs: checkpoints that
+//! survive a crash at any byte, a lock on the run's folder, a plan that says what a run will cost
+//! before it starts, metrics, a report, and the checks on memory and disk.
+//!
+//! It is not where models, optimisers or data live (`gigaro-models`, `gigaro-nn`, `gigaro-data`),
+//! and it never prints: it returns values and calls an [`Observer`](progress::Observer).
+//!
+//! Read next: [`plan`] (before a run), [`checkpoint`] (what a run leaves behind), [`report`]
+//! (what a person looks at afterwards).
+//!
+//! A run's folder:
+//!
+//! ```text
+//! OUT/
+//!   run.lock              who is writing here (run_lock)
+//!   metrics.jsonl         one line per measurement (metrics)
+//!   events.out.tfevents.* the same for TensorBoard
+//!   report.html           what to look at (report)
+//!   checkpoints/
+//!     latest              the name of the newest whole checkpoint
+//!     step-000100/        model.safetensors, optimizer.safetensors, state.json, ...
+//! ```
+
+pub mod checkpoint;
+pub mod error;
+pub mod interrupt;
+pub mod quantity;
+pub mod run_lock;
+
+pub use error::{Error, Result};
