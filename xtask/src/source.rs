@@ -47,10 +47,30 @@ impl File {
     /// Whether the whole file is a test, an example or a benchmark.
     pub(crate) fn is_test(&self) -> bool {
         let in_folder = |name: &str| self.path.split('/').any(|part| part == name);
-        in_folder("tests")
-            || in_folder("examples")
-            || in_folder("benches")
-            || self.path.ends_with("/tests.rs")
+        in_folder("tests") || in_folder("examples") || in_folder("benches")
+    }
+
+    /// Paths, without their ending, of the files that this one declares as `#[cfg(test)] mod name;`.
+    pub(crate) fn test_modules(&self) -> Vec<String> {
+        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let stem = name.trim_end_matches(".rs");
+        let is_root = ["lib", "main", "mod"].contains(&stem);
+        let below = if is_root {
+            folder.to_owned()
+        } else {
+            format!("{folder}/{stem}")
+        };
+        let mut found = Vec::new();
+        for (start, mark) in self.code.match_indices("#[cfg(test)]") {
+            let item = self.code[start + mark.len()..]
+                .split(['{', ';'])
+                .next()
+                .unwrap_or("");
+            if let ["mod", module] = item.split_whitespace().collect::<Vec<_>>()[..] {
+                found.push(format!("{below}/{module}"));
+            }
+        }
+        found
     }
 
     /// The number, from 1, of the line that holds this byte.
@@ -306,7 +326,7 @@ mod tests {
         check("a // {\nb", "a     \nb");
         check("a /* { /* } */ */ b", "a                 b");
         check(r#"f("{\"}") + 1"#, "f(      ) + 1");
-        check("r#\"{\"\"}\"# x", "           x");
+        check("r#\"{\"\"}\"# x", "          x");
         check("let c = '{'; x", "let c =    ; x");
         check(r"let c = '\''; x", "let c =     ; x");
         check("fn f<'a>(x: &'a str) {}", "fn f<'a>(x: &'a str) {}");

@@ -145,8 +145,11 @@ pub(super) fn printing(repository: &Repository) -> Vec<String> {
     let calls = ["println!", "print!", "stdout()", "stderr()"];
     let speaks =
         |file: &&File| !file.path.starts_with("crates/gigaro/") && !file.path.starts_with("xtask/");
+    let test_modules: Vec<String> = repository.rust().flat_map(File::test_modules).collect();
+    let declared_test = |file: &File| test_modules.iter().any(|m| file.path.starts_with(m.as_str()));
+    let is_test = |file: &File| file.is_test() || declared_test(file);
     let mut found = Vec::new();
-    for file in repository.rust().filter(|f| speaks(f) && !f.is_test()) {
+    for file in repository.rust().filter(|f| speaks(f) && !is_test(f)) {
         let tests = file.test_regions();
         let outside = |at: usize| !tests.iter().any(|region| region.contains(&at));
         let hits: BTreeSet<usize> = calls
@@ -240,6 +243,9 @@ mod tests {
             "fn f() { println!(\"x\") }\n",
             "#[cfg(test)]\nmod t { fn f() { eprintln!() } }\n",
         );
+        let declared = ("crates/gigaro-nn/src/lib.rs", "#[cfg(test)]\nmod data;\n");
+        let module = ("crates/gigaro-nn/src/data.rs", "fn f() { eprintln!() }\n");
+        assert!(printing(&repository(&[declared, module])).is_empty());
         assert!(
             printing(&repository(&[(
                 "crates/gigaro/src/main.rs",
