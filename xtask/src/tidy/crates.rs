@@ -146,7 +146,11 @@ pub(super) fn printing(repository: &Repository) -> Vec<String> {
     let speaks =
         |file: &&File| !file.path.starts_with("crates/gigaro/") && !file.path.starts_with("xtask/");
     let test_modules: Vec<String> = repository.rust().flat_map(File::test_modules).collect();
-    let declared_test = |file: &File| test_modules.iter().any(|m| file.path.starts_with(m.as_str()));
+    let declared_test = |file: &File| {
+        test_modules
+            .iter()
+            .any(|m| file.path.starts_with(m.as_str()))
+    };
     let is_test = |file: &File| file.is_test() || declared_test(file);
     let mut found = Vec::new();
     for file in repository.rust().filter(|f| speaks(f) && !is_test(f)) {

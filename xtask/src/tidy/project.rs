@@ -35,11 +35,17 @@ pub(super) fn registry(repository: &Repository) -> Vec<String> {
             .collect();
     };
     let named = |folder: &str| {
-        let forms = [format!("\"{folder}/"), format!("\"{folder}\""), format!("\"ops/{folder}/")];
+        let forms = [
+            format!("\"{folder}/"),
+            format!("\"{folder}\""),
+            format!("\"ops/{folder}/"),
+        ];
         forms.iter().any(|quoted| registry.text.contains(quoted))
     };
     let absent = folders.into_iter().filter(|folder| !named(folder));
-    absent.map(|folder| format!("{OPS}{folder}: no line of registry.rs names a file in it")).collect()
+    absent
+        .map(|folder| format!("{OPS}{folder}: no line of registry.rs names a file in it"))
+        .collect()
 }
 
 /// A changelog without the section that changes go to.
@@ -157,7 +163,13 @@ mod tests {
         let op = ("crates/gigaro-tensor/src/ops/gather/mod.rs", "");
         let list = |text| ("crates/gigaro-tensor/src/ops/registry.rs", text);
         assert_eq!(registry(&repository(&[op, list("// gather\n")])).len(), 1);
-        assert!(registry(&repository(&[op, list("op!(\"gather\" \"gather/mod.rs\")\n")])).is_empty());
+        assert!(
+            registry(&repository(&[
+                op,
+                list("op!(\"gather\" \"gather/mod.rs\")\n")
+            ]))
+            .is_empty()
+        );
         assert_eq!(registry(&repository(&[op])).len(), 1);
     }
 
