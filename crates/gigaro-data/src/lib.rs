@@ -1,6 +1,6 @@
 //! Text on its way to a model: corpora, tokenizers, token shards, conversations and the loaders that make batches of them.
 //!
-//! In the order in which a run uses them: `corpus` streams documents out of files, [`tokenizer`] turns them into ids, `shards`
+//! In the order in which a run uses them: [`corpus`] streams documents out of files, [`tokenizer`] turns them into ids, [`shards`]
 //! keeps the ids on disk, [`loader`] deals them out in shuffled batches whose position is part of a checkpoint. [`chat`] is the
 //! format of conversations and `world` a generated corpus that needs no download.
 //!
@@ -14,7 +14,10 @@ mod parallel;
 mod shared_data;
 
 pub mod chat;
+pub mod conversations;
+pub mod corpus;
 pub mod loader;
+pub mod shards;
 pub mod tokenizer;
 pub mod tokens;
 

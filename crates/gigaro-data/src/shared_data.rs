@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 /// The file `name` under `shared/data` beside the repository, or `None` with a line that says what is skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let found = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()

@@ -2,6 +2,7 @@
 //!
 //! Cloning and splitting share the ids. It knows nothing of order or batches; those are in [`crate::loader`].
 
+use crate::shards::Shard;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub struct Tokens {
 #[derive(Debug)]
 enum Store {
     Memory(Vec<u32>),
+    Shards(Vec<Shard>),
 }
 
 impl From<Vec<u32>> for Tokens {
@@ -22,6 +24,16 @@ impl From<Vec<u32>> for Tokens {
         let range = 0..ids.len() as u64;
         Tokens {
             store: Arc::new(Store::Memory(ids)),
+            range,
+        }
+    }
+}
+
+impl From<Vec<Shard>> for Tokens {
+    fn from(shards: Vec<Shard>) -> Tokens {
+        let range = 0..shards.iter().map(Shard::len).sum();
+        Tokens {
+            store: Arc::new(Store::Shards(shards)),
             range,
         }
     }
@@ -50,10 +62,29 @@ impl Tokens {
             "copy_to: tokens {start}..{end} of {}",
             self.len()
         );
+        let mut start = self.range.start + start;
         match &*self.store {
             Store::Memory(ids) => {
-                let start = (self.range.start + start) as usize;
+                let start = start as usize;
                 out.copy_from_slice(&ids[start..start + out.len()]);
+            }
+            Store::Shards(shards) => {
+                // A window may reach from one shard into the next. Shards are few, so a walk finds the first.
+                let mut out = out;
+                for shard in shards {
+                    if start < shard.len() {
+                        let here = (shard.len() - start).min(out.len() as u64) as usize;
+                        let (now, later) = out.split_at_mut(here);
+                        shard.copy_to(start, now);
+                        out = later;
+                        start = 0;
+                    } else {
+                        start -= shard.len();
+                    }
+                    if out.is_empty() {
+                        break;
+                    }
+                }
             }
         }
     }

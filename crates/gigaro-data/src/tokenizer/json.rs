@@ -218,7 +218,7 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
     }
     let vocabulary = tokens.into_iter().collect();
     Ok(Tokenizer::assemble(
-        Model::Bpe(Bpe::new(byte_ids, merges)),
+        Model::Bpe(Box::new(Bpe::new(byte_ids, merges))),
         vocabulary,
         file.specials,
     ))

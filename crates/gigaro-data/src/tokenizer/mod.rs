@@ -21,6 +21,7 @@ mod train;
 mod vocabulary;
 
 pub use encoder::Encoder;
+pub(crate) use pretokenize::last_cut;
 pub use train::{BpeTrainer, TieBreak};
 
 use crate::{Error, Result, beside};
@@ -59,7 +60,7 @@ struct Tables {
 }
 
 enum Model {
-    Bpe(Bpe),
+    Bpe(Box<Bpe>),
     Characters(Characters),
 }
 

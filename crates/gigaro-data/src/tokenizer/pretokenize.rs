@@ -164,6 +164,20 @@ pub(crate) fn end_of_piece(text: &str, at_least: usize) -> Option<usize> {
     None
 }
 
+/// The last place where a text may be cut so that the words of the two parts are the words of the whole, wherever it goes
+/// on: before the last run of space that follows something else.
+pub(crate) fn last_cut(text: &str) -> Option<usize> {
+    let mut after_is_space = false;
+    for (i, character) in text.char_indices().rev() {
+        let is_space = character.is_whitespace();
+        if after_is_space && !is_space {
+            return Some(i + character.len_utf8());
+        }
+        after_is_space = is_space;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +228,17 @@ mod tests {
         fn pieces_have_the_words_of_the_whole(text in "[ a'\n\u{3000}é.5]{0,80}", bytes in 0usize..9) {
             let cut: Vec<&str> = pieces(&text, bytes).flat_map(words).collect();
             prop_assert_eq!(cut, words(&text).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_text_cut_before_its_last_space_has_the_same_words(
+            text in "[ a'\n\u{3000}é.5]{0,40}", rest in "[ a'\n\u{3000}é.5]{0,10}",
+        ) {
+            if let Some(at) = last_cut(&text) {
+                let whole = format!("{text}{rest}");
+                let (left, right) = whole.split_at(at);
+                prop_assert_eq!(words(left).chain(words(right)).collect::<Vec<_>>(), words(&whole).collect::<Vec<_>>());
+            }
         }
 
         #[test]

@@ -165,7 +165,7 @@ fn foreign_kinds_of_tokenizer_are_refused_by_name() {
     );
     check(r#""!": 5"#, r#""!": 4000000000"#, "does not fit");
     check(r#""!": 5"#, r#""!": 6"#, "two tokens");
-    check(r#""!": 5"#, r#""!": 0"#, "two tokens");
+    check(r#""!": 5"#, r#""!": 0"#, "the id 0 ");
     check(r#""!": 5,"#, "", "0x21");
     check("{", "[", "not a tokenizer");
     let error = Tokenizer::from_json(b"\xff{}", "t.json")

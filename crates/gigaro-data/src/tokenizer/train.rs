@@ -144,7 +144,7 @@ impl BpeTrainer {
         let mut learner = Learner::new(&self.words, &byte_ids, &vocabulary, self.tie_break, banned);
         let merges = learner.learn(&mut vocabulary, self.vocab_size);
         Ok(Tokenizer::assemble(
-            Model::Bpe(Bpe::new(byte_ids, merges)),
+            Model::Bpe(Box::new(Bpe::new(byte_ids, merges))),
             vocabulary,
             specials,
         ))
