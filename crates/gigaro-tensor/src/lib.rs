@@ -17,6 +17,8 @@ mod random;
 pub mod shape;
 mod storage;
 mod tensor;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use autograd::{autocast, checkpoint, enable_grad, no_grad};
 pub use device::{Device, cpu};

@@ -19,6 +19,8 @@ mod linear;
 mod matmul;
 pub mod optim;
 mod reduce;
+#[cfg(feature = "testing")]
+pub(crate) mod registry;
 mod rms_norm;
 mod rotary;
 mod row_math;

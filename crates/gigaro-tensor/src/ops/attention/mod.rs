@@ -1,7 +1,15 @@
 //! Scaled dot-product attention.
 
+mod cpu;
+mod tile;
+
 use super::softmax::softmax;
+use crate::autograd::record_fused;
+use crate::device::cpu::threads::SendPtr;
+use crate::storage::Buffer;
 use crate::{DType, Tensor};
+use cpu::{Dims, Rule, Target, View};
+use tile::Scalar;
 
 /// `softmax(q k^T scale + mask) v`, for every head.
 ///
@@ -29,7 +37,143 @@ pub fn scaled_dot_product_attention(
 ) -> Tensor {
     q.check_float("scaled_dot_product_attention");
     let scale = scale.unwrap_or(1.0 / (q.size(-1) as f64).sqrt());
-    composite(q, k, v, mask, is_causal, scale)
+    let dims = dims_of(q, k, v);
+    if mask.is_some_and(Tensor::requires_grad) {
+        // A learned bias is rare; the textbook form gives it its gradient.
+        return composite(q, k, v, mask, is_causal, scale);
+    }
+    let computed = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let inputs = [q, k, v].map(|t| t.to_dtype(computed));
+    let settings = Settings { scale, causal: is_causal, mask: mask.map(|m| expanded_mask(m, &dims)) };
+    let [q32, k32, v32] = &inputs;
+    let result = if computed == DType::F64 {
+        tiled::<f64>(dims, settings, q32, k32, v32)
+    } else {
+        tiled::<f32>(dims, settings, q32, k32, v32)
+    };
+    result.to_dtype(q.dtype())
+}
+
+/// How scores are scaled and hidden; the mask is additive, f32, and expanded to (B, H, T, S).
+#[derive(Clone)]
+struct Settings {
+    scale: f64,
+    causal: bool,
+    mask: Option<Tensor>,
+}
+
+impl Settings {
+    /// Runs `f` with the settings in the kernel's form.
+    fn with_rule<R>(&self, f: impl FnOnce(Rule<'_>) -> R) -> R {
+        let data = self.mask.as_ref().map(|m| (m.data::<f32>(), strides_of(m)));
+        let mask = data.as_ref().map(|(data, strides)| (&**data, *strides));
+        f(Rule { scale: self.scale, causal: self.causal, mask })
+    }
+}
+
+fn strides_of<const N: usize>(x: &Tensor) -> [usize; N] {
+    x.layout().strides()[..N].try_into().expect("attention has four dims")
+}
+
+/// # Panics
+/// If the shapes do not fit together.
+#[track_caller]
+fn dims_of(q: &Tensor, k: &Tensor, v: &Tensor) -> Dims {
+    let ([b, h, t, d], [bk, h_kv, s, dk]) = (q.shape(), k.shape()) else {
+        panic!("scaled_dot_product_attention: needs four dims, got {:?} and {:?}", q.shape(), k.shape())
+    };
+    assert!(
+        b == bk && d == dk && k.shape() == v.shape() && *h_kv > 0 && h % h_kv == 0,
+        "scaled_dot_product_attention: q {:?}, k {:?}, v {:?}",
+        q.shape(),
+        k.shape(),
+        v.shape()
+    );
+    Dims { b: *b, h: *h, h_kv: *h_kv, t: *t, s: *s, d: *d }
+}
+
+#[track_caller]
+fn expanded_mask(mask: &Tensor, dims: &Dims) -> Tensor {
+    let mask = mask.detach();
+    let additive = if mask.dtype() == DType::Bool {
+        Tensor::zeros(mask.shape(), DType::F32, mask.device()).masked_fill(&mask.logical_not(), f64::NEG_INFINITY)
+    } else {
+        mask.to_dtype(DType::F32)
+    };
+    additive.expand([dims.b, dims.h, dims.t, dims.s])
+}
+
+/// The tensor itself if its last dim is contiguous, else a copy.
+fn with_unit_rows(x: &Tensor) -> Tensor {
+    if x.layout().strides().last() == Some(&1) || x.numel() == 0 { x.clone() } else { x.contiguous() }
+}
+
+fn view<'a, T: Scalar>(x: &Tensor, data: &'a [T]) -> View<'a, T> {
+    View { data, strides: strides_of(x) }
+}
+
+/// A buffer laid out (B, T, H, D), so that joining the heads afterwards costs nothing.
+fn target<T: Scalar>(buffer: &mut Buffer, heads: usize, rows: usize, d: usize) -> Target<T> {
+    Target {
+        base: SendPtr::new(buffer.as_mut::<T>().as_mut_ptr()),
+        strides: [rows * heads * d, d, heads * d],
+    }
+}
+
+fn tiled<T: Scalar + crate::Element>(dims: Dims, settings: Settings, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let Dims { b, h, h_kv, t, s, d } = dims;
+    let [q, k, v] = [q, k, v].map(with_unit_rows);
+    let mut out = Buffer::scratch::<T>(b * h * t * d);
+    let mut lse = Buffer::scratch::<T>(b * h * t);
+    let (qd, kd, vd) = (q.data::<T>(), k.data::<T>(), v.data::<T>());
+    settings.with_rule(|rule| {
+        let views = [view(&q, &*qd), view(&k, &*kd), view(&v, &*vd)];
+        let lse = SendPtr::new(lse.as_mut::<T>().as_mut_ptr());
+        cpu::forward(dims, rule, views, target(&mut out, h, t, d), lse);
+    });
+    let out = Tensor::from_buffer(out, [b, t, h, d], T::DTYPE).transpose(1, 2);
+    let lse = Tensor::from_buffer(lse, [b, h, t], T::DTYPE);
+    let again = settings.clone();
+    record_fused(
+        "scaled_dot_product_attention",
+        out,
+        &[&q, &k, &v],
+        move |x| composite(&x[0], &x[1], &x[2], again.mask.as_ref(), again.causal, again.scale),
+        move |saved, args| {
+            let [mut dq, mut dk, mut dv] =
+                [t * h, s * h_kv, s * h_kv].map(|rows| Buffer::scratch::<T>(b * rows * d));
+            let targets = [target(&mut dq, h, t, d), target(&mut dk, h_kv, s, d), target(&mut dv, h_kv, s, d)];
+            let inputs = [&*saved[0], &*saved[1], &*saved[2], args.output()];
+            gradients::<T>(dims, &settings, inputs, args.grad, &lse, targets);
+            let heads = |x: Buffer, rows: usize, n: usize| {
+                Some(Tensor::from_buffer(x, [b, rows, n, d], T::DTYPE).transpose(1, 2))
+            };
+            vec![heads(dq, t, h), heads(dk, s, h_kv), heads(dv, s, h_kv)]
+        },
+    )
+}
+
+/// Runs the backward kernel on queries, keys, values and output.
+fn gradients<T: Scalar + crate::Element>(
+    dims: Dims,
+    settings: &Settings,
+    [q, k, v, out]: [&Tensor; 4],
+    grad: &Tensor,
+    lse: &Tensor,
+    targets: [Target<T>; 3],
+) {
+    let grad = with_unit_rows(&grad.detach());
+    let (qd, kd, vd, od) = (q.data::<T>(), k.data::<T>(), v.data::<T>(), out.data::<T>());
+    let (gd, ld) = (grad.data::<T>(), lse.data::<T>());
+    let saved = cpu::Saved {
+        q: view(q, &*qd),
+        k: view(k, &*kd),
+        v: view(v, &*vd),
+        out: view(out, &*od),
+        grad: view(&grad, &*gd),
+        lse: &ld,
+    };
+    settings.with_rule(|rule| cpu::backward(dims, rule, saved, targets));
 }
 
 /// The textbook form, with all scores in memory: what the tiled kernel is checked against.
@@ -79,7 +223,56 @@ fn repeat_heads(x: &Tensor, n: usize) -> Tensor {
 pub fn attention_qkv_packed(qkv: &Tensor, n_head: usize) -> Tensor {
     let [b, t, width] = qkv.shape().try_into().expect("attention_qkv_packed: qkv has dims (B, T, 3 C)");
     assert!(width % (3 * n_head) == 0, "attention_qkv_packed: {width} channels for 3 times {n_head} heads");
-    let (c, d) = (width / 3, width / 3 / n_head);
-    let part = |i: usize| qkv.narrow(-1, i * c, c).reshape([b, t, n_head, d]).transpose(1, 2);
-    scaled_dot_product_attention(&part(0), &part(1), &part(2), None, true, None).transpose(1, 2).reshape([b, t, c])
+    let dims = Dims { b, h: n_head, h_kv: n_head, t, s: t, d: width / 3 / n_head };
+    match qkv.dtype() {
+        DType::F64 => packed::<f64>(qkv, dims),
+        DType::F32 => packed::<f32>(qkv, dims),
+        other => packed::<f32>(&qkv.to_dtype(DType::F32), dims).to_dtype(other),
+    }
+}
+
+/// Queries, keys and values of a packed projection as views `(B, H, T, D)`.
+fn unpacked(qkv: &Tensor, dims: Dims) -> [Tensor; 3] {
+    let Dims { b, h, t, d, .. } = dims;
+    [0, 1, 2].map(|i| qkv.narrow(-1, i * h * d, h * d).reshape([b, t, h, d]).transpose(1, 2))
+}
+
+fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
+    let Dims { b, h, t, d, .. } = dims;
+    let settings = Settings { scale: 1.0 / (d as f64).sqrt(), causal: true, mask: None };
+    let qkv = with_unit_rows(qkv);
+    let parts = unpacked(&qkv.detach(), dims);
+    let mut out = Buffer::scratch::<T>(b * h * t * d);
+    let mut lse = Buffer::scratch::<T>(b * h * t);
+    let data = parts.each_ref().map(|x| x.data::<T>());
+    settings.with_rule(|rule| {
+        let views = [0, 1, 2].map(|i| view(&parts[i], &*data[i]));
+        let lse = SendPtr::new(lse.as_mut::<T>().as_mut_ptr());
+        cpu::forward(dims, rule, views, target(&mut out, h, t, d), lse);
+    });
+    let out = Tensor::from_buffer(out, [b, t, h * d], T::DTYPE);
+    let lse = Tensor::from_buffer(lse, [b, h, t], T::DTYPE);
+    record_fused(
+        "attention_qkv_packed",
+        out,
+        &[&qkv],
+        move |x| {
+            let [q, k, v] = unpacked(&x[0], dims);
+            let scale = 1.0 / (d as f64).sqrt();
+            composite(&q, &k, &v, None, true, scale).transpose(1, 2).reshape([b, t, h * d])
+        },
+        move |saved, args| {
+            let [q, k, v] = unpacked(&saved[0].detach(), dims);
+            let heads = |x: &Tensor| x.detach().reshape([b, t, h, d]).transpose(1, 2);
+            let mut buffer = Buffer::scratch::<T>(b * t * 3 * h * d);
+            let base = buffer.as_mut::<T>().as_mut_ptr();
+            let targets = [0, 1, 2].map(|i| Target {
+                // The three gradients lie side by side, as the projection's output did.
+                base: SendPtr::new(base.wrapping_add(i * h * d)),
+                strides: [t * 3 * h * d, d, 3 * h * d],
+            });
+            gradients::<T>(dims, &settings, [&q, &k, &v, &heads(args.output())], &heads(args.grad), &lse, targets);
+            vec![Some(Tensor::from_buffer(buffer, [b, t, 3 * h * d], T::DTYPE))]
+        },
+    )
 }

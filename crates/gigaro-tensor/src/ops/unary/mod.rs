@@ -13,9 +13,7 @@ trait Unary: Copy + Send + Sync + 'static {
     fn apply<C: Real>(x: C) -> C;
 }
 
-fn run<O: Unary>(op: &'static str, x: &Tensor) -> Tensor
-where
-{
+fn run<O: Unary>(op: &'static str, x: &Tensor) -> Tensor {
     #[inline(always)]
     fn one<O: Unary, T: Number>(x: T) -> T
     where
@@ -51,10 +49,9 @@ macro_rules! unary {
                         let saved = Saved::new(self);
                         Box::new(move |args| {
                             let ($g, $x): (&Self, &Self) = (args.grad, &saved);
-                            #[expect(unused_variables, reason = "some gradients need only the input")]
                             let $y = args.output;
-                            #[expect(clippy::no_effect_underscore_binding, reason = "some gradients need only the output")]
-                            let _ = $x;
+                            // Some gradients need only the input, some only the output.
+                            let _ = ($x, $y);
                             vec![Some($gradient)]
                         })
                     })

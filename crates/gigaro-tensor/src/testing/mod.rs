@@ -1,0 +1,14 @@
+//! How ops are checked: the same checks for every op, on cases that each op declares once.
+//!
+//! - Values: every dtype and every instruction set against f64 on the portable path.
+//! - Gradients: in f64 along one random direction, against central differences, first and second.
+//! - Layouts: transposed, offset, stepped and expanded inputs give what contiguous ones give.
+//! - Fused kernels: against the composite they replace, forward and backward.
+//! - Threads: one and several give the same bits.
+
+mod case;
+mod checks;
+
+pub use crate::ops::registry::{Gradient, Kind, Op, registry};
+pub use case::{Case, Input};
+pub use checks::{check_composite, check_dtypes, check_gradient, check_layouts, check_second_gradient, check_threads};
