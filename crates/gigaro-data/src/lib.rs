@@ -16,6 +16,7 @@ mod shared_data;
 pub mod chat;
 pub mod conversations;
 pub mod corpus;
+pub mod hostile;
 pub mod loader;
 pub mod shards;
 pub mod tokenizer;

@@ -180,3 +180,5 @@ fn open_documents(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::parquet as sample_parquet;

@@ -72,7 +72,8 @@ impl Tokenizer {
     /// fewer tokens than asked for when the text has no more pairs to join.
     ///
     /// # Errors
-    /// If `vocab_size` is smaller than 256 and the special tokens, or a special token is empty, a single byte, or given twice.
+    /// If `vocab_size` is smaller than 256 and the special tokens, or the name of a special token is shorter than two
+    /// characters, not printable ASCII, or given twice.
     pub fn train<S: AsRef<str>>(
         texts: impl IntoIterator<Item = S>,
         vocab_size: usize,
@@ -99,7 +100,7 @@ impl Tokenizer {
     /// them the special tokens.
     ///
     /// # Errors
-    /// If the texts are empty, or a special token is empty, a single character, or given twice.
+    /// If the texts are empty, or for the names of special tokens as [`Tokenizer::train`].
     pub fn characters<S: AsRef<str>>(
         texts: impl IntoIterator<Item = S>,
         special_tokens: &[&str],
@@ -347,10 +348,13 @@ impl Eq for Tokenizer {}
 /// Names of special tokens must be told apart from each other and from the alphabet.
 fn check_special_names(names: &[&str]) -> Result<()> {
     for (i, name) in names.iter().enumerate() {
-        if name.chars().count() < 2 || name.len() < 2 {
+        // ASCII, because in a vocabulary file any other character would be read as a byte of text.
+        if name.len() < 2 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::setting(
-                format!("the special token {name:?} is too short to be told from text"),
-                format!("give it a name like {END_OF_TEXT}"),
+                format!("the special token {name:?} cannot be told from text"),
+                format!(
+                    "give it a name of printable ASCII characters without spaces, such as {END_OF_TEXT}"
+                ),
             ));
         }
         if names[..i].contains(name) {

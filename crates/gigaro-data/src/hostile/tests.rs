@@ -1,0 +1,160 @@
+use super::*;
+use crate::tokenizer::SPECIAL_TOKENS;
+
+/// Mutations tried per parser.
+const CASES: u64 = 3000;
+
+/// A small generator of its own: the cases must be the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
+    }
+}
+
+/// Pieces that parsers trip over.
+const PIECES: [&[u8]; 14] = [
+    b"",
+    b"\0",
+    b"\xff",
+    b"\"",
+    b"{",
+    b"[",
+    b"}",
+    b"null",
+    b"-1",
+    b"4294967295",
+    b"1e999",
+    b"\\ud800",
+    "\u{feff}é".as_bytes(),
+    b"\xff\xff\xff\xff\xff\xff\xff\x7f",
+];
+
+fn mutate(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=dice.below(4) {
+        let at = dice.below(bytes.len());
+        let end = (at + dice.below(12)).min(bytes.len());
+        match dice.below(5) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << dice.below(8),
+            1 => bytes.truncate(at),
+            2 => drop(bytes.splice(at..end, PIECES[dice.below(PIECES.len())].iter().copied())),
+            3 => {
+                let copy = bytes[at..end].to_vec();
+                let to = dice.below(bytes.len());
+                drop(bytes.splice(to..to, copy));
+            }
+            _ => drop(bytes.drain(at..end)),
+        }
+    }
+    bytes
+}
+
+fn check(parser: fn(&[u8]), seeds: &[Vec<u8>]) {
+    let mut dice = Dice(seeds.len() as u64);
+    for seed in seeds {
+        parser(seed);
+    }
+    for case in 0..CASES as usize {
+        parser(&mutate(&seeds[case % seeds.len()], &mut dice));
+    }
+}
+
+#[test]
+fn no_tokenizer_json_panics() {
+    let bpe = Tokenizer::train(["the cat sat on the mat"], 270, &SPECIAL_TOKENS).expect("trains");
+    let characters =
+        Tokenizer::characters(["hello wörld"], &["<|endoftext|>"]).expect("characters");
+    check(
+        tokenizer_json,
+        &[
+            bpe.to_json().into_bytes(),
+            characters.to_json().into_bytes(),
+        ],
+    );
+}
+
+#[test]
+fn no_pair_of_gpt2_files_panics() {
+    let bpe =
+        Tokenizer::train(["the cat sat on the mat"], 262, &["<|endoftext|>"]).expect("trains");
+    let file: serde_json::Value = serde_json::from_str(&bpe.to_json()).expect("JSON");
+    let merges: Vec<String> = file["model"]["merges"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|merge| {
+            format!(
+                "{} {}",
+                merge[0].as_str().expect("text"),
+                merge[1].as_str().expect("text")
+            )
+        })
+        .collect();
+    let seed = format!(
+        "{}\0#version: 0.2\n{}\n",
+        file["model"]["vocab"],
+        merges.join("\n")
+    );
+    check(bpe_files, &[seed.into_bytes()]);
+}
+
+#[test]
+fn no_jsonl_panics() {
+    let seeds = [
+        &b"{\"text\": \"one\"}\n{\"text\": \"two\", \"n\": [1, 2.5, null, {}]}\n"[..],
+        b"[{\"text\": \"one\"}, {\"text\": \"\\u00e9\"}]",
+    ];
+    check(jsonl, &seeds.map(<[u8]>::to_vec));
+}
+
+#[test]
+fn no_conversation_file_panics() {
+    let seeds = [
+        &br#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#[..],
+        br#"{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}"#,
+        br#"[{"instruction": "a", "input": "b", "output": "c"}, {"prompt": "a", "response": "b"}]"#,
+    ];
+    check(conversations, &seeds.map(<[u8]>::to_vec));
+}
+
+#[test]
+fn no_plain_text_panics() {
+    check(
+        plain_text,
+        &["\u{feff}Some text, 漢字 and 🙂.\n\nMore."
+            .as_bytes()
+            .to_vec()],
+    );
+}
+
+#[test]
+fn no_parquet_panics() {
+    let rows = [Some("one"), None, Some("two"), Some("one"), Some("three")];
+    check(
+        parquet,
+        &[
+            crate::corpus::sample_parquet(&rows),
+            crate::corpus::sample_parquet(&[]),
+        ],
+    );
+}
+
+#[test]
+fn no_shard_panics() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let tokenizer = Tokenizer::characters(["abc"], &[]).expect("characters");
+    let folder = parent.path().join("tokens");
+    let mut writer = crate::shards::SetWriter::create(&folder, &tokenizer, 100).expect("starts");
+    writer.push(&[0, 1, 2, 1, 0]).expect("writes");
+    writer.finish().expect("finishes");
+    check(
+        shard,
+        &[std::fs::read(folder.join("tokens-00000.shard")).expect("reads")],
+    );
+}

@@ -1,0 +1,4 @@
+//! Conversations in JSONL.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gigaro_data::hostile::conversations(bytes));

@@ -1,0 +1,4 @@
+//! A token shard.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gigaro_data::hostile::shard(bytes));
