@@ -5,7 +5,7 @@
 //! before it starts, metrics, a report, and the checks on memory and disk.
 //!
 //! It is not where models, optimisers or data live (`gigaro-models`, `gigaro-nn`, `gigaro-data`),
-//! and it never prints: it returns values and calls an [`Observer`](progress::Observer).
+//! and it never prints: it returns values and calls the caller's [`Observer`](progress::Observer).
 //!
 //! Read next: [`plan`] (before a run), [`checkpoint`] (what a run leaves behind), [`report`]
 //! (what a person looks at afterwards).
@@ -26,7 +26,10 @@
 pub mod checkpoint;
 pub mod error;
 pub mod interrupt;
+pub mod plan;
+pub mod progress;
 pub mod quantity;
+pub mod resources;
 pub mod run_lock;
 
 pub use error::{Error, Result};
