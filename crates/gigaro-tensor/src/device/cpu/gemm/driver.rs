@@ -7,14 +7,14 @@
 //!
 //! Neither choice, nor any block size but the one along `k`, has an influence on the bits of the result.
 
-use super::kernels::{Kernels, Tile};
-use super::pack::{Kind, Packer, Piece, Source, Widen};
+use super::kernels::Kernels;
+use super::pack::{Kind, Packer, Source};
+use super::panels::{PACK_PANELS, PackedColumns, PackedRows, group_of};
 use super::split::Split;
+use super::tile::{Columns, Region};
 use super::{Compute, Data, DataMut, Shape};
 use crate::device::cpu::scratch::Scratch;
 use crate::device::cpu::threads::parallel_for;
-use half::{bf16, f16};
-use std::ops::Range;
 
 /// Units of `k` in a block: 14 rows of it fill most of the first-level cache. Part of what fixes the bits of
 /// the result.
@@ -40,8 +40,8 @@ pub(super) struct Pointer {
 /// Where the result begins.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    ptr: *mut u8,
-    kind: Kind,
+    pub(super) ptr: *mut u8,
+    pub(super) kind: Kind,
 }
 
 impl Pointer {
@@ -88,25 +88,25 @@ impl Place {
 
 /// One product, in the orientation in which it is computed.
 #[derive(Clone, Copy)]
-struct Product {
-    m: usize,
-    n: usize,
-    k: usize,
+pub(super) struct Product {
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
     /// Lanes are rows.
-    a: Source,
+    pub(super) a: Source,
     /// Lanes are columns.
-    b: Source,
-    c: Place,
-    rs: usize,
-    cs: usize,
-    accumulate: bool,
-    row_bias: *const f32,
-    col_bias: *const f32,
+    pub(super) b: Source,
+    pub(super) c: Place,
+    pub(super) rs: usize,
+    pub(super) cs: usize,
+    pub(super) accumulate: bool,
+    pub(super) row_bias: *const f32,
+    pub(super) col_bias: *const f32,
     /// Whether `a` and `b` are the caller's, transposed and exchanged.
-    swapped: bool,
-    kernels: Kernels,
-    pack_a: Packer,
-    pack_b: Packer,
+    pub(super) swapped: bool,
+    pub(super) kernels: Kernels,
+    pub(super) pack_a: Packer,
+    pub(super) pack_b: Packer,
 }
 
 // SAFETY: the pointers come from slices that are borrowed while the product runs; operands are only read, and
@@ -242,7 +242,7 @@ impl Product {
     }
 
     /// Whether the micro-kernels can write to `C` itself.
-    fn is_direct(&self) -> bool {
+    pub(super) fn is_direct(&self) -> bool {
         self.c.kind == Kind::F32 && (self.cs == 1 || self.n == 1)
     }
 
@@ -252,7 +252,7 @@ impl Product {
     }
 
     /// The blocks of `k`, in units.
-    fn blocks(&self) -> Split {
+    pub(super) fn blocks(&self) -> Split {
         Split::at_most(self.kernels.units(self.k), BLOCK_UNITS)
     }
 
@@ -267,9 +267,7 @@ impl Product {
             first: 0,
             units,
         };
-        for panel in 0..rows.parts() {
-            self.pack_rows(&a, panel);
-        }
+        self.pack_rows(&a, 0..rows.parts());
         let columns = self.n.div_ceil(nr);
         let tiles = Split::at_most(columns, columns.div_ceil(WANTED_TILES).clamp(1, 4));
         for_each(parallel, tiles.parts(), |t| {
@@ -312,12 +310,15 @@ impl Product {
                     0
                 };
                 let new_columns = if ic == 0 { j.len() } else { 0 };
-                for_each(parallel, new_rows + new_columns, |task| {
-                    match task.checked_sub(new_columns) {
-                        None => self.pack_columns(&b, j.start + task),
-                        Some(panel) => self.pack_rows(&a, i.start + panel),
-                    }
-                });
+                let groups = new_columns.div_ceil(PACK_PANELS);
+                for_each(
+                    parallel,
+                    groups + new_rows.div_ceil(PACK_PANELS),
+                    |task| match task.checked_sub(groups) {
+                        None => self.pack_columns(&b, group_of(&j, task)),
+                        Some(task) => self.pack_rows(&a, group_of(&i, task)),
+                    },
+                );
                 let (row_tiles, column_tiles) = tile_grid(i.len(), j.len());
                 for_each(parallel, row_tiles.parts() * column_tiles.parts(), |task| {
                     let (ti, tj) = (task % row_tiles.parts(), task / row_tiles.parts());
@@ -330,240 +331,6 @@ impl Product {
                 });
             }
         }
-    }
-
-    /// Packs one panel of `A`, all of `k`.
-    fn pack_rows(&self, a: &PackedRows, panel: usize) {
-        let height = a.rows.len(panel);
-        let piece = Piece {
-            lane0: a.rows.start(panel),
-            lanes: height,
-            width: height,
-            k0: 0,
-            k1: self.k,
-        };
-        // SAFETY: the rows exist, and the buffer has room for them at this panel's own place.
-        unsafe { (self.pack_a)(&self.a, piece, a.panel(panel, 0)) };
-    }
-
-    /// Packs one panel of `B`, all of `k`.
-    fn pack_columns(&self, b: &PackedColumns, panel: usize) {
-        // SAFETY: the columns exist, and the buffer has room for them at this panel's own place.
-        unsafe {
-            (self.pack_b)(
-                &self.b,
-                self.columns_piece(panel, 0..b.units),
-                b.panel(panel, 0, self.kernels.nr),
-            )
-        };
-    }
-
-    /// The units `units` of a panel of columns.
-    fn columns_piece(&self, panel: usize, units: Range<usize>) -> Piece {
-        let Kernels { nr, per_unit, .. } = self.kernels;
-        let lane0 = panel * nr;
-        Piece {
-            lane0,
-            lanes: nr.min(self.n - lane0),
-            width: nr,
-            k0: units.start * per_unit,
-            k1: (units.end * per_unit).min(self.k),
-        }
-    }
-
-    /// Computes a tile of `C` through all of `k`.
-    fn compute(&self, region: &Region, a: &PackedRows, b: &Columns) {
-        let nr = self.kernels.nr;
-        let (row0, column0) = (a.rows.start(region.rows.start), region.columns.start * nr);
-        let row_count = a.rows.start(region.rows.end) - row0;
-        let direct = self.is_direct();
-        let mut sums = Scratch::take(if direct {
-            0
-        } else {
-            row_count * region.columns.len() * nr
-        });
-        let (c, ldc) = if direct {
-            (
-                self.c
-                    .ptr
-                    .cast::<f32>()
-                    .wrapping_add(row0 * self.rs + column0),
-                self.rs,
-            )
-        } else {
-            (sums.as_mut_ptr().cast::<f32>(), region.columns.len() * nr)
-        };
-        let blocks = self.blocks();
-        for block in 0..blocks.parts() {
-            let units = blocks.start(block)..blocks.start(block + 1);
-            let biased = direct && block + 1 == blocks.parts();
-            for panel in region.columns.clone() {
-                let b = self.columns_panel(b, panel, &units);
-                let (column, cols) = (panel * nr, nr.min(self.n - panel * nr));
-                for rows in region.rows.clone() {
-                    let (row, height) = (a.rows.start(rows), a.rows.len(rows));
-                    let tile = Tile {
-                        c: c.wrapping_add((row - row0) * ldc + column - column0),
-                        ldc,
-                        cols,
-                        add: block > 0 || (direct && self.accumulate),
-                        row_bias: offset(self.row_bias, row, biased),
-                        col_bias: offset(self.col_bias, column, biased),
-                    };
-                    // SAFETY: the panels are packed, and the tile lies in `C`, where it is this task's own,
-                    // or in the buffer.
-                    unsafe {
-                        self.kernels.run[height](units.len(), a.panel(rows, units.start), b, &tile)
-                    };
-                }
-            }
-        }
-        if !direct {
-            let columns = column0..(region.columns.end * nr).min(self.n);
-            self.write(
-                row0..row0 + row_count,
-                columns,
-                &sums.floats()[..row_count * ldc],
-                ldc,
-            );
-        }
-    }
-
-    /// The packed units `units` of a panel of columns.
-    fn columns_panel(&self, b: &Columns, panel: usize, units: &Range<usize>) -> *const u32 {
-        match b {
-            Columns::Packed(b) => b.panel(panel, units.start, self.kernels.nr),
-            &Columns::Unpacked(buffer) => {
-                // SAFETY: the columns exist, and the buffer has room for a block.
-                unsafe { (self.pack_b)(&self.b, self.columns_piece(panel, units.clone()), buffer) };
-                buffer
-            }
-        }
-    }
-
-    /// Writes finished sums to a `C` that the micro-kernels cannot write to.
-    fn write(&self, rows: Range<usize>, columns: Range<usize>, sums: &[f32], ld: usize) {
-        match self.c.kind {
-            Kind::F32 => self.write_as::<f32>(rows, columns, sums, ld),
-            Kind::BF16 => self.write_as::<bf16>(rows, columns, sums, ld),
-            Kind::F16 => self.write_as::<f16>(rows, columns, sums, ld),
-        }
-    }
-
-    fn write_as<T: Narrow>(
-        &self,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        sums: &[f32],
-        ld: usize,
-    ) {
-        let c = self.c.ptr.cast::<T>();
-        let one = |i: usize, j: usize| {
-            let mut x = sums[(i - rows.start) * ld + j - columns.start];
-            // SAFETY: the element and the biases exist, and the element is this task's own.
-            unsafe {
-                let at = c.add(i * self.rs + j * self.cs);
-                if self.accumulate {
-                    x += (*at).widen();
-                }
-                if !self.col_bias.is_null() {
-                    x += *self.col_bias.add(j);
-                }
-                if !self.row_bias.is_null() {
-                    x += *self.row_bias.add(i);
-                }
-                *at = T::narrow(x);
-            }
-        };
-        if self.cs <= self.rs {
-            rows.clone()
-                .for_each(|i| columns.clone().for_each(|j| one(i, j)));
-        } else {
-            columns
-                .clone()
-                .for_each(|j| rows.clone().for_each(|i| one(i, j)));
-        }
-    }
-}
-
-/// An element type that a sum is rounded to.
-trait Narrow: Widen {
-    fn narrow(x: f32) -> Self;
-}
-impl Narrow for f32 {
-    fn narrow(x: f32) -> Self {
-        x
-    }
-}
-impl Narrow for bf16 {
-    fn narrow(x: f32) -> Self {
-        bf16::from_f32(x)
-    }
-}
-impl Narrow for f16 {
-    fn narrow(x: f32) -> Self {
-        f16::from_f32(x)
-    }
-}
-
-/// Panels of rows and of columns that make up a tile of `C`.
-struct Region {
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-/// Panels of `A`, each `[units][its height]`.
-#[derive(Clone, Copy)]
-struct PackedRows {
-    ptr: *mut u32,
-    rows: Split,
-    /// The first panel in the buffer.
-    first: usize,
-    units: usize,
-}
-
-/// Panels of `B`, each `[units][nr]`.
-#[derive(Clone, Copy)]
-struct PackedColumns {
-    ptr: *mut u32,
-    /// The first panel in the buffer.
-    first: usize,
-    units: usize,
-}
-
-// SAFETY: each panel is written by one task of a parallel loop and read in later loops.
-unsafe impl Sync for PackedRows {}
-// SAFETY: as above.
-unsafe impl Sync for PackedColumns {}
-
-impl PackedRows {
-    fn panel(&self, panel: usize, unit: usize) -> *mut u32 {
-        let row = self.rows.start(panel) - self.rows.start(self.first);
-        self.ptr
-            .wrapping_add(row * self.units + unit * self.rows.len(panel))
-    }
-}
-
-impl PackedColumns {
-    fn panel(&self, panel: usize, unit: usize, nr: usize) -> *mut u32 {
-        self.ptr
-            .wrapping_add(((panel - self.first) * self.units + unit) * nr)
-    }
-}
-
-/// Where a tile finds its columns of `B`.
-enum Columns {
-    Packed(PackedColumns),
-    /// In the matrix; one block of one panel at a time is packed to this buffer.
-    Unpacked(*mut u32),
-}
-
-/// The element at `index`, or null where there is no bias or it is not wanted.
-fn offset(bias: *const f32, index: usize, wanted: bool) -> *const f32 {
-    if wanted && !bias.is_null() {
-        bias.wrapping_add(index)
-    } else {
-        std::ptr::null()
     }
 }
 

@@ -130,8 +130,8 @@ unsafe fn prefetch_tile<const MR: usize>(tile: &Tile) {
 
 /// # Safety
 /// The tile's pointers are good for `MR` rows and its columns; needs AVX-512 F.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+// Inlined by force, so that the sums never leave their registers.
+#[inline(always)]
 unsafe fn store<const MR: usize>(sums: &[[__m512; 2]; MR], tile: &Tile) {
     // SAFETY: passed on to the caller; masks keep partial vectors inside the tile.
     unsafe {

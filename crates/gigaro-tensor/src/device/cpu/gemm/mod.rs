@@ -14,7 +14,7 @@
 //! and f16 results are rounded once, at the end.)
 //!
 //! This is not the place for broadcasting of batch dimensions or for gradients; see `ops/matmul`.
-//! Start reading at [`Gemm`], then `driver.rs` (how the work is cut) and `kernel_avx512.rs` (the inner loop).
+//! Start reading at [`Gemm`], then `driver.rs` and `tile.rs` (how the work is cut) and `kernel_avx512.rs` (the inner loop).
 
 mod driver;
 #[cfg(target_arch = "x86_64")]
@@ -26,10 +26,12 @@ mod kernels;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pack_avx512;
+mod panels;
 mod plain;
 mod split;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 use half::{bf16, f16};
 use std::borrow::Cow;
