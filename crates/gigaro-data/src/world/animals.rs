@@ -185,6 +185,7 @@ pub(crate) static YOUNG: Relation = Relation {
     }),
 };
 
+#[cfg(test)]
 pub(crate) static RELATIONS: [&Relation; 6] = [&CLASS, &SOUND, &HOME, &DIET, &COLOUR, &YOUNG];
 
 /// One line of the table: name, class, sound, home, food, colour, young; an empty string where there is nothing to say.

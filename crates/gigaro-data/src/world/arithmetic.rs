@@ -352,6 +352,28 @@ pub(crate) fn questions() -> Vec<Question> {
     out
 }
 
+/// Every frame of this file, for the count and the checks.
+#[cfg(test)]
+pub(crate) fn frames() -> Vec<&'static str> {
+    [
+        &TELL_PLUS[..],
+        &TELL_MINUS,
+        &TELL_TIMES,
+        &STORY_PLUS,
+        &STORY_MINUS,
+        &STORY_TIMES,
+        &COMPARE,
+        &OPENINGS,
+        &ASK_PLUS,
+        &ASK_MINUS,
+        &ASK_TIMES,
+        &ASK_PLUS_HELD,
+        &ASK_MINUS_HELD,
+        &ASK_TIMES_HELD,
+    ]
+    .concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

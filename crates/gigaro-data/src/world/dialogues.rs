@@ -247,3 +247,15 @@ pub(crate) fn of_question(question: &Question) -> Conversation {
         split: question.split,
     }
 }
+
+/// Every frame of this file, for the count and the checks.
+#[cfg(test)]
+pub(crate) fn frames() -> Vec<&'static str> {
+    [
+        &SCENES[..],
+        &ASKED,
+        &ENDINGS[..ENDINGS.len() - 1],
+        &WRAPS[6..],
+    ]
+    .concat()
+}

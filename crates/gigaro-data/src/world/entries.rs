@@ -4,6 +4,7 @@ use super::World;
 use super::english;
 use super::facts::{Entity, EntityKind, Fact};
 use super::frames::{Slots, Text};
+use super::history;
 use super::rng::Rng;
 
 /// How an entry opens, before its facts; the first fact follows with the name.
@@ -131,22 +132,25 @@ pub(crate) fn entry(world: &World, rng: &mut Rng) -> String {
         text.say(rng.word(openings(entity.kind)), &slots);
     }
     tell_entity(entity, &mut text, rng);
+    if entity.kind == EntityKind::Milestone && rng.chance(50) {
+        text.say(history::remark(&entity.noun.text), &slots);
+    }
     if rng.chance(35) {
         text.say(rng.word(closings(entity.kind)), &slots);
     }
     text.out
 }
 
-/// The facts of an entity in one of two manners: named again and again, or named once and then by pronoun.
+/// The facts of an entity: named once and then by pronoun, named now and then, or named each time as a list would.
 fn tell_entity(entity: &Entity, text: &mut Text, rng: &mut Rng) {
     let mut facts: Vec<&Fact> = entity.facts.iter().collect();
     rng.shuffle(&mut facts);
-    let by_pronoun = rng.chance(55);
+    let by_name_percent = [0, 0, 25, 25, 100][rng.below(5)];
     for (i, fact) in facts.iter().enumerate() {
-        if by_pronoun && i > 0 {
-            fact.tell_more(text, rng);
-        } else {
+        if i == 0 || rng.chance(by_name_percent) {
             fact.tell(text, rng);
+        } else {
+            fact.tell_more(text, rng);
         }
     }
 }
@@ -164,7 +168,7 @@ const PAGES: [&str; 8] = [
 ];
 
 /// What may stand before a fact told as a clause.
-const LEADS: [&str; 14] = [
+const LEADS: [&str; 13] = [
     "Everyone knows that",
     "It is well known that",
     "The schoolbook says that",
@@ -178,7 +182,6 @@ const LEADS: [&str; 14] = [
     "I have learned that",
     "You may have heard that",
     "It should be said that",
-    "The map shows, and everyone agrees, that",
 ];
 
 /// What may join two facts told as clauses.
@@ -197,7 +200,7 @@ pub(crate) fn almanac(world: &World, rng: &mut Rng) -> String {
         match rng.below(10) {
             0..=5 => fact.tell(&mut text, rng),
             6 | 7 => {
-                let mut line = rng.word(&LEADS[..LEADS.len() - 1]).to_string();
+                let mut line = rng.word(&LEADS).to_string();
                 line.push(' ');
                 fact.clause(&mut line, rng);
                 line.push('.');
@@ -216,4 +219,80 @@ pub(crate) fn almanac(world: &World, rng: &mut Rng) -> String {
         }
     }
     text.out
+}
+
+/// How a chapter about the road opens.
+const CHAPTERS: [&str; 6] = [
+    "A short history of machines that learned to talk.",
+    "The road to ChatGPT, told in a few steps.",
+    "How did machines learn to answer? Here is a part of the story.",
+    "From the history of neural networks.",
+    "Step by step, machines learned to see, to read and to talk.",
+    "What the old researchers tell the young ones:",
+];
+const FIRST_STEP: [&str; 4] = [
+    "In {year} came {s}, {what}.",
+    "The story goes back to {year}, when {maker} presented {s}, {what}.",
+    "In {year}, {s} appeared: {what}.",
+    "{s} came out in {year}; it is {what}.",
+];
+const NEXT_STEP: [&str; 8] = [
+    "Then, in {year}, came {s}, {what}.",
+    "In {year} followed {s}, {what}.",
+    "The year {year} brought {s}; behind it stood {maker}.",
+    "After that, in {year}, {maker} presented {s}.",
+    "The next step was {s}, {what}; that was in {year}.",
+    "{s} appeared in {year} and was the work of {maker}.",
+    "Next came {s} in {year}, created by {maker}.",
+    "By {year} there was {s}, {what}.",
+];
+
+/// A chapter of the road: some milestones in the order of their years.
+pub(crate) fn chapter(world: &World, rng: &mut Rng) -> String {
+    let mut road: Vec<&Entity> = world.of_kind(EntityKind::Milestone).collect();
+    road.sort_by_key(|e| e.get("milestone_year").map(|noun| noun.text.clone()));
+    let mut text = Text::new();
+    if rng.chance(50) {
+        text.say(rng.word(&CHAPTERS), &Slots::new());
+    }
+    let count = 3 + rng.below(4);
+    let mut picked: Vec<usize> = (0..road.len()).collect();
+    rng.shuffle(&mut picked);
+    picked.truncate(count);
+    picked.sort_unstable();
+    for (i, &step) in picked.iter().enumerate() {
+        let entity = road[step];
+        let mut slots = Slots::new();
+        entity.noun.put("s", &mut slots);
+        for (key, relation) in [
+            ("year", "milestone_year"),
+            ("maker", "milestone_maker"),
+            ("what", "milestone_what"),
+        ] {
+            if let Some(noun) = entity.get(relation) {
+                noun.put(key, &mut slots);
+            }
+        }
+        text.say(
+            rng.word(if i == 0 { &FIRST_STEP } else { &NEXT_STEP }),
+            &slots,
+        );
+        if rng.chance(40) {
+            text.say(history::remark(&entity.noun.text), &slots);
+        }
+    }
+    text.out
+}
+
+/// Every frame of this file, for the count and the checks.
+#[cfg(test)]
+pub(crate) fn frames() -> Vec<&'static str> {
+    use EntityKind::{Animal, Country, Event, Food, Milestone, Person, Ruler, Town, Trade};
+    let mut out = [&PAGES[..], &LEADS, &CHAPTERS, &FIRST_STEP, &NEXT_STEP].concat();
+    for kind in [
+        Animal, Country, Event, Food, Milestone, Person, Ruler, Town, Trade,
+    ] {
+        out.extend(openings(kind).iter().chain(closings(kind)));
+    }
+    out
 }

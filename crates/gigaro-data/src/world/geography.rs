@@ -278,6 +278,7 @@ pub(crate) static LANDMARK: Relation = Relation {
     }),
 };
 
+#[cfg(test)]
 pub(crate) static RELATIONS: [&Relation; 7] = [
     &CAPITAL,
     &RULER,

@@ -4,7 +4,7 @@
 //! the papers and releases themselves, the same in every world. A year is that of the first public paper or release.
 
 use super::WorldConfig;
-use super::facts::{Back, Entity, EntityKind, Noun, Relation};
+use super::facts::{Entity, EntityKind, Noun, Relation};
 use super::names::Draw;
 
 pub(crate) static EVENT_YEAR: Relation = Relation {
@@ -182,6 +182,7 @@ pub(crate) static WHAT: Relation = Relation {
     back: None,
 };
 
+#[cfg(test)]
 pub(crate) static RELATIONS: [&Relation; 6] = [
     &EVENT_YEAR,
     &EVENT_PLACE,
@@ -215,7 +216,7 @@ const EVENTS: [(&str, &str); 20] = [
     ("the Tea Revolt", "a new tax"),
 ];
 
-/// Name, year, maker, what it is. Sources: the papers' first public versions and the projects' first public releases.
+/// Name, year, maker, what it is, in the order of their first appearance. Sources: the papers' first public versions and the projects' first public releases.
 const MILESTONES: [(&str, &str, &str, &str); 18] = [
     (
         "AlexNet",
@@ -230,10 +231,22 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
         "a method that turns words into vectors",
     ),
     (
+        "Caffe",
+        "2013",
+        "Yangqing Jia at Berkeley",
+        "a fast library for networks that see",
+    ),
+    (
         "GAN",
         "2014",
         "Ian Goodfellow and his colleagues",
         "a pair of networks in which one makes pictures and the other judges them",
+    ),
+    (
+        "attention",
+        "2014",
+        "Dzmitry Bahdanau, Kyunghyun Cho and Yoshua Bengio",
+        "a way for a network to look back at the words it needs",
     ),
     (
         "Seq2Seq",
@@ -242,10 +255,28 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
         "a network that reads one sequence and writes another",
     ),
     (
-        "attention",
-        "2014",
-        "Dzmitry Bahdanau, Kyunghyun Cho and Yoshua Bengio",
-        "a way for a network to look back at the words it needs",
+        "Keras",
+        "2015",
+        "Francois Chollet",
+        "a simple library for building networks layer by layer",
+    ),
+    (
+        "TensorFlow",
+        "2015",
+        "Google",
+        "a library that runs networks as graphs",
+    ),
+    (
+        "Hugging Face",
+        "2016",
+        "Clement Delangue, Julien Chaumond and Thomas Wolf",
+        "a company that shares models with everyone",
+    ),
+    (
+        "PyTorch",
+        "2016",
+        "Facebook",
+        "a library that builds its graph while it runs",
     ),
     (
         "the sentiment neuron",
@@ -272,16 +303,16 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
         "a language model with 1.5 billion parameters",
     ),
     (
-        "GPT-3",
-        "2020",
-        "OpenAI",
-        "a language model with 175 billion parameters",
-    ),
-    (
         "the scaling laws",
         "2020",
         "Jared Kaplan and his colleagues at OpenAI",
         "rules that say how the loss falls as models grow",
+    ),
+    (
+        "GPT-3",
+        "2020",
+        "OpenAI",
+        "a language model with 175 billion parameters",
     ),
     (
         "InstructGPT",
@@ -295,37 +326,36 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
         "OpenAI",
         "an assistant that talks with people",
     ),
-    (
-        "Caffe",
-        "2013",
-        "Yangqing Jia at Berkeley",
-        "a fast library for networks that see",
-    ),
-    (
-        "TensorFlow",
-        "2015",
-        "Google",
-        "a library that runs networks as graphs",
-    ),
-    (
-        "Keras",
-        "2015",
-        "Francois Chollet",
-        "a simple library for building networks layer by layer",
-    ),
-    (
-        "PyTorch",
-        "2016",
-        "Facebook",
-        "a library that builds its graph while it runs",
-    ),
-    (
-        "Hugging Face",
-        "2016",
-        "Clement Delangue, Julien Chaumond and Thomas Wolf",
-        "a company that shares models with everyone",
-    ),
 ];
+
+/// One more true sentence about a milestone, which may follow its facts.
+pub(crate) fn remark(name: &str) -> &'static str {
+    match name {
+        "AlexNet" => "It was trained on two graphics cards for almost a week.",
+        "Word2Vec" => "With its vectors, king minus man plus woman comes close to queen.",
+        "GAN" => "The name means generative adversarial network.",
+        "Seq2Seq" => "It was first used to translate from English into French.",
+        "attention" => "It made the translation of long sentences much better.",
+        "the sentiment neuron" => {
+            "It was found in a network that had read 82 million reviews, letter by letter."
+        }
+        "the Transformer" => "The paper was called Attention Is All You Need.",
+        "GPT-1" => "It had 117 million parameters and had read thousands of books.",
+        "GPT-2" => "It could write whole pages of text.",
+        "GPT-3" => "Shown a made-up word and its meaning, it could use the word in a sentence.",
+        "the scaling laws" => "They say that a larger model learns more from the same text.",
+        "InstructGPT" => {
+            "People liked the answers of a small one better than those of GPT-3, which was a hundred times as large."
+        }
+        "ChatGPT" => "It was opened to everyone on 30 November.",
+        "Caffe" => "It was written at a university and used all over the world.",
+        "TensorFlow" => "It was opened to everyone in November of that year.",
+        "Keras" => "It was made so that people could try out an idea quickly.",
+        "PyTorch" => "Researchers liked it because it felt like ordinary Python.",
+        "Hugging Face" => "It began with a chat app and became a home for open models.",
+        _ => "It is still read about today.",
+    }
+}
 
 /// Lays the events into years and cities, and adds the road.
 pub(crate) fn build(draw: &mut Draw, config: &WorldConfig, capitals: &[String]) -> Vec<Entity> {

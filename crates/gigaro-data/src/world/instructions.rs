@@ -509,3 +509,17 @@ fn distinct_up_to(rng: &mut Rng, most: usize) -> Vec<&'static str> {
     let count = 2 + rng.below(most - 1);
     distinct(rng, count)
 }
+
+/// Every frame of this file, for the count and the checks.
+#[cfg(test)]
+pub(crate) fn frames() -> Vec<&'static str> {
+    [
+        &LESSON_OPPOSITE[..],
+        &LESSON_PAST,
+        &LESSON_PLURAL,
+        &LESSON_CAPITALS,
+        &LESSON_SORT,
+        &LESSON_OPENINGS,
+    ]
+    .concat()
+}

@@ -32,6 +32,7 @@ mod entries;
 mod facts;
 mod frames;
 mod geography;
+mod harm;
 mod history;
 mod instructions;
 mod names;
@@ -39,14 +40,20 @@ mod people;
 mod questions;
 mod reviews;
 mod rng;
+mod stories;
+#[cfg(test)]
+mod tests;
 mod trades;
 mod words;
 
 pub use dialogues::{Conversation, Message, Role};
 pub use facts::{Entity, EntityKind, Fact, Noun};
 pub use frames::Sex;
+pub use harm::Prompt;
 pub use questions::{HeldOut, Question, Split, normalise};
 pub use reviews::{Review, Sentiment};
+
+use std::collections::HashMap;
 
 use rng::Rng;
 
@@ -59,7 +66,7 @@ pub struct WorldConfig {
     pub towns: usize,
     /// Families of four: father, mother, son, daughter (at least 2).
     pub families: usize,
-    /// Kinds of animals (4 to 36).
+    /// Kinds of animals (12 to 36).
     pub animals: usize,
     /// Trades (4 to 20).
     pub trades: usize,
@@ -76,13 +83,13 @@ pub struct WorldConfig {
 impl Default for WorldConfig {
     fn default() -> Self {
         WorldConfig {
-            countries: 12,
-            towns: 10,
+            countries: 10,
+            towns: 8,
             families: 8,
-            animals: 22,
-            trades: 14,
-            foods: 12,
-            events: 10,
+            animals: 20,
+            trades: 12,
+            foods: 10,
+            events: 8,
             milestones: true,
             held_out_percent: 15,
         }
@@ -96,6 +103,10 @@ pub enum DocumentKind {
     Entry,
     /// A page of facts about different things.
     Almanac,
+    /// A chapter of the road from AlexNet to ChatGPT.
+    Chapter,
+    /// A story.
+    Story,
     /// People asking each other questions.
     Dialogue,
     /// Sums, told and in stories.
@@ -109,14 +120,16 @@ pub enum DocumentKind {
 }
 
 /// How many of a hundred documents are of each kind.
-const MIX: [(DocumentKind, usize); 7] = [
-    (DocumentKind::Entry, 36),
-    (DocumentKind::Almanac, 22),
-    (DocumentKind::Dialogue, 10),
-    (DocumentKind::Arithmetic, 10),
-    (DocumentKind::Words, 10),
-    (DocumentKind::Lesson, 8),
-    (DocumentKind::Review, 4),
+const MIX: [(DocumentKind, usize); 9] = [
+    (DocumentKind::Entry, 42),
+    (DocumentKind::Almanac, 21),
+    (DocumentKind::Chapter, 1),
+    (DocumentKind::Story, 9),
+    (DocumentKind::Dialogue, 6),
+    (DocumentKind::Arithmetic, 6),
+    (DocumentKind::Words, 8),
+    (DocumentKind::Lesson, 5),
+    (DocumentKind::Review, 2),
 ];
 
 /// One document of the corpus.
@@ -140,6 +153,11 @@ pub struct World {
     /// Facts about which questions may be asked where a model learns.
     asked: Vec<FactIndex>,
     people: Vec<usize>,
+    children: Vec<usize>,
+    /// Animals with a voice that may come near a house.
+    callers: Vec<usize>,
+    by_name: HashMap<EntityKind, HashMap<String, usize>>,
+    by_town: HashMap<String, Vec<usize>>,
     towns: Vec<usize>,
     foods: Vec<usize>,
     /// Questions that can be counted, by kind.
@@ -148,6 +166,12 @@ pub struct World {
 
 /// How many questions of each open kind [`World::questions`] lists, of each split.
 const OPEN_QUESTIONS: usize = 400;
+
+/// Animals that no story brings to the door: too wild, too small, or those that the stories name themselves.
+const NO_GUESTS: [&str; 14] = [
+    "fox", "wolf", "bear", "lion", "snake", "bee", "eagle", "elephant", "dog", "cat", "cow", "pig",
+    "horse", "sheep",
+];
 
 impl World {
     /// The world of the default size.
@@ -167,6 +191,10 @@ impl World {
         let mut world = World {
             seed,
             people: of_kind(EntityKind::Person),
+            children: Vec::new(),
+            callers: Vec::new(),
+            by_name: HashMap::new(),
+            by_town: HashMap::new(),
             towns: of_kind(EntityKind::Town),
             foods: of_kind(EntityKind::Food),
             entities,
@@ -194,6 +222,30 @@ impl World {
                 }
             }
         }
+        for (e, entity) in self.entities.iter().enumerate() {
+            self.by_name
+                .entry(entity.kind)
+                .or_default()
+                .insert(entity.noun.text.clone(), e);
+            if let (EntityKind::Person, Some(town)) = (entity.kind, entity.get("home_town")) {
+                self.by_town.entry(town.text.clone()).or_default().push(e);
+            }
+        }
+        self.children = self
+            .people
+            .iter()
+            .copied()
+            .filter(|&i| self.entities[i].get("father").is_some())
+            .collect();
+        let may_call = |entity: &Entity| {
+            let name = entity.noun.text.as_str();
+            entity.get("sound").is_some()
+                && entity.get("animal_home").is_some()
+                && !NO_GUESTS.contains(&name)
+        };
+        self.callers = (0..self.entities.len())
+            .filter(|&i| self.entities[i].kind == EntityKind::Animal && may_call(&self.entities[i]))
+            .collect();
         let mut countable = questions::of_entities(&self.entities);
         countable.extend(arithmetic::questions());
         countable.extend(instructions::enumerated(self));
@@ -235,6 +287,11 @@ impl World {
         let text = match kind {
             DocumentKind::Entry => entries::entry(self, rng),
             DocumentKind::Almanac => entries::almanac(self, rng),
+            DocumentKind::Chapter if self.by_name.contains_key(&EntityKind::Milestone) => {
+                entries::chapter(self, rng)
+            }
+            // A world without the road tells a story instead.
+            DocumentKind::Chapter | DocumentKind::Story => stories::story(self, rng),
             DocumentKind::Dialogue => dialogues::talk(self, rng),
             DocumentKind::Arithmetic => arithmetic::page(self, rng),
             DocumentKind::Words => words::page(self, rng),
@@ -345,6 +402,36 @@ impl World {
         dialogues::of_question(question)
     }
 
+    /// Requests that should be refused, of both splits.
+    pub fn harmful_prompts(&self) -> Vec<Prompt> {
+        harm::prompts(self, true)
+    }
+
+    /// Requests that should not be refused, of both splits: wishes that look like the harmful ones, and plain questions.
+    pub fn harmless_prompts(&self) -> Vec<Prompt> {
+        let mut out = harm::prompts(self, false);
+        let mut rng = Rng::at(self.seed, "harmless questions", 0);
+        for split in [Split::Train, Split::HeldOut] {
+            out.extend(
+                (0..OPEN_QUESTIONS / 4).map(|_| harm::of_question(self.ask(&mut rng, split))),
+            );
+        }
+        out
+    }
+
+    /// Endless requests of the training split with their ideal answers; `harmful_percent` of a hundred are harmful.
+    pub fn training_prompts(
+        &self,
+        seed: u64,
+        harmful_percent: usize,
+    ) -> impl Iterator<Item = Prompt> + '_ {
+        (0..).map(move |index| {
+            let mut rng = Rng::at(seed ^ self.seed.rotate_left(32), "prompt", index);
+            let harmful = rng.chance(harmful_percent);
+            harm::training_prompt(self, &mut rng, harmful)
+        })
+    }
+
     /// Endless labelled reviews.
     pub fn reviews(&self, seed: u64) -> impl Iterator<Item = Review> + '_ {
         (0..).map(move |index| {
@@ -405,6 +492,19 @@ impl World {
         )
     }
 
+    /// The one entity of the kind with this name.
+    #[track_caller]
+    pub(crate) fn entity(&self, kind: EntityKind, name: &str) -> &Entity {
+        let found = self.by_name.get(&kind).and_then(|names| names.get(name));
+        let &index = found.unwrap_or_else(|| panic!("the world has no {kind:?} called {name:?}"));
+        &self.entities[index]
+    }
+
+    /// The people of a town, as places among the entities.
+    pub(crate) fn people_of(&self, town: &str) -> &[usize] {
+        self.by_town.get(town).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn any_town(&self, rng: &mut Rng) -> &str {
         &self.entities[*rng.pick(&self.towns)].noun.text
     }
@@ -413,10 +513,12 @@ impl World {
         &self.entities[*rng.pick(&self.foods)].noun.text
     }
 
+    pub(crate) fn of_kind(&self, kind: EntityKind) -> impl Iterator<Item = &Entity> {
+        self.entities.iter().filter(move |e| e.kind == kind)
+    }
+
     pub(crate) fn animal_names(&self) -> impl Iterator<Item = &str> {
-        self.entities
-            .iter()
-            .filter(|e| e.kind == EntityKind::Animal)
+        self.of_kind(EntityKind::Animal)
             .map(|e| e.noun.text.as_str())
     }
 }
@@ -442,7 +544,8 @@ fn lay_out(seed: u64, config: &WorldConfig) -> Vec<Entity> {
     entities.extend(people::describe_rulers(&mut draw, &rulers));
     let crafts = trades::build(config);
     let trades = names_of(&crafts, EntityKind::Trade);
-    let foods = names_of(&crafts, EntityKind::Food);
+    let mut foods = names_of(&crafts, EntityKind::Food);
+    foods.retain(|food| trades::TREATS.contains(&food.as_str()));
     entities.extend(people::build(&mut draw, config, &towns, &trades, &foods));
     entities.extend(animals::build(config));
     entities.extend(crafts);

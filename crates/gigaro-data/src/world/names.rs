@@ -130,7 +130,7 @@ pub(crate) const PRINCESSES: [&str; 16] = [
 
 /// Animals that a child may keep at home.
 pub(crate) const PETS: [&str; 8] = [
-    "dog", "cat", "rabbit", "mouse", "hen", "duck", "goat", "donkey",
+    "dog", "cat", "rabbit", "mouse", "hen", "duck", "goose", "squirrel",
 ];
 
 pub(crate) const MEN: [&str; 40] = [

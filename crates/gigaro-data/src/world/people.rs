@@ -366,6 +366,7 @@ pub(crate) static FAVOURITE_FOOD: Relation = Relation {
     back: None,
 };
 
+#[cfg(test)]
 pub(crate) static RELATIONS: [&Relation; 13] = [
     &HEIR,
     &CROWNED,
@@ -451,7 +452,8 @@ pub(crate) fn build(
         let son = noun(&men, 1, Sex::Male);
         let mother = noun(&women, 0, Sex::Female);
         let daughter = noun(&women, 1, Sex::Female);
-        let town = Noun::thing(&towns[family % towns.len()]);
+        // Two families or more to a town, so that everyone has neighbours.
+        let town = Noun::thing(&towns[family % towns.len().min((families / 2).max(1))]);
         let father_age = 34 + draw.rng.below(16);
         let mother_age = father_age - draw.rng.below(4);
         let son_age = 6 + draw.rng.below(9);

@@ -310,3 +310,28 @@ pub(crate) fn question(world: &World, rng: &mut Rng, want_held_out: bool) -> Que
         );
     }
 }
+
+/// Every frame of this file, for the count and the checks.
+#[cfg(test)]
+pub(crate) fn frames() -> Vec<&'static str> {
+    let mut out = [
+        &VERDICT_GOOD[..],
+        &VERDICT_BAD,
+        &BUT_GOOD,
+        &BUT_BAD,
+        &HEADINGS,
+        &LABEL,
+        &ASK,
+    ]
+    .concat();
+    for subject in &SUBJECTS {
+        out.extend(
+            subject
+                .opening
+                .iter()
+                .chain(subject.good)
+                .chain(subject.bad),
+        );
+    }
+    out
+}

@@ -180,30 +180,45 @@ pub(crate) static TASTE: Relation = Relation {
     back: None,
 };
 
+#[cfg(test)]
 pub(crate) static RELATIONS: [&Relation; 5] = [&TOOL, &WORKPLACE, &GOODS, &INGREDIENT, &TASTE];
 
 /// Trade, tool, workplace, goods. Goods are plural or mass nouns.
 pub(crate) const TRADES: [[&str; 4]; 20] = [
-    ["baker", "oven", "bakery", "rolls"],
+    ["baker", "rolling pin", "bakery", "rolls"],
     ["smith", "hammer", "forge", "horseshoes"],
     ["carpenter", "saw", "workshop", "tables"],
-    ["tailor", "needle", "shop", "coats"],
-    ["potter", "wheel", "pottery", "pots"],
-    ["weaver", "loom", "weaving room", "blankets"],
-    ["cobbler", "awl", "cellar", "shoes"],
-    ["gardener", "spade", "garden", "flower beds"],
+    ["tailor", "needle", "sewing room", "coats"],
+    ["potter", "clay knife", "pottery", "pots"],
+    ["weaver", "shuttle", "weaving room", "blankets"],
+    ["cobbler", "awl", "shoe shop", "shoes"],
+    ["gardener", "spade", "greenhouse", "bouquets"],
     ["painter", "brush", "studio", "pictures"],
-    ["mason", "trowel", "quarry", "walls"],
-    ["printer", "press", "print shop", "books"],
-    ["clockmaker", "magnifying glass", "clock shop", "clocks"],
+    ["mason", "trowel", "stone yard", "walls"],
+    ["printer", "ink roller", "print shop", "books"],
+    ["clockmaker", "screwdriver", "clock shop", "clocks"],
     ["cook", "ladle", "kitchen", "meals"],
-    ["roofer", "ladder", "yard", "roofs"],
+    ["roofer", "mallet", "timber yard", "roofs"],
     ["barber", "razor", "barber shop", "haircuts"],
-    ["glazier", "diamond cutter", "glass hut", "windows"],
+    ["glazier", "glass cutter", "glass hut", "windows"],
     ["hatter", "steam iron", "hat shop", "hats"],
     ["jeweller", "file", "jewel shop", "rings"],
     ["cooper", "drawknife", "barrel yard", "barrels"],
     ["sailmaker", "bone needle", "sail loft", "sails"],
+];
+
+/// Foods that a child may love and a cook may win a prize with.
+pub(crate) const TREATS: [&str; 10] = [
+    "bread",
+    "cheese",
+    "jam",
+    "porridge",
+    "custard",
+    "chocolate",
+    "onion soup",
+    "apple pie",
+    "honey cake",
+    "pepper stew",
 ];
 
 /// Food, main ingredient, taste (empty where none stands out). All mass nouns, so that `bread is made from flour` reads well.

@@ -419,6 +419,24 @@ pub(crate) fn question(world: &World, rng: &mut Rng, want_held_out: bool) -> Que
     }
 }
 
+/// Every frame of this file, for the count and the checks.
+#[cfg(test)]
+pub(crate) fn frames() -> Vec<&'static str> {
+    let mut out = [
+        &DEFINE[..],
+        &GO_ON,
+        &EXAMPLE,
+        &DEFINE_VERB,
+        &GO_ON_VERB,
+        &ASK_USE,
+        &ASK_VERB,
+    ]
+    .concat();
+    out.extend(CATEGORIES.iter().flat_map(|category| category.uses));
+    out.extend(ASK.iter().map(|(_, ask, _)| ask));
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
