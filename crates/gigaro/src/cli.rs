@@ -2,11 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, doctor, info, man};
+use crate::commands::{bench, completions, doctor, info, man, tokenizer};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
+  gigaro tokenizer train --text books/   learn a vocabulary from your text
   gigaro doctor                          what this machine is and how fast
   gigaro info                            the recipes inside this program
   gigaro completions bash > ~/.local/share/bash-completion/completions/gigaro
@@ -25,6 +26,8 @@ pub(crate) struct Cli {
 /// All commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Tokenizer(tokenizer::Args),
+    Bench(bench::Args),
     Doctor(doctor::Args),
     Info(info::Args),
     Completions(completions::Args),
@@ -35,6 +38,8 @@ impl Command {
     /// Whether stdout is kept for one object.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
+            Self::Tokenizer(args) => args.wants_json(),
+            Self::Bench(args) => args.wants_json(),
             Self::Doctor(args) => args.json,
             Self::Info(args) => args.json,
             Self::Completions(_) | Self::Man(_) => false,
@@ -44,6 +49,8 @@ impl Command {
     /// Runs the command to its end.
     pub(crate) fn run(&self, output: &Output) -> anyhow::Result<()> {
         match self {
+            Self::Tokenizer(args) => tokenizer::run(args, output),
+            Self::Bench(args) => bench::run(args, output),
             Self::Doctor(args) => doctor::run(args, output),
             Self::Info(args) => info::run(args, output),
             Self::Completions(args) => completions::run(args, output),

@@ -7,9 +7,11 @@ mod cli;
 mod commands;
 mod failure;
 mod flags;
+mod interrupt;
 mod machine;
 mod output;
 mod recipe;
+mod text_source;
 
 use std::process::ExitCode;
 

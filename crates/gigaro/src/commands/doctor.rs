@@ -1,8 +1,9 @@
-//! `gigaro doctor`: what machine this is.
+//! `gigaro doctor`: what machine this is, which kernels run on it, and what it can do at best.
 
 use std::path::Path;
 
 use anyhow::Result;
+use gigaro_tensor::cpu::{isa, peak, threads};
 use gigaro_train::quantity::Bytes;
 use serde_json::{Value, json};
 
@@ -14,7 +15,9 @@ Examples:
   gigaro doctor
   gigaro doctor --json | tail -n 1       for programs";
 
-/// Show what machine this is: processor, memory, disk and what of them is used
+const NO_CUDA: &str = "this build has no CUDA backend yet: everything runs on the processor";
+
+/// Show what machine this is, which kernels run on it, and its measured peaks
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -24,15 +27,25 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(_args: &Args, output: &Output) -> Result<()> {
+    let machine = machine_facts(output);
+    let kernels = kernel_facts(output);
+    let measured = measured_facts(output);
+    output.result(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "machine": machine,
+        "kernels": kernels,
+        "measured": measured,
+        "cuda": Value::Null,
+    }))
+}
+
+fn machine_facts(output: &Output) -> Value {
     let (processor, memory) = (Processor::read(), Memory::read());
     let disk = machine::free_disk_bytes(Path::new("runs"));
-    let size =
-        |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |b| Bytes(b).to_string());
-    let caches: Vec<String> = processor
-        .caches
-        .iter()
-        .map(|c| format!("{} {}", c.name, Bytes(c.size_bytes)))
-        .collect();
+    let size = |b: Option<u64>| b.map_or_else(|| "unknown".to_owned(), |b| Bytes(b).to_string());
+    let cache = |c: &machine::Cache| format!("{} {}", c.name, Bytes(c.size_bytes));
+    let caches: Vec<String> = processor.caches.iter().map(cache).collect();
+    let (total, available) = (size(memory.total_bytes), size(memory.available_bytes));
     output.fields(
         "Machine",
         &[
@@ -43,39 +56,91 @@ pub(crate) fn run(_args: &Args, output: &Output) -> Result<()> {
             ("architecture", std::env::consts::ARCH.into()),
             ("cores", cores(&processor)),
             ("caches", caches.join(", ")),
-            (
-                "memory",
-                format!(
-                    "{}, {} of it available",
-                    size(memory.total_bytes),
-                    size(memory.available_bytes)
-                ),
-            ),
+            ("memory", format!("{total}, {available} of it available")),
             ("free disk", format!("{} in this folder", size(disk))),
-            (
-                "CUDA",
-                "this build has no CUDA backend yet: everything runs on the processor".into(),
-            ),
         ],
     );
-    output.result(&json!({
-        "version": env!("CARGO_PKG_VERSION"),
+    let cache = |c: &machine::Cache| json!({ "name": c.name, "size_bytes": c.size_bytes });
+    json!({
         "processor": processor.model,
         "architecture": std::env::consts::ARCH,
         "physical_cores": processor.physical_cores,
         "threads": processor.usable_threads,
-        "caches": processor.caches.iter().map(|c| json!({ "name": c.name, "size_bytes": c.size_bytes })).collect::<Vec<Value>>(),
+        "caches": processor.caches.iter().map(cache).collect::<Vec<Value>>(),
         "memory_bytes": memory.total_bytes,
         "memory_available_bytes": memory.available_bytes,
         "free_disk_bytes": disk,
-        "cuda": Value::Null,
-    }))
+    })
 }
 
 fn cores(processor: &Processor) -> String {
     let threads = format!("{} threads usable", processor.usable_threads);
-    processor.physical_cores.map_or_else(
-        || threads.clone(),
-        |cores| format!("{cores} physical, {threads}"),
-    )
+    match processor.physical_cores {
+        Some(cores) => format!("{cores} physical, {threads}"),
+        None => threads,
+    }
+}
+
+fn kernel_facts(output: &Output) -> Value {
+    let path = |native: bool, native_words: &str| {
+        if native {
+            native_words.to_owned()
+        } else {
+            "widened to 32-bit floats".to_owned()
+        }
+    };
+    let found: Vec<String> = isa::available()
+        .iter()
+        .map(|isa| format!("{isa:?}"))
+        .collect();
+    let used = format!("{:?}", isa::isa());
+    output.fields(
+        "\nKernels",
+        &[
+            ("instructions", found.join(", ")),
+            ("32-bit floats", format!("{used} kernels")),
+            (
+                "bf16 products",
+                path(isa::has_bf16(), "AVX512-BF16 dot products"),
+            ),
+            (
+                "int8 products",
+                path(isa::has_vnni(), "AVX512-VNNI dot products"),
+            ),
+            ("CUDA", NO_CUDA.into()),
+        ],
+    );
+    json!({
+        "instructions": found,
+        "f32": used,
+        "bf16_dot_product": isa::has_bf16(),
+        "int8_dot_product": isa::has_vnni(),
+    })
+}
+
+fn measured_facts(output: &Output) -> Value {
+    let giga = |x: Option<f64>, unit: &str| match x {
+        Some(x) => format!("{:.0} {unit}", x / 1e9),
+        None => "no instruction of its own on this machine".to_owned(),
+    };
+    let f32_flops = peak::f32_flops();
+    let (bf16_flops, int8_ops) = (peak::bf16_flops(), peak::int8_ops());
+    let bandwidth = peak::read_bandwidth();
+    let threads = threads::num_threads();
+    output.fields(
+        &format!("\nMeasured at best, {threads} threads"),
+        &[
+            ("32-bit floats", giga(Some(f32_flops), "GFLOP/s")),
+            ("bf16", giga(bf16_flops, "GFLOP/s")),
+            ("int8", giga(int8_ops, "billion operations/s")),
+            ("reading memory", format!("{:.1} GB/s", bandwidth / 1e9)),
+        ],
+    );
+    json!({
+        "threads": threads,
+        "f32_gflops": f32_flops / 1e9,
+        "bf16_gflops": bf16_flops.map(|x| x / 1e9),
+        "int8_gops": int8_ops.map(|x| x / 1e9),
+        "read_gb_per_s": bandwidth / 1e9,
+    })
 }

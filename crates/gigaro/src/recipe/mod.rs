@@ -14,6 +14,7 @@ mod mistakes;
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use gigaro_models::generate::SamplingParams;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +111,7 @@ impl Default for Data {
 }
 
 /// How text is cut into tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TokenizerKind {
     /// Byte-level byte-pair encoding, trained on the text.

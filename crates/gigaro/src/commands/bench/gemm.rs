@@ -1,0 +1,85 @@
+//! `gigaro bench gemm`: one matrix product, `(M, K) x (K, N)`.
+
+use anyhow::{Result, bail};
+use gigaro_tensor::{DType, Device, Generator, Tensor, no_grad};
+use gigaro_train::quantity::Bytes;
+use serde_json::json;
+
+use super::timing::median_seconds;
+use super::{BenchArgs, BenchDtype, report};
+use crate::machine::Memory;
+use crate::output::Output;
+
+/// Multiply two matrices of random numbers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gigaro bench gemm --m 2048 --n 768 --k 3072 --dtype bf16")]
+pub(super) struct Args {
+    /// Rows of the left matrix and of the result
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    m: u32,
+
+    /// Columns of the right matrix and of the result
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    n: u32,
+
+    /// Columns of the left and rows of the right matrix
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    k: u32,
+
+    /// Numbers to multiply
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
+    dtype: BenchDtype,
+
+    #[command(flatten)]
+    pub(super) shared: BenchArgs,
+}
+
+pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
+    args.shared.set_threads();
+    check_memory(args)?;
+    let (m, n, k) = (args.m as usize, args.n as usize, args.k as usize);
+    let dtype = match args.dtype {
+        BenchDtype::F32 => DType::F32,
+        BenchDtype::Bf16 => DType::BF16,
+    };
+    let random = Generator::new(0);
+    let x = Tensor::randn([m, k], dtype, Device::Cpu, &random); // (M, K)
+    let y = Tensor::randn([k, n], dtype, Device::Cpu, &random); // (K, N)
+    let product = || drop(std::hint::black_box(x.matmul(&y)));
+    let seconds = no_grad(|| median_seconds(args.shared.repeats, product));
+    let flops = 2.0 * m as f64 * n as f64 * k as f64 / seconds;
+    let share = args
+        .dtype
+        .peak_flops()
+        .map(|peak| format!(", {:.0} % of peak", 100.0 * flops / peak));
+    output.say(format_args!(
+        "{} {m} x {n} x {k}: {:.3} ms, {:.1} GFLOP/s{}",
+        args.dtype.name(),
+        seconds * 1e3,
+        flops / 1e9,
+        share.unwrap_or_default()
+    ));
+    report(
+        "gemm",
+        args.dtype.name(),
+        json!({ "gflops": flops / 1e9, "ms": seconds * 1e3 }),
+        output,
+    )
+}
+
+fn check_memory(args: &Args) -> Result<()> {
+    let (m, n, k) = (u64::from(args.m), u64::from(args.n), u64::from(args.k));
+    // Two operands, the result, and the packed copy of one operand that a product makes.
+    let numbers = u128::from(m) * u128::from(k)
+        + 2 * u128::from(k) * u128::from(n)
+        + u128::from(m) * u128::from(n);
+    let needed = u64::try_from(numbers * 4).unwrap_or(u64::MAX);
+    match Memory::read().available_bytes {
+        Some(available) if needed > available => bail!(
+            "this product needs {} of memory, but only {} are available: choose smaller --m, --n or --k",
+            Bytes(needed),
+            Bytes(available)
+        ),
+        _ => Ok(()),
+    }
+}

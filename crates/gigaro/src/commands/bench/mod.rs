@@ -1,0 +1,116 @@
+//! `gigaro bench`: how fast this machine runs the work that matters, counted as the peers' benchmark counts it.
+//!
+//! One object under `--json`, with the keys of that benchmark: `what`, `engine`, `dtype`, `mode`, `threads`, `peak_rss_mb` and the
+//! figures. How time is taken is in `timing.rs`.
+
+mod gemm;
+mod timing;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+use gigaro_tensor::cpu;
+use serde_json::{Map, Value, json};
+
+use crate::machine::peak_rss_bytes;
+use crate::output::Output;
+
+const EXAMPLE: &str = "\
+Examples:
+  gigaro bench gemm --m 2048 --n 768 --k 3072 --dtype bf16
+  gigaro bench gemm --json | tail -n 1   for programs";
+
+/// Measure speed: matrix products
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Gemm(gemm::Args),
+}
+
+/// Flags of every benchmark.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Processor threads to use [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Timed runs after a warm-up; their median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repeats: u16,
+
+    /// End stdout with one JSON object; everything for people goes to stderr
+    #[arg(long)]
+    json: bool,
+}
+
+/// The numbers that weights and products are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchDtype {
+    /// 32-bit floats
+    F32,
+    /// 16-bit brain floats, summed in 32 bits
+    Bf16,
+}
+
+impl BenchDtype {
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The machine's peak for products of these numbers, in floating-point operations per second.
+    fn peak_flops(self) -> Option<f64> {
+        match self {
+            Self::F32 => Some(cpu::peak::f32_flops()),
+            Self::Bf16 => cpu::peak::bf16_flops(),
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn wants_json(&self) -> bool {
+        match &self.what {
+            What::Gemm(args) => args.shared.json,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
+    match &args.what {
+        What::Gemm(args) => gemm::run(args, output),
+    }
+}
+
+impl BenchArgs {
+    fn set_threads(&self) {
+        if let Some(threads) = self.threads {
+            cpu::threads::set_num_threads(threads.into());
+        }
+    }
+}
+
+/// Adds to the figures what every benchmark reports.
+fn report(what: &str, dtype: &str, figures: Value, output: &Output) -> Result<()> {
+    let mut object = match figures {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    };
+    object.insert("what".into(), json!(what));
+    object.insert(
+        "engine".into(),
+        json!(concat!("gigaro ", env!("CARGO_PKG_VERSION"))),
+    );
+    object.insert("dtype".into(), json!(dtype));
+    object.insert("mode".into(), json!("eager"));
+    object.insert("threads".into(), json!(cpu::threads::num_threads()));
+    let peak_mb = peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20));
+    object.insert("peak_rss_mb".into(), json!(peak_mb));
+    output.result(&object)
+}

@@ -1,0 +1,80 @@
+//! Where a command's text comes from: the user's files, or the small world inside the program.
+
+use std::path::Path;
+
+use anyhow::Result;
+use gigaro_data::corpus::Corpus;
+use gigaro_data::world::World;
+use gigaro_train::quantity::{Bytes, Count};
+
+use crate::recipe::Data;
+
+/// Text in documents.
+#[derive(Debug)]
+pub(crate) enum TextSource {
+    /// Files of the user.
+    Files(Corpus),
+    /// The first documents of the small world.
+    World {
+        /// The world.
+        world: Box<World>,
+        /// Seed of the documents.
+        seed: u64,
+        /// How many.
+        documents: usize,
+    },
+}
+
+impl TextSource {
+    /// The text that `[data]` of a recipe asks for.
+    ///
+    /// # Errors
+    /// If there is no text at the path.
+    pub(crate) fn open(data: &Data, seed: u64) -> Result<Self> {
+        match &data.text {
+            Some(path) => Self::files(path, &data.column),
+            None => Ok(Self::World {
+                world: Box::new(World::new(seed)),
+                seed,
+                documents: data.world_documents,
+            }),
+        }
+    }
+
+    /// The text in a file or folder; `column` is the key of records.
+    ///
+    /// # Errors
+    /// If there is no text at the path.
+    pub(crate) fn files(path: &Path, column: &str) -> Result<Self> {
+        Ok(Self::Files(Corpus::open(path)?.with_text_key(column)))
+    }
+
+    /// What it is, for a person.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::World { documents, .. } => {
+                format!("the small world, {} documents", Count(*documents as f64))
+            }
+            Self::Files(corpus) => {
+                let size = corpus.bytes_on_disk().map(|b| Bytes(b).to_string());
+                let files = corpus.files().len();
+                let size = size.unwrap_or_else(|_| "unknown size".into());
+                format!("{} ({files} files, {size})", corpus.place().display())
+            }
+        }
+    }
+
+    /// The texts one after another. A long file comes in parts.
+    ///
+    /// Each item is an error if a file turns out unreadable.
+    pub(crate) fn texts(&self) -> Box<dyn Iterator<Item = gigaro_data::Result<String>> + '_> {
+        match self {
+            Self::Files(corpus) => Box::new(corpus.documents().map(|d| d.map(|d| d.text))),
+            Self::World {
+                world,
+                seed,
+                documents,
+            } => Box::new(world.documents(*seed).take(*documents).map(|d| Ok(d.text))),
+        }
+    }
+}
