@@ -1,3 +1,11 @@
-//! gigaro-models.
+//! The models on the road from AlexNet to ChatGPT, a file or folder per system, and how they are asked.
+//!
+//! - [`gpt`]: the decoder that language models are, from GPT-2 to the form of today.
+//! - [`generate`]: from logits to text.
+//!
+//! Below lie layers (gigaro-nn) and the engine (gigaro-tensor); training loops and serving are above.
 
 pub mod generate;
+pub mod gpt;
+
+pub use gpt::{Gpt, GptConfig};

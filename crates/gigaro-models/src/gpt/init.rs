@@ -1,0 +1,132 @@
+//! How a fresh GPT is drawn.
+//!
+//! With learned positions as GPT-2: everything normal with deviation 0.02, the products that add to
+//! the residual stream smaller by `sqrt(2 n_layer)`, because that many of them add up. With rotary
+//! positions: matrices normal with deviation `1 / sqrt(inputs)`, embeddings and head 0.02, and the
+//! products that add to the residual stream zero, so that the model starts as its embeddings and
+//! grows into its depth.
+
+use gigaro_nn::{Dropout, Embedding, LayerNorm, Linear, RmsNorm, init};
+use gigaro_tensor::{DType, Device, Generator, Tensor, functional::rotary_tables};
+
+use super::Gpt;
+use super::block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
+use super::config::{FeedForwardKind, GptConfig, NormKind, Position};
+
+/// Deviation of GPT-2's weights.
+const STD: f64 = 0.02;
+
+struct Draw<'a> {
+    config: &'a GptConfig,
+    generator: &'a Generator,
+}
+
+pub(super) fn fresh(config: &GptConfig, generator: &Generator) -> Gpt {
+    let draw = Draw { config, generator };
+    let c = config.d_model;
+    let rotary = match config.position {
+        Position::Learned => None,
+        Position::Rotary { theta } => Some(rotary_tables(
+            0,
+            config.max_seq_len,
+            config.head_dim(),
+            theta,
+        )),
+    };
+    let embedding = |n: usize| Embedding::from_weight(init::normal([n, c], 0.0, STD, generator));
+    Gpt {
+        config: config.clone(),
+        wte: embedding(config.vocab_size),
+        wpe: config.is_learned().then(|| embedding(config.max_seq_len)),
+        blocks: (0..config.n_layer).map(|_| draw.block()).collect(),
+        ln_f: draw.norm(),
+        lm_head: (!config.tied_head).then(|| {
+            Linear::from_weights(
+                init::normal([config.vocab_size, c], 0.0, STD, generator),
+                None,
+            )
+        }),
+        checkpoint_activations: false,
+        rotary,
+    }
+}
+
+impl Draw<'_> {
+    fn norm(&self) -> NormLayer {
+        let GptConfig {
+            d_model, eps, bias, ..
+        } = *self.config;
+        match self.config.norm {
+            NormKind::LayerNorm => NormLayer::LayerNorm(LayerNorm::new(d_model, bias, eps)),
+            NormKind::RmsNorm => NormLayer::RmsNorm(RmsNorm::new(d_model, eps)),
+        }
+    }
+
+    fn with_bias(&self, weight: Tensor) -> Linear {
+        let bias = self
+            .config
+            .bias
+            .then(|| Tensor::zeros([weight.size(0)], DType::F32, Device::Cpu));
+        Linear::from_weights(weight, bias)
+    }
+
+    /// A matrix into a part of the layer.
+    fn into(&self, out: usize) -> Linear {
+        let c = self.config.d_model;
+        let std = if self.config.is_learned() {
+            STD
+        } else {
+            1.0 / (c as f64).sqrt()
+        };
+        self.with_bias(init::normal([out, c], 0.0, std, self.generator))
+    }
+
+    /// A matrix whose result is added to the residual stream.
+    fn residual(&self, inputs: usize) -> Linear {
+        let shape = [self.config.d_model, inputs];
+        self.with_bias(if self.config.is_learned() {
+            let std = STD / (2.0 * self.config.n_layer as f64).sqrt();
+            init::normal(shape, 0.0, std, self.generator)
+        } else {
+            Tensor::zeros(shape, DType::F32, Device::Cpu)
+        })
+    }
+
+    fn block(&self) -> Block {
+        let config = self.config;
+        let (d, dropout) = (config.head_dim(), Dropout::new(config.dropout));
+        let (q_width, kv_width) = (config.n_head * d, config.n_kv_head * d);
+        let qkv = if config.is_learned() {
+            QkvProjection::Fused(self.into(q_width + 2 * kv_width))
+        } else {
+            QkvProjection::Separate {
+                q: self.into(q_width),
+                k: self.into(kv_width),
+                v: self.into(kv_width),
+            }
+        };
+        let head_norm = || config.qk_norm.then(|| RmsNorm::new(d, config.eps));
+        Block {
+            ln_1: self.norm(),
+            attn: Attention {
+                qkv,
+                out: self.residual(q_width),
+                q_norm: head_norm(),
+                k_norm: head_norm(),
+                n_head: config.n_head,
+                n_kv_head: config.n_kv_head,
+                head_dim: d,
+                dropout,
+            },
+            ln_2: self.norm(),
+            mlp: FeedForward {
+                kind: config.activation,
+                gate: (config.activation == FeedForwardKind::SwiGlu)
+                    .then(|| self.into(config.d_ff)),
+                up: self.into(config.d_ff),
+                down: self.residual(config.d_ff),
+                dropout,
+            },
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! GPT: one decoder, from GPT-2 to the form that models have today.
+//!
+//! [`GptConfig`] (`config.rs`) says which: learned positions or rotary, LayerNorm or RMSNorm, GELU,
+//! ReLU squared or SwiGLU, shared key-value heads, QK-norm, soft-capped logits. With learned
+//! positions the tensors bear GPT-2's names (`transformer.h.0.attn.c_attn.weight`), with rotary ones
+//! Llama's (`model.layers.0.self_attn.q_proj.weight`).
+//!
+//! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
+//! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings.
+//! - `cost.rs`: parameters, arithmetic and memory before anything is built.
+//!
+//! Not here: sampling and the key-value cache (`generate/`), training loops (gigaro-train).
+
+mod block;
+mod config;
+mod cost;
+mod hugging_face;
+mod hugging_face_config;
+mod init;
+#[cfg(test)]
+mod tests;
+
+use gigaro_nn::optim::ParamGroup;
+use gigaro_nn::{Embedding, Linear, Mode, Module, join};
+use gigaro_tensor::{DType, Generator, Tensor, checkpoint, functional as F};
+
+pub use block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
+pub use config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
+pub use cost::MemoryEstimate;
+pub use hugging_face::is_conv1d;
+
+/// Targets with this value do not count in the loss.
+pub const IGNORE_INDEX: i64 = -100;
+
+/// Logits that the soft-capped loss holds at once, in bytes.
+const LOGITS_BYTES: usize = 16 << 20;
+
+/// A decoder-only transformer.
+///
+/// # Reference
+/// Radford et al. (2019), "Language models are unsupervised multitask learners"; Touvron et al.
+/// (2023), <https://arxiv.org/abs/2302.13971>
+#[derive(Clone, Debug)]
+pub struct Gpt {
+    /// What it was built from.
+    pub config: GptConfig,
+    /// Token embeddings, `(vocab_size, d_model)`.
+    pub wte: Embedding,
+    /// Position embeddings, `(max_seq_len, d_model)`, if positions are learned.
+    pub wpe: Option<Embedding>,
+    /// The layers, first to last.
+    pub blocks: Vec<Block>,
+    /// After the last layer.
+    pub ln_f: NormLayer,
+    /// Onto the vocabulary, `(vocab_size, d_model)`; `None` if the token embeddings serve.
+    pub lm_head: Option<Linear>,
+    /// Forget each layer's inner results in the forward pass and compute them again in the backward
+    /// pass: a third more arithmetic for a fraction of the memory. Off at first.
+    pub checkpoint_activations: bool,
+    /// Cosines and sines for all positions, `(max_seq_len, D/2)` each, if positions are rotary.
+    rotary: Option<(Tensor, Tensor)>,
+}
+
+impl Gpt {
+    /// A model with fresh weights; see `init.rs` for how they are drawn.
+    ///
+    /// # Panics
+    /// If [`GptConfig::check`] has an objection.
+    #[must_use]
+    #[track_caller]
+    pub fn new(config: &GptConfig, generator: &Generator) -> Self {
+        if let Err(e) = config.check() {
+            panic!("Gpt::new: {e}");
+        }
+        init::fresh(config, generator)
+    }
+
+    /// Logits of every position.
+    ///
+    /// # Shapes
+    /// `ids: (B, T)` of i64 -> `(B, T, V)`
+    /// # Panics
+    /// If `T` exceeds the context or an id the vocabulary.
+    #[must_use]
+    #[track_caller]
+    pub fn forward(&self, ids: &Tensor, mode: &Mode) -> Tensor {
+        self.logits(&self.hidden(ids, None, mode))
+    }
+
+    /// What the last layer leaves, normalised: all but the projection onto the vocabulary.
+    ///
+    /// `segments` numbers the documents that share a row: a token attends only to tokens with its
+    /// own number, and learned positions start anew where the number changes. (Rotary positions
+    /// only enter as differences, so they need not.)
+    ///
+    /// # Shapes
+    /// `ids: (B, T)` of i64, `segments: (B, T)` of i64 -> `(B, T, C)`
+    /// # Panics
+    /// If `T` exceeds the context, an id the vocabulary, or shapes differ.
+    #[must_use]
+    #[track_caller]
+    pub fn hidden(&self, ids: &Tensor, segments: Option<&Tensor>, mode: &Mode) -> Tensor {
+        let [_, t] = *ids.shape() else {
+            panic!("Gpt: ids of shape {:?} are not (B, T)", ids.shape())
+        };
+        assert!(
+            t <= self.config.max_seq_len,
+            "Gpt: {t} tokens, but the context is {}",
+            self.config.max_seq_len
+        );
+        if let Some(s) = segments {
+            assert!(
+                s.shape() == ids.shape(),
+                "Gpt: segments {:?} for ids {:?}",
+                s.shape(),
+                ids.shape()
+            );
+        }
+        let mut x = self.wte.forward(ids); // (B, T, C)
+        if let Some(wpe) = &self.wpe {
+            x = match segments {
+                None => x + wpe.weight.narrow(0, 0, t),
+                Some(segments) => x + wpe.forward(&restarting_positions(segments)),
+            };
+        }
+        x = gigaro_nn::Dropout::new(self.config.dropout).forward(&x, mode);
+        let mask = segments.map(segment_mask);
+        let rotary = self.rotary_tables(0, t);
+        for block in &self.blocks {
+            x = self.run_block(block, &x, rotary.as_ref(), mask.as_ref(), mode);
+        }
+        self.ln_f.forward(&x)
+    }
+
+    fn run_block(
+        &self,
+        block: &Block,
+        x: &Tensor,
+        rotary: Option<&(Tensor, Tensor)>,
+        mask: Option<&Tensor>,
+        mode: &Mode,
+    ) -> Tensor {
+        // Without a gradient to the input, the backward pass would never reach a checkpoint.
+        if !self.checkpoint_activations || !x.requires_grad() {
+            return block.forward(x, rotary, mask, mode);
+        }
+        let (block, rotary, mask, inner) =
+            (block.clone(), rotary.cloned(), mask.cloned(), mode.clone());
+        let run = move |inputs: &[Tensor]| {
+            block.forward(&inputs[0], rotary.as_ref(), mask.as_ref(), &inner)
+        };
+        checkpoint(run, &[x], mode.generator())
+    }
+
+    /// The projection onto the vocabulary, soft-capped if the configuration says so.
+    ///
+    /// # Shapes
+    /// `(.., C)` -> `(.., V)`
+    /// # Panics
+    /// If the last dim is not `C`.
+    #[must_use]
+    #[track_caller]
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        soft_capped(
+            F::linear(hidden, self.head_weight(), None),
+            self.config.logit_soft_cap,
+        )
+    }
+
+    /// The matrix that projects onto the vocabulary, `(V, C)`: the head's own or the embeddings'.
+    #[must_use]
+    pub fn head_weight(&self) -> &Tensor {
+        self.lm_head
+            .as_ref()
+            .map_or(&self.wte.weight, |head| &head.weight)
+    }
+
+    /// Cosines and sines for positions `start..start + len`, `(len, D/2)` each; `None` if positions
+    /// are learned.
+    ///
+    /// # Panics
+    /// If they exceed the context.
+    #[must_use]
+    #[track_caller]
+    pub fn rotary_tables(&self, start: usize, len: usize) -> Option<(Tensor, Tensor)> {
+        let (cos, sin) = self.rotary.as_ref()?;
+        Some((cos.narrow(0, start, len), sin.narrow(0, start, len)))
+    }
+
+    /// Mean cross-entropy of the next token. Positions whose target is [`IGNORE_INDEX`] do not
+    /// count; NaN if none does. All logits are never held at once.
+    ///
+    /// # Shapes
+    /// `ids, targets: (B, T)` of i64 -> scalar
+    /// # Panics
+    /// As [`Gpt::hidden`], or if a target is neither a token nor [`IGNORE_INDEX`].
+    #[must_use]
+    #[track_caller]
+    pub fn loss(&self, ids: &Tensor, targets: &Tensor, mode: &Mode) -> Tensor {
+        self.loss_packed(ids, targets, None, mode)
+    }
+
+    /// [`Gpt::loss`] of rows that hold several documents each; see [`Gpt::hidden`].
+    ///
+    /// # Shapes
+    /// `ids, targets, segments: (B, T)` of i64 -> scalar
+    /// # Panics
+    /// As [`Gpt::loss`].
+    #[must_use]
+    #[track_caller]
+    pub fn loss_packed(
+        &self,
+        ids: &Tensor,
+        targets: &Tensor,
+        segments: Option<&Tensor>,
+        mode: &Mode,
+    ) -> Tensor {
+        assert!(
+            targets.shape() == ids.shape(),
+            "Gpt: targets {:?} for ids {:?}",
+            targets.shape(),
+            ids.shape()
+        );
+        let rows = ids.numel();
+        let x = self
+            .hidden(ids, segments, mode)
+            .reshape([rows, self.config.d_model]);
+        let targets = targets.reshape([rows]);
+        match self.config.logit_soft_cap {
+            None => F::linear_cross_entropy(&x, self.head_weight(), &targets, IGNORE_INDEX),
+            Some(cap) => soft_capped_loss(&x, self.head_weight(), &targets, cap),
+        }
+    }
+
+    /// Groups for an optimiser: weight decay on matrices, none on gains and biases.
+    #[must_use]
+    pub fn param_groups(&self, weight_decay: f64) -> Vec<ParamGroup> {
+        ParamGroup::decay_matrices(self.named_parameters(), weight_decay)
+    }
+
+    /// Groups for [`gigaro_nn::optim::Muon`]: the matrices inside the layers, and the rest
+    /// (embeddings and head with decay, gains and biases without).
+    #[must_use]
+    pub fn muon_groups(&self, weight_decay: f64) -> (Vec<ParamGroup>, Vec<ParamGroup>) {
+        let mut inside = Vec::new();
+        for (i, block) in self.blocks.iter().enumerate() {
+            block.visit_as(
+                &self.block_prefix(i),
+                self.config.is_learned(),
+                &mut |name, p| {
+                    if p.ndim() == 2 {
+                        inside.push((name.to_owned(), p.clone()));
+                    }
+                },
+            );
+        }
+        let is_inside = |name: &String| inside.iter().any(|(n, _)| n == name);
+        let rest = self
+            .named_parameters()
+            .into_iter()
+            .filter(|(name, _)| !is_inside(name))
+            .collect();
+        let rest = ParamGroup::decay_matrices(rest, weight_decay);
+        (
+            vec![ParamGroup::new(inside).weight_decay(weight_decay)],
+            rest,
+        )
+    }
+
+    fn block_prefix(&self, i: usize) -> String {
+        if self.config.is_learned() {
+            format!("transformer.h.{i}")
+        } else {
+            format!("model.layers.{i}")
+        }
+    }
+}
+
+impl Module for Gpt {
+    /// Names are the ecosystem's; matrices are `(out, in)` throughout. GPT-2's files hold some of
+    /// them transposed: see [`Gpt::to_hugging_face`].
+    fn visit(&self, prefix: &str, f: &mut dyn FnMut(&str, &Tensor)) {
+        let learned = self.config.is_learned();
+        self.wte.visit(
+            &join(
+                prefix,
+                if learned {
+                    "transformer.wte"
+                } else {
+                    "model.embed_tokens"
+                },
+            ),
+            f,
+        );
+        if let Some(wpe) = &self.wpe {
+            wpe.visit(&join(prefix, "transformer.wpe"), f);
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            block.visit_as(&join(prefix, &self.block_prefix(i)), learned, f);
+        }
+        self.ln_f.visit(
+            &join(
+                prefix,
+                if learned {
+                    "transformer.ln_f"
+                } else {
+                    "model.norm"
+                },
+            ),
+            f,
+        );
+        if let Some(head) = &self.lm_head {
+            head.visit(&join(prefix, "lm_head"), f);
+        }
+    }
+}
+
+fn soft_capped(logits: Tensor, cap: Option<f64>) -> Tensor {
+    match cap {
+        None => logits,
+        Some(cap) => (logits * (1.0 / cap)).tanh() * cap,
+    }
+}
+
+/// Mean cross-entropy of soft-capped logits, by stretches of rows whose logits are computed again
+/// in the backward pass.
+fn soft_capped_loss(x: &Tensor, weight: &Tensor, targets: &Tensor, cap: f64) -> Tensor {
+    let (rows, vocab) = (x.size(0), weight.size(0));
+    let chunk = (LOGITS_BYTES / (4 * vocab)).max(128).min(rows.max(1));
+    let counts: Vec<usize> = targets
+        .to_vec::<i64>()
+        .chunks(chunk)
+        .map(|c| c.iter().filter(|&&t| t != IGNORE_INDEX).count())
+        .collect();
+    let all: usize = counts.iter().sum();
+    let mut total: Option<Tensor> = None;
+    for (i, &count) in counts.iter().enumerate() {
+        // A stretch that nothing counts in has no mean; without any, the first one gives the NaN.
+        if count == 0 && (all > 0 || i > 0) {
+            continue;
+        }
+        let (start, len) = (i * chunk, chunk.min(rows - i * chunk));
+        let targets = targets.narrow(0, start, len);
+        let mean = move |inputs: &[Tensor]| {
+            let logits = soft_capped(F::linear(&inputs[0], &inputs[1], None), Some(cap));
+            F::cross_entropy(&logits.to_dtype(DType::F32), &targets, IGNORE_INDEX)
+        };
+        let part = checkpoint(mean, &[&x.narrow(0, start, len), weight], None)
+            * (count as f64 / all as f64);
+        total = Some(total.map_or_else(|| part.clone(), |t| t + &part));
+    }
+    total.expect("a model's loss has at least one row")
+}
+
+/// For each token its position within its own segment.
+///
+/// # Shapes
+/// `(B, T)` of i64 -> `(B, T)` of i64
+fn restarting_positions(segments: &Tensor) -> Tensor {
+    let t = segments.size(1);
+    let numbers = segments.to_dtype(DType::I64).to_vec::<i64>();
+    let mut positions = vec![0_i64; numbers.len()];
+    for i in 1..numbers.len() {
+        let continues = i % t != 0 && numbers[i] == numbers[i - 1];
+        positions[i] = if continues { positions[i - 1] + 1 } else { 0 };
+    }
+    Tensor::from_vec(positions, segments.shape())
+}
+
+/// 0 where query and key are of one segment, minus infinity elsewhere; made once for all layers.
+///
+/// # Shapes
+/// `(B, T)` -> `(B, 1, T, T)` in f32
+fn segment_mask(segments: &Tensor) -> Tensor {
+    let differ = segments
+        .unsqueeze(2)
+        .ne(&segments.unsqueeze(1))
+        .unsqueeze(1);
+    Tensor::zeros(differ.shape(), DType::F32, segments.device())
+        .masked_fill(&differ, f64::NEG_INFINITY)
+}
