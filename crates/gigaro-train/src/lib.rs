@@ -26,6 +26,7 @@
 pub mod checkpoint;
 pub mod error;
 pub mod interrupt;
+pub mod metrics;
 pub mod plan;
 pub mod progress;
 pub mod quantity;
