@@ -141,7 +141,7 @@ pub(super) fn run(
 }
 
 /// A loop that is parallel only if asked for.
-fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Sync) {
+pub(super) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Sync) {
     if parallel {
         parallel_for(n, f)
     } else {
@@ -234,6 +234,9 @@ impl Product {
 
     fn run(&self) {
         let parallel = self.m * self.n * self.k.max(1) > SERIAL_WORK;
+        if self.run_stream(parallel) {
+            return;
+        }
         if self.m <= FEW_ROWS {
             self.run_few_rows(parallel)
         } else {
@@ -247,7 +250,7 @@ impl Product {
     }
 
     /// The rows of `A`, cut into panels.
-    fn row_panels(&self) -> Split {
+    pub(super) fn row_panels(&self) -> Split {
         Split::at_most(self.m, self.kernels.mr)
     }
 

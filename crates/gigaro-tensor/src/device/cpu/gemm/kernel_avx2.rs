@@ -20,6 +20,7 @@ pub(super) fn kernels(compute: Compute) -> Kernels {
         nr: NR,
         per_unit: 1,
         run: &TABLE,
+        stream: |_| None,
         packer,
     }
 }

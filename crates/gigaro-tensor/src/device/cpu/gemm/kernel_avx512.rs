@@ -7,36 +7,25 @@
 
 use super::Compute;
 use super::kernels::{Kernels, MicroKernel, Tile};
-use super::{pack, pack_avx512};
+use super::pack::{Packer, Source};
+use super::{pack, pack_avx512, stream_avx512};
 use std::arch::x86_64::*;
 
 const NR: usize = 32;
 
 /// The table for this instruction set; `bf16` says whether the machine has `vdpbf16ps`.
 pub(super) fn kernels(compute: Compute, bf16: bool) -> Kernels {
-    match compute {
-        Compute::BF16 if bf16 => Kernels {
-            mr: 14,
-            nr: NR,
-            per_unit: 2,
-            run: &TABLE_BF16,
-            packer: pack_avx512::packer_pairs,
-        },
-        Compute::BF16 => Kernels {
-            mr: 14,
-            nr: NR,
-            per_unit: 1,
-            run: &TABLE_F32,
-            packer: pack::packer_rounded,
-        },
-        Compute::F32 => Kernels {
-            mr: 14,
-            nr: NR,
-            per_unit: 1,
-            run: &TABLE_F32,
-            packer: pack_avx512::packer_single,
-        },
-    }
+    let (per_unit, run, packer): (_, _, fn(&Source) -> Packer) = match compute {
+        Compute::BF16 if bf16 => (2, &TABLE_BF16, pack_avx512::packer_pairs),
+        Compute::BF16 => (1, &TABLE_F32, pack::packer_rounded),
+        Compute::F32 => (1, &TABLE_F32, pack_avx512::packer_single),
+    };
+    let stream = match compute {
+        Compute::BF16 if bf16 => stream_avx512::pairs,
+        Compute::BF16 => |_| None,
+        Compute::F32 => stream_avx512::single,
+    };
+    Kernels { mr: 14, nr: NR, per_unit, run, stream, packer }
 }
 
 macro_rules! table {
@@ -84,7 +73,7 @@ unsafe fn kernel_f32<const MR: usize>(units: usize, a: *const u32, b: *const u32
             a = a.add(MR);
             b = b.add(NR);
         }
-        store::<MR>(&sums, tile);
+        store::<MR, 2>(&sums, tile);
     }
 }
 
@@ -108,7 +97,7 @@ unsafe fn kernel_bf16<const MR: usize>(units: usize, a: *const u32, b: *const u3
             a = a.add(MR);
             b = b.add(NR);
         }
-        store::<MR>(&sums, tile);
+        store::<MR, 2>(&sums, tile);
     }
 }
 
@@ -132,11 +121,14 @@ unsafe fn prefetch_tile<const MR: usize>(tile: &Tile) {
 /// The tile's pointers are good for `MR` rows and its columns; needs AVX-512 F.
 // Inlined by force, so that the sums never leave their registers.
 #[inline(always)]
-unsafe fn store<const MR: usize>(sums: &[[__m512; 2]; MR], tile: &Tile) {
+pub(super) unsafe fn store<const MR: usize, const VECTORS: usize>(
+    sums: &[[__m512; VECTORS]; MR],
+    tile: &Tile,
+) {
     // SAFETY: passed on to the caller; masks keep partial vectors inside the tile.
     unsafe {
         let live = u32::MAX >> (32 - tile.cols.clamp(1, NR));
-        for half in 0..2 {
+        for half in 0..VECTORS {
             let mask = (live >> (16 * half)) as __mmask16;
             let bias = match tile.col_bias {
                 p if p.is_null() => None,

@@ -20,6 +20,7 @@ pub(super) fn kernels(isa: Isa, compute: Compute) -> Kernels {
         nr: NR,
         per_unit: 1,
         run,
+        stream: |_| None,
         packer,
     }
 }

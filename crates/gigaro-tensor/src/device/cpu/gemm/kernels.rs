@@ -1,7 +1,7 @@
 //! The table of micro-kernels and packers for one instruction set, so that the driver is written once.
 
 use super::Compute;
-use super::pack::{Packer, Source};
+use super::pack::{Kind, Packer, Source};
 use crate::device::cpu::isa::{self, Isa};
 
 /// Updates a tile of `C` with a stretch of `k`: `units` steps over a packed panel of `A` (so many values per
@@ -29,6 +29,25 @@ pub(super) struct Tile {
     pub(super) col_bias: *const f32,
 }
 
+/// Updates a tile of few rows with a stretch of `k`, reading up to 16 columns of `B` where they lie in memory.
+///
+/// # Safety
+/// As [`MicroKernel`]; the columns of `strip` can be read.
+pub(super) type StreamKernel = unsafe fn(a: *const u32, strip: &Strip, tile: &Tile);
+
+/// Columns of `B` whose elements along `k` are neighbours in memory, as the rows of a weight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strip {
+    /// The first element of the stretch in the first column.
+    pub(super) ptr: *const u8,
+    /// From one column to the next, in bytes.
+    pub(super) stride: usize,
+    /// Columns, at most 16.
+    pub(super) columns: usize,
+    /// Elements of the stretch.
+    pub(super) k: usize,
+}
+
 /// What the driver needs to know of an instruction set.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
@@ -40,6 +59,9 @@ pub(super) struct Kernels {
     pub(super) per_unit: usize,
     /// `run[r]` computes tiles of `r` rows; there is none for 0.
     pub(super) run: &'static [MicroKernel],
+    /// For `B` of a given kind, the kernels that read it in place, if there are any: entry `r` is for `r`
+    /// rows.
+    pub(super) stream: fn(Kind) -> Option<&'static [StreamKernel]>,
     /// Packs panels from sources of a given kind.
     pub(super) packer: fn(&Source) -> Packer,
 }

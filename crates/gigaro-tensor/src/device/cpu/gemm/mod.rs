@@ -29,6 +29,9 @@ mod pack_avx512;
 mod panels;
 mod plain;
 mod split;
+mod stream;
+#[cfg(target_arch = "x86_64")]
+mod stream_avx512;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -70,6 +70,46 @@ impl Load16 for f16 {
     }
 }
 
+/// Sixteen 32-bit units of neighbours along `k`.
+pub(crate) trait LoadUnits: Load16 {
+    /// The first `count` (at most 16) elements, widened to f32; zeros behind them.
+    ///
+    /// # Safety
+    /// The elements can be read; needs AVX-512.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn load_single(from: *const Self, count: usize) -> __m512 {
+        // SAFETY: passed on to the caller.
+        unsafe { Self::load(from, first(count)) }
+    }
+
+    /// Pairs in bf16 of the first `count` (at most 32) elements; zeros behind them.
+    ///
+    /// # Safety
+    /// The elements can be read; needs AVX-512 with BF16.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    unsafe fn load_pairs(from: *const Self, count: usize) -> __m512 {
+        // SAFETY: passed on to the caller; masked elements are not read.
+        unsafe {
+            let low = Self::load(from, first(count));
+            let high = Self::load(from.wrapping_add(16), first(count.saturating_sub(16)));
+            narrow(low, high)
+        }
+    }
+}
+impl LoadUnits for f32 {}
+impl LoadUnits for f16 {}
+impl LoadUnits for bf16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    unsafe fn load_pairs(from: *const Self, count: usize) -> __m512 {
+        let mask = u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0);
+        // SAFETY: passed on to the caller; masked elements are not read.
+        _mm512_castsi512_ps(unsafe { _mm512_maskz_loadu_epi16(mask, from.cast()) })
+    }
+}
+
 /// # Safety
 /// See [`Packer`]; needs AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -123,7 +163,7 @@ unsafe fn pack_single<T: Load16>(source: &Source, piece: Piece, out: *mut u32) {
 /// # Safety
 /// See [`Packer`]; needs AVX-512 with BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn pack_pairs<T: Load16>(source: &Source, piece: Piece, out: *mut u32) {
+unsafe fn pack_pairs<T: LoadUnits>(source: &Source, piece: Piece, out: *mut u32) {
     let Piece {
         lane0,
         lanes,
@@ -152,15 +192,9 @@ unsafe fn pack_pairs<T: Load16>(source: &Source, piece: Piece, out: *mut u32) {
                 continue;
             }
             for k in (0..steps).step_by(32) {
-                let (low, high) = (first(steps - k), first((steps - k).saturating_sub(16)));
                 let rows: [__m512; 16] = std::array::from_fn(|i| {
-                    let (low, high) = if lane + i < lanes {
-                        (low, high)
-                    } else {
-                        (0, 0)
-                    };
-                    let from = base.wrapping_add((lane + i) * source.lane + k);
-                    narrow(T::load(from, low), T::load(from.wrapping_add(16), high))
+                    let count = if lane + i < lanes { (steps - k).min(32) } else { 0 };
+                    T::load_pairs(base.wrapping_add((lane + i) * source.lane + k), count)
                 });
                 store_columns(
                     transpose(rows),

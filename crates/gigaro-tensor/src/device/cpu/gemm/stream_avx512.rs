@@ -1,0 +1,136 @@
+//! The streaming kernels for AVX-512. Sixteen columns, each contiguous along `k`, are read a cache line at a
+//! time, transposed in registers, and multiplied step by step in the order of the blocked kernel, so
+//! that the bits are the same.
+//!
+//! A transpose is 64 shuffles for a kilobyte: faster than any memory delivers it. While one strip of
+//! columns is multiplied, the same place in the next strip is fetched.
+
+use super::kernel_avx512::store;
+use super::kernels::{StreamKernel, Strip, Tile};
+use super::pack::Kind;
+use super::pack_avx512::{LoadUnits, transpose};
+use half::{bf16, f16};
+use std::arch::x86_64::*;
+
+macro_rules! table {
+    ($kernel:ident, $type:ty) => {{
+        static TABLE: [StreamKernel; 9] = [
+            $kernel::<$type, 1>,
+            $kernel::<$type, 1>,
+            $kernel::<$type, 2>,
+            $kernel::<$type, 3>,
+            $kernel::<$type, 4>,
+            $kernel::<$type, 5>,
+            $kernel::<$type, 6>,
+            $kernel::<$type, 7>,
+            $kernel::<$type, 8>,
+        ];
+        Some(&TABLE)
+    }};
+}
+
+/// Kernels with products in f32.
+pub(super) fn single(kind: Kind) -> Option<&'static [StreamKernel]> {
+    match kind {
+        Kind::F32 => table!(kernel_single, f32),
+        Kind::BF16 => table!(kernel_single, bf16),
+        Kind::F16 => table!(kernel_single, f16),
+    }
+}
+
+/// Kernels with products in bf16.
+pub(super) fn pairs(kind: Kind) -> Option<&'static [StreamKernel]> {
+    match kind {
+        Kind::F32 => table!(kernel_pairs, f32),
+        Kind::BF16 => table!(kernel_pairs, bf16),
+        Kind::F16 => table!(kernel_pairs, f16),
+    }
+}
+
+/// The kernel is written once; a machine without BF16 must not run code compiled for it.
+macro_rules! kernel {
+    ($name:ident, $features:literal, $pairs:literal, $load:ident) => {
+        /// # Safety
+        /// See [`StreamKernel`]; needs the features below.
+        #[target_feature(enable = $features)]
+        unsafe fn $name<T: LoadUnits, const M: usize>(a: *const u32, strip: &Strip, tile: &Tile) {
+            let per_load = if $pairs { 32 } else { 16 };
+            let mut sums = [_mm512_setzero_ps(); M];
+            let whole = strip.k / per_load;
+            // SAFETY: the elements lie in the strip, the values of `A` in its panel.
+            unsafe {
+                for chunk in 0..whole {
+                    let columns = transpose(std::array::from_fn(|i| {
+                        let from = strip
+                            .ptr
+                            .wrapping_add(i.min(strip.columns - 1) * strip.stride)
+                            .cast::<T>();
+                        let from = from.wrapping_add(chunk * per_load);
+                        _mm_prefetch::<_MM_HINT_T0>(
+                            from.wrapping_byte_add(16 * strip.stride).cast(),
+                        );
+                        T::$load(from, per_load)
+                    }));
+                    let a = a.add(chunk * 16 * M);
+                    for (step, &column) in columns.iter().enumerate() {
+                        update::<$pairs, M>(&mut sums, a.add(step * M), column);
+                    }
+                }
+                let rest = strip.k - whole * per_load;
+                if rest > 0 {
+                    let columns = transpose(std::array::from_fn(|i| {
+                        let from = strip
+                            .ptr
+                            .wrapping_add(i.min(strip.columns - 1) * strip.stride)
+                            .cast::<T>();
+                        let from = from.wrapping_add(whole * per_load);
+                        T::$load(from, rest)
+                    }));
+                    for step in 0..rest.div_ceil(per_load / 16) {
+                        update::<$pairs, M>(
+                            &mut sums,
+                            a.add((whole * 16 + step) * M),
+                            columns[step],
+                        );
+                    }
+                }
+                store::<M, 1>(&sums.map(|sum| [sum]), tile);
+            }
+        }
+    };
+}
+kernel!(
+    kernel_single,
+    "avx512f,avx512bw,avx512dq,avx512vl",
+    false,
+    load_single
+);
+kernel!(
+    kernel_pairs,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16",
+    true,
+    load_pairs
+);
+
+/// One step along `k` for every row.
+///
+/// # Safety
+/// `a` holds `M` units; needs AVX-512, with BF16 for pairs.
+#[inline(always)]
+unsafe fn update<const PAIRS: bool, const M: usize>(
+    sums: &mut [__m512; M],
+    a: *const u32,
+    column: __m512,
+) {
+    for (i, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: passed on to the caller.
+        *sum = unsafe {
+            let x = _mm512_set1_epi32(a.add(i).cast::<i32>().read());
+            if PAIRS {
+                _mm512_dpbf16_ps(*sum, std::mem::transmute(x), std::mem::transmute(column))
+            } else {
+                _mm512_fmadd_ps(_mm512_castsi512_ps(x), column, *sum)
+            }
+        };
+    }
+}
