@@ -8,6 +8,7 @@
 //! Read [`threads`] and [`isa`] first, then [`gemm`](mod@gemm).
 
 pub mod gemm;
+pub mod gemv;
 pub mod isa;
 pub mod peak;
 mod scratch;

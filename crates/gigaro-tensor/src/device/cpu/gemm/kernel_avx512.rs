@@ -25,7 +25,14 @@ pub(super) fn kernels(compute: Compute, bf16: bool) -> Kernels {
         Compute::BF16 => |_| None,
         Compute::F32 => stream_avx512::single,
     };
-    Kernels { mr: 14, nr: NR, per_unit, run, stream, packer }
+    Kernels {
+        mr: 14,
+        nr: NR,
+        per_unit,
+        run,
+        stream,
+        packer,
+    }
 }
 
 macro_rules! table {

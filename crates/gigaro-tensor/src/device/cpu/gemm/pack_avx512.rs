@@ -193,7 +193,11 @@ unsafe fn pack_pairs<T: LoadUnits>(source: &Source, piece: Piece, out: *mut u32)
             }
             for k in (0..steps).step_by(32) {
                 let rows: [__m512; 16] = std::array::from_fn(|i| {
-                    let count = if lane + i < lanes { (steps - k).min(32) } else { 0 };
+                    let count = if lane + i < lanes {
+                        (steps - k).min(32)
+                    } else {
+                        0
+                    };
                     T::load_pairs(base.wrapping_add((lane + i) * source.lane + k), count)
                 });
                 store_columns(

@@ -3,8 +3,8 @@
 
 use super::driver::{Product, for_each};
 use super::kernels::{Strip, Tile};
-use super::panels::PackedRows;
 use super::pack::Kind;
+use super::panels::PackedRows;
 use super::split::Split;
 use crate::device::cpu::scratch::Scratch;
 
@@ -17,13 +17,21 @@ impl Product {
     /// Runs the product in this way, if it is of the kind and the instruction set has the kernels.
     pub(super) fn run_stream(&self, parallel: bool) -> bool {
         let fits = self.b.step == 1 && self.c.kind == Kind::F32 && self.is_direct() && self.k > 0;
-        let Some(&kernel) = (self.kernels.stream)(self.b.kind).filter(|_| fits).and_then(|x| x.get(self.m)) else {
+        let Some(&kernel) = (self.kernels.stream)(self.b.kind)
+            .filter(|_| fits)
+            .and_then(|x| x.get(self.m))
+        else {
             return false;
         };
         let units = self.kernels.units(self.k);
         let mut packed = Scratch::take(self.m * units);
         let rows = Split::into_parts(self.m, 1);
-        let a = PackedRows { ptr: packed.as_mut_ptr(), rows, first: 0, units };
+        let a = PackedRows {
+            ptr: packed.as_mut_ptr(),
+            rows,
+            first: 0,
+            units,
+        };
         self.pack_rows(&a, 0..1);
         let (blocks, size) = (self.blocks(), self.b.kind.size_bytes());
         let strips = self.n.div_ceil(COLUMNS);
@@ -36,7 +44,11 @@ impl Product {
                     let k0 = start * self.kernels.per_unit;
                     let bias = |p: *const f32, at: usize| {
                         let wanted = block + 1 == blocks.parts() && !p.is_null();
-                        if wanted { p.wrapping_add(at) } else { std::ptr::null() }
+                        if wanted {
+                            p.wrapping_add(at)
+                        } else {
+                            std::ptr::null()
+                        }
                     };
                     let tile = Tile {
                         c: self.c.ptr.cast::<f32>().wrapping_add(column),
