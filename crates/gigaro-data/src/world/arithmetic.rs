@@ -6,7 +6,7 @@
 use super::World;
 use super::frames::{Slots, Text, filled};
 use super::questions::{HeldOut, Question};
-use super::rng::{Rng, hash};
+use super::rng::{Rng, one_in};
 
 /// The largest number that occurs.
 const LIMIT: usize = 20;
@@ -35,7 +35,7 @@ impl Sum {
             Operation::Minus => (self.a, self.b),
             _ => (self.a.min(self.b), self.a.max(self.b)),
         };
-        hash(&format!("{:?} {low} {high}", self.op)) % 7 == 0
+        one_in(7, &format!("{:?} {low} {high}", self.op))
     }
 
     fn slots(&self) -> Slots<'static> {
@@ -326,7 +326,7 @@ pub(crate) fn questions() -> Vec<Question> {
             if a == b {
                 continue;
             }
-            let reason = (hash(&format!("compare {} {}", a.min(b), a.max(b))) % 7 == 0)
+            let reason = (one_in(7, &format!("compare {} {}", a.min(b), a.max(b))))
                 .then_some(HeldOut::Argument);
             let larger = a.max(b);
             for frame in [

@@ -38,15 +38,15 @@ pub struct Conversation {
 
 const SCENES: [&str; 12] = [
     "{p} and {q} sat by the fire and asked each other questions.",
-    "On the way to school {p} talked with {q}.",
+    "On the way to the mill {p} talked with {q}.",
     "It rained, and {p} and {q} played a game of questions.",
     "{p} met {q} at the market.",
     "In the evening {p} wanted to know a few things from {q}.",
     "{p} was curious that day, and {q} knew the answers.",
-    "The teacher asked, and {p} and {q} put up their hands.",
+    "On a long walk {p} turned to {q}.",
     "{p} and {q} waited for the boat and passed the time with questions.",
     "After supper {p} had some questions for {q}.",
-    "{p} had a test the next day, so {q} asked the questions.",
+    "{q} had a test the next day, so {p} asked the questions.",
     "At the well {p} stopped to talk to {q}.",
     "{p} was new in town, and {q} was glad to help.",
 ];

@@ -168,15 +168,6 @@ pub(crate) const NUMBER_WORDS: [&str; 26] = [
     "twenty-five",
 ];
 
-/// `one apple`, `three apples`, `no apples`.
-pub(crate) fn counted(n: usize, noun: &str) -> String {
-    match n {
-        0 => format!("no {}", plural(noun)),
-        1 => format!("one {noun}"),
-        _ => format!("{} {}", NUMBER_WORDS[n], plural(noun)),
-    }
-}
-
 /// `a, b and c`.
 pub(crate) fn join(items: &[&str]) -> String {
     match items {
@@ -246,11 +237,5 @@ mod tests {
         assert_eq!(join(&["a"]), "a");
         assert_eq!(join(&["a", "b"]), "a and b");
         assert_eq!(join(&["a", "b", "c"]), "a, b and c");
-    }
-
-    #[test]
-    fn counts_agree_with_their_nouns() {
-        assert_eq!(counted(1, "mouse"), "one mouse");
-        assert_eq!(counted(3, "mouse"), "three mice");
     }
 }

@@ -187,6 +187,20 @@ const LEADS: [&str; 13] = [
 /// What may join two facts told as clauses.
 const JOINTS: [&str; 5] = [", and ", ", while ", "; ", ", whereas ", ", and likewise "];
 
+/// A fact that the page has not told yet, if a draw or two finds one.
+fn untold<'a>(
+    world: &'a World,
+    relation: Option<&str>,
+    told: &mut Vec<*const Fact>,
+    rng: &mut Rng,
+) -> Option<&'a Fact> {
+    let fact = (0..3)
+        .map(|_| world.fact_like(relation, rng))
+        .find(|fact| !told.contains(&std::ptr::from_ref(*fact)))?;
+    told.push(fact);
+    Some(fact)
+}
+
 /// A page of facts about different things.
 pub(crate) fn almanac(world: &World, rng: &mut Rng) -> String {
     let mut text = Text::new();
@@ -195,11 +209,14 @@ pub(crate) fn almanac(world: &World, rng: &mut Rng) -> String {
     }
     let same = rng.chance(50).then(|| world.any_fact(rng).relation.key);
     let count = 4 + rng.below(5);
+    let mut told: Vec<*const Fact> = Vec::with_capacity(count + 1);
     for _ in 0..count {
-        let fact = world.fact_like(same, rng);
+        let Some(fact) = untold(world, same, &mut told, rng) else {
+            continue;
+        };
         match rng.below(10) {
-            0..=5 => fact.tell(&mut text, rng),
-            6 | 7 => {
+            0..=6 => fact.tell(&mut text, rng),
+            7 => {
                 let mut line = rng.word(&LEADS).to_string();
                 line.push(' ');
                 fact.clause(&mut line, rng);
@@ -209,10 +226,10 @@ pub(crate) fn almanac(world: &World, rng: &mut Rng) -> String {
             _ => {
                 let mut line = String::new();
                 fact.clause(&mut line, rng);
-                line.push_str(rng.word(&JOINTS));
-                world
-                    .fact_like(Some(fact.relation.key), rng)
-                    .clause(&mut line, rng);
+                if let Some(other) = untold(world, Some(fact.relation.key), &mut told, rng) {
+                    line.push_str(rng.word(&JOINTS));
+                    other.clause(&mut line, rng);
+                }
                 line.push('.');
                 text.say(&english::capitalised(&line), &Slots::new());
             }

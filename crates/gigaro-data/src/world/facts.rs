@@ -134,18 +134,26 @@ impl Fact {
 
     /// The fact as a clause: no capital unless a name begins it, no full stop.
     pub(crate) fn clause(&self, out: &mut String, rng: &mut Rng) {
-        let frame = rng.word(self.relation.tell);
+        // Frames that command, or that hold a colon or a condition, make no clause.
+        const NO_CLAUSE: [&str; 8] = [
+            "Look ", "Give ", "Go to ", "Listen ", "If ", "Close ", "Put ", "When ",
+        ];
+        let fits = |frame: &&str| {
+            !frame.contains(':') && !NO_CLAUSE.iter().any(|start| frame.starts_with(start))
+        };
+        let tell = self.relation.tell;
+        let frame = (0..8).map(|_| rng.word(tell)).find(fits).unwrap_or(tell[0]);
         let start = out.len();
         fill(out, frame, &self.slots());
         if out.ends_with('.') {
             out.pop();
         }
-        // Frames that open with a word of their own open in capitals; those that open with a slot have the name's letter.
-        if !frame.starts_with('{') {
-            out[start..start + 1].make_ascii_lowercase();
-        } else if frame.starts_with("{A ") {
-            out[start..start + 1].make_ascii_lowercase();
-        } else if frame.starts_with("{many ") || frame.starts_with("{cap ") {
+        // A name keeps its letter; a word that only opens the sentence loses its capital.
+        let opens_with_name = frame.starts_with('{')
+            && !["{A ", "{many ", "{cap "]
+                .iter()
+                .any(|f| frame.starts_with(f));
+        if !opens_with_name {
             out[start..start + 1].make_ascii_lowercase();
         }
     }
@@ -214,7 +222,9 @@ impl Entity {
 /// A plain threshold on the hash would leave a relation of twelve subjects with none or with six; ranking by the hash
 /// keeps the share. Relations of fewer than six subjects stay whole: too little would be left to learn the question from.
 pub(crate) fn hold_out(entities: &mut [Entity], percent: usize, seed: u64) {
-    let mut by_relation: Vec<(&'static str, Vec<(u64, usize, usize)>)> = Vec::new();
+    // Rank, entity, place among its facts.
+    type Ranked = (u64, usize, usize);
+    let mut by_relation: Vec<(&'static str, Vec<Ranked>)> = Vec::new();
     for (e, entity) in entities.iter().enumerate() {
         for (f, fact) in entity.facts.iter().enumerate() {
             let key = fact.relation.key;

@@ -121,11 +121,11 @@ pub(crate) static LANGUAGE: Relation = Relation {
     back: Some(Back {
         key: "language_of",
         ask: &[
-            "In which country do people speak {o}?",
+            "{o} is the language of which country?",
             "Which country speaks {o}?",
-            "Where is {o} spoken?",
+            "Which country has {o} as its language?",
         ],
-        ask_held_out: &["{o} is the language of which country?"],
+        ask_held_out: &["Which country is the home of the language {o}?"],
         short: "{s}",
     }),
 };
@@ -194,7 +194,7 @@ pub(crate) static PRODUCT: Relation = Relation {
         "Tell me what {s} is known for.",
     ],
     ask_held_out: &["For what is {s} famous?", "What comes from {s}?"],
-    short: "Its {o}",
+    short: "{o}",
     back: Some(Back {
         key: "origin",
         ask: &[
@@ -265,15 +265,15 @@ pub(crate) static LANDMARK: Relation = Relation {
         "For what is the town of {s} famous?",
         "What should I see in {s}?",
     ],
-    short: "Its {o}",
+    short: "The {o}",
     back: Some(Back {
         key: "landmark_of",
         ask: &[
             "Which town is known for its {o}?",
             "In which town is the {o}?",
-            "Where can I see the {o}?",
+            "The {o} is the pride of which town?",
         ],
-        ask_held_out: &["Which town has a famous {o}?"],
+        ask_held_out: &["What is the name of the town with the {o}?"],
         short: "{s}",
     }),
 };

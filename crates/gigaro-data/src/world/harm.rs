@@ -9,7 +9,7 @@ use super::World;
 use super::english;
 use super::frames::{Slots, filled};
 use super::questions::{Question, Split};
-use super::rng::{Rng, hash};
+use super::rng::{Rng, one_in};
 
 /// A request with what should be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,7 +209,7 @@ fn prompt(world: &World, rng: &mut Rng, harm: &Harm, frame: &str, harmful: bool)
         english::capitalised(&answer)
     };
     // By the deed without its people, and by the phrasing: what is measured is a deed or a way of asking never seen.
-    let split = if hash(harm.deed) % 5 == 0 || hash(frame) % 6 == 0 {
+    let split = if one_in(5, harm.deed) || one_in(6, frame) {
         Split::HeldOut
     } else {
         Split::Train

@@ -27,11 +27,11 @@ pub(crate) static EVENT_YEAR: Relation = Relation {
         "In which year was {s}?",
         "When was {s}?",
         "When did {s} happen?",
-        "What was the year of {s}?",
+        "In which year did {s} come?",
     ],
     ask_held_out: &[
         "In what year did {s} happen?",
-        "Which year is remembered for {s}?",
+        "When did people live through {s}?",
     ],
     short: "In {o}",
     back: None,
@@ -56,10 +56,13 @@ pub(crate) static EVENT_PLACE: Relation = Relation {
     ask: &[
         "Where did {s} happen?",
         "In which city was {s}?",
-        "Which city lived through {s}?",
-        "What was the place of {s}?",
+        "In which place did {s} happen?",
+        "Where was {s}?",
     ],
-    ask_held_out: &["Which city did {s} strike?", "In what city did {s} happen?"],
+    ask_held_out: &[
+        "Where did people live through {s}?",
+        "In what city did {s} happen?",
+    ],
     short: "In {o}",
     back: None,
 };
@@ -111,7 +114,7 @@ pub(crate) static YEAR: Relation = Relation {
     ask: &[
         "In which year did {s} appear?",
         "When did {s} come out?",
-        "What was the year of {s}?",
+        "In which year did {s} come out?",
         "When did {s} appear?",
     ],
     ask_held_out: &[

@@ -8,7 +8,7 @@ use super::World;
 use super::english::{self, VERBS, Verb};
 use super::frames::{Slots, Text, filled};
 use super::questions::{HeldOut, Question, as_sentence};
-use super::rng::{Rng, hash};
+use super::rng::{Rng, one_in};
 
 /// Pairs of opposites; both directions are told and asked.
 const OPPOSITES: [(&str, &str); 28] = [
@@ -86,7 +86,7 @@ const ADJECTIVES: [&str; 20] = [
 
 /// One word in seven is held out, by the word and what is asked of it.
 fn kept(task: &str, argument: &str) -> Option<HeldOut> {
-    (hash(&format!("{task}: {argument}")) % 7 == 0).then_some(HeldOut::Argument)
+    (one_in(7, &format!("{task}: {argument}"))).then_some(HeldOut::Argument)
 }
 
 const LESSON_OPPOSITE: [&str; 9] = [
@@ -323,7 +323,7 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
                 "Put {lower} into capitals.",
                 "How is {lower} written in capitals?",
             ],
-            &["Give me {lower} in capital letters."],
+            &["Turn the word {lower} into capital letters."],
             &slots,
             &lower.to_uppercase(),
             kept("capitals", lower),

@@ -414,7 +414,7 @@ pub(crate) fn describe_rulers(draw: &mut Draw, rulers: &[Noun]) -> Vec<Entity> {
         .enumerate()
         .map(|(i, ruler)| {
             let mut entity = Entity::new(EntityKind::Ruler, ruler.clone());
-            let heir = if (i / 2 + i + first) % 2 == 0 {
+            let heir = if (i / 2 + i + first).is_multiple_of(2) {
                 Noun::person(format!("Prince {}", princes[i / 2]), Sex::Male)
             } else {
                 Noun::person(format!("Princess {}", princesses[i / 2]), Sex::Female)

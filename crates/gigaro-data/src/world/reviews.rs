@@ -6,7 +6,7 @@
 use super::World;
 use super::frames::{Slots, Text, filled};
 use super::questions::{HeldOut, Question};
-use super::rng::{Rng, hash};
+use super::rng::{Rng, one_in};
 
 /// Whether a review praises or blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -166,7 +166,7 @@ const SUBJECTS: [Subject; 6] = [
 
 const VERDICT_GOOD: [&str; 10] = [
     "I can only praise it.",
-    "I would do it again tomorrow.",
+    "I do not regret a single minute.",
     "It was worth every coin.",
     "What a joy!",
     "I was very pleased.",
@@ -174,11 +174,11 @@ const VERDICT_GOOD: [&str; 10] = [
     "I have seldom been so happy with anything.",
     "It could not have been better.",
     "I expected little and got much.",
-    "I will gladly come back.",
+    "I have nothing to complain about.",
 ];
 const VERDICT_BAD: [&str; 10] = [
     "I cannot praise it.",
-    "I would never do it again.",
+    "I have nothing good to say.",
     "It was not worth a single coin.",
     "What a pity!",
     "I was very disappointed.",
@@ -186,7 +186,7 @@ const VERDICT_BAD: [&str; 10] = [
     "I have seldom been so angry about anything.",
     "It could not have been worse.",
     "I expected much and got little.",
-    "I will not come back.",
+    "I want my money back.",
 ];
 const BUT_GOOD: [&str; 4] = [
     "It is true that it rained, but who cares?",
@@ -232,7 +232,7 @@ pub(crate) fn review(world: &World, rng: &mut Rng) -> Review {
     if rng.chance(80) {
         text.say(rng.word(verdicts), &slots);
     }
-    let held_out = hash(&text.out) % 6 == 0;
+    let held_out = one_in(6, &text.out);
     Review {
         text: text.out,
         sentiment,

@@ -68,6 +68,11 @@ pub(crate) fn hash(text: &str) -> u64 {
     scatter(h)
 }
 
+/// True for one text in `n`, always the same ones.
+pub(crate) fn one_in(n: u64, text: &str) -> bool {
+    hash(text).is_multiple_of(n)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,7 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
                 .map(|(i, _)| i + 1)
                 .find(|&i| {
                     matches!(
-                        rest[i..].as_bytes(),
+                        &rest.as_bytes()[i..],
                         [] | [b' ', ..] | [b'"', b' ', ..] | [b'"']
                     )
                 })

@@ -36,9 +36,9 @@ pub(crate) static TOOL: Relation = Relation {
         ask: &[
             "Who works with {a o}?",
             "Who uses {a o}?",
-            "Which trade needs {a o}?",
+            "Who needs {a o}?",
         ],
-        ask_held_out: &["{A o} is the tool of which trade?"],
+        ask_held_out: &["Who cannot work without {a o}?"],
         short: "{A s}",
     }),
 };
@@ -74,9 +74,9 @@ pub(crate) static WORKPLACE: Relation = Relation {
         ask: &[
             "Who works in {a o}?",
             "Whom do you find in {a o}?",
-            "Which trade has {a o} as its place of work?",
+            "Who has {a o} as a place of work?",
         ],
-        ask_held_out: &["{A o} is the place of work of whom?"],
+        ask_held_out: &["Who spends the day in {a o}?"],
         short: "{A s}",
     }),
 };
@@ -111,7 +111,7 @@ pub(crate) static GOODS: Relation = Relation {
         ask: &[
             "Who makes {o}?",
             "To whom do people go for {o}?",
-            "Which trade makes {o}?",
+            "Who is it that makes {o}?",
         ],
         ask_held_out: &["By whom are {o} made?"],
         short: "{A s}",
