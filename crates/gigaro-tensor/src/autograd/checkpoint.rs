@@ -31,13 +31,23 @@ pub fn checkpoint(
                 g.set_state(*state);
                 (g, now)
             });
-            let again: Vec<Tensor> =
-                saved.iter().map(|s| s.detach().requires_grad_(s.requires_grad() && s.dtype().is_float())).collect();
+            let again: Vec<Tensor> = saved
+                .iter()
+                .map(|s| {
+                    s.detach()
+                        .requires_grad_(s.requires_grad() && s.dtype().is_float())
+                })
+                .collect();
             let output = enable_grad(|| autocast(precision, || f(&again)));
             if let Some((g, now)) = replay {
                 g.set_state(now);
             }
-            super::backward(&[(&output, args.grad.clone())], super::Targets::Leaves, false, false);
+            super::backward(
+                &[(&output, args.grad.clone())],
+                super::Targets::Leaves,
+                false,
+                false,
+            );
             again.iter().map(Tensor::grad).collect()
         })
     })

@@ -80,11 +80,16 @@ pub(crate) fn backward(
     retain_graph: bool,
     create_graph: bool,
 ) -> Vec<Option<Tensor>> {
-    let mut pending = Pending { grads: HashMap::new(), queue: BinaryHeap::new() };
+    let mut pending = Pending {
+        grads: HashMap::new(),
+        queue: BinaryHeap::new(),
+    };
     let mut leaves: HashMap<u64, Arc<super::Leaf>> = HashMap::new();
     let wanted: Vec<Option<u64>> = match targets {
         Targets::Leaves => Vec::new(),
-        Targets::These(list) | Targets::UpTo(list) => list.iter().map(|t| t.origin().id()).collect(),
+        Targets::These(list) | Targets::UpTo(list) => {
+            list.iter().map(|t| t.origin().id()).collect()
+        }
     };
     let mut found: HashMap<u64, Tensor> = HashMap::new();
     with_grad(create_graph, || {
@@ -95,7 +100,10 @@ pub(crate) fn backward(
             pending.deliver(root.origin(), grad.clone(), create_graph);
         }
         while let Some(Task(node)) = pending.queue.pop() {
-            let grad = pending.grads.remove(&node.id).expect("queued when its gradient arrived");
+            let grad = pending
+                .grads
+                .remove(&node.id)
+                .expect("queued when its gradient arrived");
             if wanted.contains(&Some(node.id)) {
                 found.insert(node.id, grad.clone());
                 if matches!(targets, Targets::UpTo(_)) {
@@ -112,10 +120,15 @@ pub(crate) fn backward(
     });
     if !matches!(targets, Targets::Leaves) {
         found.extend(pending.grads);
-        return wanted.iter().map(|id| found.get(id.as_ref()?).cloned()).collect();
+        return wanted
+            .iter()
+            .map(|id| found.get(id.as_ref()?).cloned())
+            .collect();
     }
     for (id, leaf) in leaves {
-        let Some(grad) = pending.grads.remove(&id) else { continue };
+        let Some(grad) = pending.grads.remove(&id) else {
+            continue;
+        };
         let mut slot = leaf.grad.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(match slot.take() {
             None => grad,
@@ -149,8 +162,18 @@ fn visit(
     let needs: Vec<bool> = edges.iter().map(|e| e.origin.id().is_some()).collect();
     let saved = node.output.lock().unwrap_or_else(PoisonError::into_inner);
     // With second derivatives the kept output must lead back to this very node.
-    let output = saved.as_ref().map(|s| if create_graph { s.with_origin(Origin::Op(Arc::clone(node))) } else { (**s).clone() });
-    let grads = closure(BackwardArgs { grad: &grad, output: output.as_ref(), needs: &needs });
+    let output = saved.as_ref().map(|s| {
+        if create_graph {
+            s.with_origin(Origin::Op(Arc::clone(node)))
+        } else {
+            (**s).clone()
+        }
+    });
+    let grads = closure(BackwardArgs {
+        grad: &grad,
+        output: output.as_ref(),
+        needs: &needs,
+    });
     drop(grad);
     assert!(
         grads.len() == edges.len(),
@@ -171,7 +194,11 @@ fn visit(
             grad.layout().shape(),
             edge.shape
         );
-        let grad = if grad.dtype() == edge.dtype { grad } else { grad.to_dtype(edge.dtype) };
+        let grad = if grad.dtype() == edge.dtype {
+            grad
+        } else {
+            grad.to_dtype(edge.dtype)
+        };
         deliver(&edge.origin, grad);
     }
     drop(saved);
@@ -179,8 +206,14 @@ fn visit(
     if !keep {
         // Free what the forward pass kept as soon as it has served: backward's peak memory is then
         // that of the forward pass.
-        node.inputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        node.output.lock().unwrap_or_else(PoisonError::into_inner).take();
+        node.inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        node.output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 }
 
@@ -195,10 +228,21 @@ fn visit(
 #[must_use]
 pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Vec<Tensor> {
     for t in outputs.iter().chain(inputs) {
-        assert!(t.requires_grad(), "grad: a tensor of shape {} does not require gradients", t.layout().shape());
+        assert!(
+            t.requires_grad(),
+            "grad: a tensor of shape {} does not require gradients",
+            t.layout().shape()
+        );
     }
-    let roots: Vec<_> = outputs.iter().map(|o| (*o, Tensor::ones(o.shape(), o.dtype(), o.device()))).collect();
+    let roots: Vec<_> = outputs
+        .iter()
+        .map(|o| (*o, Tensor::ones(o.shape(), o.dtype(), o.device())))
+        .collect();
     let grads = backward(&roots, Targets::These(inputs), true, create_graph);
     let zeros = |t: &&Tensor| Tensor::zeros(t.shape(), t.dtype(), t.device());
-    grads.into_iter().zip(inputs).map(|(g, t)| g.unwrap_or_else(|| zeros(t))).collect()
+    grads
+        .into_iter()
+        .zip(inputs)
+        .map(|(g, t)| g.unwrap_or_else(|| zeros(t)))
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! Ops from outside the crate, with a backward of their own.
 
-use super::node::{Saved, record};
 use super::no_grad;
+use super::node::{Saved, record};
 use crate::Tensor;
 
 /// An op that is defined by its forward and its backward instead of by recorded ops.

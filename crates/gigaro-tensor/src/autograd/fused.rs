@@ -30,12 +30,25 @@ pub(crate) fn record_fused(
 
 /// Gradients that can be differentiated again, by running `composite` on stand-ins of the inputs,
 /// so that the walk ends there.
-pub(crate) fn vjp(inputs: &[Tensor], grad: &Tensor, composite: impl Fn(&[Tensor]) -> Tensor) -> Vec<Option<Tensor>> {
+pub(crate) fn vjp(
+    inputs: &[Tensor],
+    grad: &Tensor,
+    composite: impl Fn(&[Tensor]) -> Tensor,
+) -> Vec<Option<Tensor>> {
     let stand_ins: Vec<Tensor> = inputs
         .iter()
-        .map(|t| record("identity", t.detach(), &[t], false, || Box::new(|args| vec![Some(args.grad.clone())])))
+        .map(|t| {
+            record("identity", t.detach(), &[t], false, || {
+                Box::new(|args| vec![Some(args.grad.clone())])
+            })
+        })
         .collect();
     let output = enable_grad(|| composite(&stand_ins));
     let targets: Vec<&Tensor> = stand_ins.iter().collect();
-    backward(&[(&output, grad.clone())], Targets::UpTo(&targets), true, true)
+    backward(
+        &[(&output, grad.clone())],
+        Targets::UpTo(&targets),
+        true,
+        true,
+    )
 }

@@ -10,7 +10,11 @@ thread_local! {
 }
 
 /// Sets a thread-local for the length of a call and restores it also when the call panics.
-fn with<T: Copy + 'static, R>(cell: &'static std::thread::LocalKey<Cell<T>>, value: T, f: impl FnOnce() -> R) -> R {
+fn with<T: Copy + 'static, R>(
+    cell: &'static std::thread::LocalKey<Cell<T>>,
+    value: T,
+    f: impl FnOnce() -> R,
+) -> R {
     struct Restore<T: Copy + 'static>(&'static std::thread::LocalKey<Cell<T>>, T);
     impl<T: Copy + 'static> Drop for Restore<T> {
         fn drop(&mut self) {

@@ -42,7 +42,10 @@ pub(crate) struct Leaf {
 
 impl Leaf {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { id: next_id(), grad: Mutex::new(None) })
+        Arc::new(Self {
+            id: next_id(),
+            grad: Mutex::new(None),
+        })
     }
 }
 
@@ -98,8 +101,11 @@ pub(crate) fn record(
     if !wanted {
         return result;
     }
-    let edges =
-        inputs.iter().map(|t| Edge { origin: t.origin().clone(), shape: t.layout().shape().clone(), dtype: t.dtype() });
+    let edges = inputs.iter().map(|t| Edge {
+        origin: t.origin().clone(),
+        shape: t.layout().shape().clone(),
+        dtype: t.dtype(),
+    });
     let node = Arc::new(Node {
         id: next_id(),
         op,
@@ -119,7 +125,10 @@ pub(crate) struct Saved {
 
 impl Saved {
     pub(crate) fn new(tensor: &Tensor) -> Self {
-        Self { tensor: tensor.clone(), version: tensor.version() }
+        Self {
+            tensor: tensor.clone(),
+            version: tensor.version(),
+        }
     }
 }
 
@@ -146,14 +155,28 @@ thread_local! {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let inputs = std::mem::take(self.inputs.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let closure = self.closure.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let output = self.output.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let inputs = std::mem::take(
+            self.inputs
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let closure = self
+            .closure
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let output = self
+            .output
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let mut remains = Some((inputs, closure, output));
         let first = GRAVEYARD.try_with(|g| {
             let mut queue = g.borrow_mut();
             let first = queue.is_none();
-            queue.get_or_insert_with(Vec::new).push(remains.take().expect("set just above"));
+            queue
+                .get_or_insert_with(Vec::new)
+                .push(remains.take().expect("set just above"));
             first
         });
         // Without thread-locals (the thread is ending) the remains drop right here.

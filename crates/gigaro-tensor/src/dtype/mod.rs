@@ -34,8 +34,16 @@ pub enum DType {
 
 impl DType {
     /// Every dtype, for tests and tables.
-    pub const ALL: [Self; 8] =
-        [Self::F64, Self::F32, Self::BF16, Self::F16, Self::I64, Self::I32, Self::U8, Self::Bool];
+    pub const ALL: [Self; 8] = [
+        Self::F64,
+        Self::F32,
+        Self::BF16,
+        Self::F16,
+        Self::I64,
+        Self::I32,
+        Self::U8,
+        Self::Bool,
+    ];
 
     /// Bytes of one element.
     #[must_use]
@@ -233,7 +241,11 @@ impl Compute for Int {
     const ONE: Self = Self(1);
     #[inline(always)]
     fn quotient(self, rhs: Self) -> Self {
-        Self(if rhs.0 == 0 { 0 } else { self.0.wrapping_div(rhs.0) })
+        Self(if rhs.0 == 0 {
+            0
+        } else {
+            self.0.wrapping_div(rhs.0)
+        })
     }
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
@@ -314,13 +326,34 @@ impl Number for f16 {
 macro_rules! dispatch {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            $crate::DType::F64 => { type $T = f64; $body }
-            $crate::DType::F32 => { type $T = f32; $body }
-            $crate::DType::BF16 => { type $T = $crate::dtype::bf16; $body }
-            $crate::DType::F16 => { type $T = $crate::dtype::f16; $body }
-            $crate::DType::I64 => { type $T = i64; $body }
-            $crate::DType::I32 => { type $T = i32; $body }
-            $crate::DType::U8 | $crate::DType::Bool => { type $T = u8; $body }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = $crate::dtype::bf16;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $T = $crate::dtype::f16;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            $crate::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            $crate::DType::U8 | $crate::DType::Bool => {
+                type $T = u8;
+                $body
+            }
         }
     };
 }
@@ -330,11 +363,26 @@ macro_rules! dispatch {
 macro_rules! dispatch_float {
     ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            $crate::DType::F64 => { type $T = f64; $body }
-            $crate::DType::F32 => { type $T = f32; $body }
-            $crate::DType::BF16 => { type $T = $crate::dtype::bf16; $body }
-            $crate::DType::F16 => { type $T = $crate::dtype::f16; $body }
-            other => panic!("{}: needs a floating-point tensor, got {other}; convert with to_dtype", $op),
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = $crate::dtype::bf16;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $T = $crate::dtype::f16;
+                $body
+            }
+            other => panic!(
+                "{}: needs a floating-point tensor, got {other}; convert with to_dtype",
+                $op
+            ),
         }
     };
 }
@@ -349,7 +397,10 @@ mod tests {
         for bits in (0..u32::MAX).step_by(65_521) {
             let x = f32::from_bits(bits);
             let (ours, theirs) = (<bf16 as Number>::store(x), bf16::from_f32(x));
-            assert!(ours == theirs || (x.is_nan() && ours.is_nan()), "{x:e}: {ours} {theirs}");
+            assert!(
+                ours == theirs || (x.is_nan() && ours.is_nan()),
+                "{x:e}: {ours} {theirs}"
+            );
         }
     }
 

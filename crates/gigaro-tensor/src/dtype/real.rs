@@ -202,11 +202,19 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn maximum(self, rhs: Self) -> Self {
-        if self > rhs || self != self { self } else { rhs }
+        if self > rhs || self != self {
+            self
+        } else {
+            rhs
+        }
     }
     #[inline(always)]
     fn minimum(self, rhs: Self) -> Self {
-        if self < rhs || self != self { self } else { rhs }
+        if self < rhs || self != self {
+            self
+        } else {
+            rhs
+        }
     }
 }
 
@@ -242,7 +250,11 @@ impl Real for f64 {
             }
             1.0 - (-a * a).exp() / (std::f64::consts::PI.sqrt() * f)
         };
-        if self.is_nan() { self } else { y.copysign(self) }
+        if self.is_nan() {
+            self
+        } else {
+            y.copysign(self)
+        }
     }
     fn sqrt(self) -> Self {
         self.sqrt()
@@ -269,10 +281,18 @@ impl Real for f64 {
         self.round_ties_even()
     }
     fn maximum(self, rhs: Self) -> Self {
-        if self > rhs || self != self { self } else { rhs }
+        if self > rhs || self != self {
+            self
+        } else {
+            rhs
+        }
     }
     fn minimum(self, rhs: Self) -> Self {
-        if self < rhs || self != self { self } else { rhs }
+        if self < rhs || self != self {
+            self
+        } else {
+            rhs
+        }
     }
 }
 
@@ -285,7 +305,10 @@ mod tests {
         for i in 0..=steps {
             let x = range.0 + (range.1 - range.0) * i as f32 / steps as f32;
             let (y, e) = (f64::from(f(x)), exact(f64::from(x)));
-            assert!((y - e).abs() <= tolerance * e.abs().max(1e-37), "x {x}: {y:e}, exact {e:e}");
+            assert!(
+                (y - e).abs() <= tolerance * e.abs().max(1e-37),
+                "x {x}: {y:e}, exact {e:e}"
+            );
         }
     }
 
@@ -313,7 +336,11 @@ mod tests {
 
     #[test]
     fn f64_erf_matches_known_values() {
-        for (x, y) in [(0.5, 0.520_499_877_813_046_5), (2.0, 0.995_322_265_018_952_7), (4.0, 0.999_999_984_582_742_1)] {
+        for (x, y) in [
+            (0.5, 0.520_499_877_813_046_5),
+            (2.0, 0.995_322_265_018_952_7),
+            (4.0, 0.999_999_984_582_742_1),
+        ] {
             assert!((<f64 as Real>::erf(x) - y).abs() < 1e-15, "{x}");
         }
     }

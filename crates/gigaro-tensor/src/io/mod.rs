@@ -40,8 +40,14 @@ fn dtype_name(dtype: DType) -> Dtype {
 /// If the file cannot be read, is damaged, or holds a dtype the engine does not know.
 pub fn load_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: shown.clone(), source })?;
-    read_safetensors(&bytes).map_err(|reason| Error::Safetensors { path: shown, reason })
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: shown.clone(),
+        source,
+    })?;
+    read_safetensors(&bytes).map_err(|reason| Error::Safetensors {
+        path: shown,
+        reason,
+    })
 }
 
 /// Reads every tensor of a safetensors file in memory, by name.
@@ -53,9 +59,15 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String
     let mut tensors = BTreeMap::new();
     for (name, view) in file.iter() {
         let Some(dtype) = dtype_of(view.dtype()) else {
-            return Err(format!("tensor {name} has dtype {:?}, which is not supported", view.dtype()));
+            return Err(format!(
+                "tensor {name} has dtype {:?}, which is not supported",
+                view.dtype()
+            ));
         };
-        tensors.insert(name.to_owned(), Tensor::from_bytes(view.data(), view.shape(), dtype));
+        tensors.insert(
+            name.to_owned(),
+            Tensor::from_bytes(view.data(), view.shape(), dtype),
+        );
     }
     Ok(tensors)
 }
@@ -65,10 +77,18 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String
 /// # Errors
 /// If the format refuses (a shape too large to describe).
 pub fn write_safetensors(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
-    let parts: Vec<(&str, Vec<u8>, &Tensor)> = tensors.iter().map(|(n, t)| (n.as_str(), t.to_bytes(), t)).collect();
+    let parts: Vec<(&str, Vec<u8>, &Tensor)> = tensors
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.to_bytes(), t))
+        .collect();
     let views = parts
         .iter()
-        .map(|(name, bytes, t)| Ok((*name, TensorView::new(dtype_name(t.dtype()), t.shape().to_vec(), bytes)?)))
+        .map(|(name, bytes, t)| {
+            Ok((
+                *name,
+                TensorView::new(dtype_name(t.dtype()), t.shape().to_vec(), bytes)?,
+            ))
+        })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|e| e.to_string())?;
     safetensors::serialize(views, None).map_err(|e| e.to_string())
@@ -80,7 +100,12 @@ pub fn write_safetensors(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, 
 /// If the file cannot be written.
 pub fn save_safetensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), Error> {
     let shown = path.display().to_string();
-    let bytes =
-        write_safetensors(tensors).map_err(|reason| Error::Safetensors { path: shown.clone(), reason })?;
-    std::fs::write(path, bytes).map_err(|source| Error::Io { path: shown, source })
+    let bytes = write_safetensors(tensors).map_err(|reason| Error::Safetensors {
+        path: shown.clone(),
+        reason,
+    })?;
+    std::fs::write(path, bytes).map_err(|source| Error::Io {
+        path: shown,
+        source,
+    })
 }

@@ -94,7 +94,12 @@ pub(crate) fn zip<A: Pod + Send + Sync, B: Pod + Send + Sync, T: Pod + Send + Sy
 }
 
 /// `out[i] = c[i] ? a[i] : b[i]` over the shape that all three were checked to broadcast to.
-pub(crate) fn choose<T: Pod + Send + Sync>(shape: &Shape, c: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
+pub(crate) fn choose<T: Pod + Send + Sync>(
+    shape: &Shape,
+    c: &Tensor,
+    a: &Tensor,
+    b: &Tensor,
+) -> Tensor {
     let rows = Rows::new(shape, [c.layout(), a.layout(), b.layout()]);
     let (cond, x, y) = (c.data::<u8>(), a.data::<T>(), b.data::<T>());
     let mut out = Buffer::scratch::<T>(shape.numel());
@@ -104,7 +109,11 @@ pub(crate) fn choose<T: Pod + Send + Sync>(shape: &Shape, c: &Tensor, a: &Tensor
         // SAFETY: runs cover disjoint ranges of the output, all inside it.
         let out = unsafe { base.slice_mut(at, n) };
         for (i, o) in out.iter_mut().enumerate() {
-            *o = if cond[fc + i * sc] != 0 { x[fx + i * sx] } else { y[fy + i * sy] };
+            *o = if cond[fc + i * sc] != 0 {
+                x[fx + i * sx]
+            } else {
+                y[fy + i * sy]
+            };
         }
     });
     Tensor::from_buffer(out, shape, a.dtype())

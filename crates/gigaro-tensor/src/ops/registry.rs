@@ -53,13 +53,18 @@ fn elementwise(run: fn(&Tensor) -> Tensor, low: f64, high: f64) -> Vec<Case> {
 }
 
 fn pairs(run: fn(&Tensor, &Tensor) -> Tensor, low: f64, high: f64) -> Vec<Case> {
-    [([5, 17], vec![5, 17]), ([5, 17], vec![17]), ([5, 17], vec![5, 1]), ([130, 129], vec![1, 1])]
-        .into_iter()
-        .map(|(a, b)| {
-            let inputs = vec![Input::between(low, high, a), Input::between(low, high, b)];
-            Case::new(inputs, move |x| run(&x[0], &x[1]))
-        })
-        .collect()
+    [
+        ([5, 17], vec![5, 17]),
+        ([5, 17], vec![17]),
+        ([5, 17], vec![5, 1]),
+        ([130, 129], vec![1, 1]),
+    ]
+    .into_iter()
+    .map(|(a, b)| {
+        let inputs = vec![Input::between(low, high, a), Input::between(low, high, b)];
+        Case::new(inputs, move |x| run(&x[0], &x[1]))
+    })
+    .collect()
 }
 
 fn one(inputs: Vec<Input>, run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static) -> Vec<Case> {
@@ -72,15 +77,34 @@ fn normal<const N: usize>(shape: [usize; N]) -> Input {
 
 /// Integers `0..n`, shuffled and repeated, as indices.
 fn indices<const N: usize>(n: usize, shape: [usize; N]) -> Tensor {
-    Tensor::randint(0, n as i64, shape, DType::I64, Device::Cpu, &Generator::new(3))
+    Tensor::randint(
+        0,
+        n as i64,
+        shape,
+        DType::I64,
+        Device::Cpu,
+        &Generator::new(3),
+    )
 }
 
 macro_rules! op {
     ($name:literal $kind:ident $file:literal, $cases:expr) => {
-        Op { name: $name, kind: Kind::$kind, file: $file, gradient: Gradient::Yes, cases: || $cases }
+        Op {
+            name: $name,
+            kind: Kind::$kind,
+            file: $file,
+            gradient: Gradient::Yes,
+            cases: || $cases,
+        }
     };
     ($name:literal $kind:ident $file:literal, no gradient: $why:literal, $cases:expr) => {
-        Op { name: $name, kind: Kind::$kind, file: $file, gradient: Gradient::None($why), cases: || $cases }
+        Op {
+            name: $name,
+            kind: Kind::$kind,
+            file: $file,
+            gradient: Gradient::None($why),
+            cases: || $cases,
+        }
     };
 }
 
@@ -168,15 +192,23 @@ fn comparisons() -> Vec<Op> {
         elementwise(Tensor::logical_not, -2.0, 2.0)));
     ops.push(op!("is_finite" Primitive "compare/mod.rs", no gradient: "a truth value does not move with its operand",
         elementwise(Tensor::is_finite, -2.0, 2.0)));
-    ops.push(op!("argmax" Primitive "arg_reduce/mod.rs", no gradient: "an index does not move smoothly",
-        elementwise(|x| x.argmax(-1), -2.0, 2.0)));
-    ops.push(op!("argmin" Primitive "arg_reduce/mod.rs", no gradient: "an index does not move smoothly",
-        elementwise(|x| x.argmin(0), -2.0, 2.0)));
+    ops.push(
+        op!("argmax" Primitive "arg_reduce/mod.rs", no gradient: "an index does not move smoothly",
+        elementwise(|x| x.argmax(-1), -2.0, 2.0)),
+    );
+    ops.push(
+        op!("argmin" Primitive "arg_reduce/mod.rs", no gradient: "an index does not move smoothly",
+        elementwise(|x| x.argmin(0), -2.0, 2.0)),
+    );
     ops
 }
 
 /// A reduction over the last dim, the first, two of three, and all.
-fn over_dims(last: fn(&Tensor) -> Tensor, first: fn(&Tensor) -> Tensor, all: fn(&Tensor) -> Tensor) -> Vec<Case> {
+fn over_dims(
+    last: fn(&Tensor) -> Tensor,
+    first: fn(&Tensor) -> Tensor,
+    all: fn(&Tensor) -> Tensor,
+) -> Vec<Case> {
     vec![
         Case::new(vec![normal([5, 37])], move |x| last(&x[0])),
         Case::new(vec![normal([300, 19])], move |x| first(&x[0])),
@@ -187,7 +219,10 @@ fn over_dims(last: fn(&Tensor) -> Tensor, first: fn(&Tensor) -> Tensor, all: fn(
 
 /// Few elements, so that none are so close that a finite difference changes their order.
 fn few(last: fn(&Tensor) -> Tensor, first: fn(&Tensor) -> Tensor) -> Vec<Case> {
-    vec![Case::new(vec![normal([3, 7])], move |x| last(&x[0])), Case::new(vec![normal([5, 2, 3])], move |x| first(&x[0]))]
+    vec![
+        Case::new(vec![normal([3, 7])], move |x| last(&x[0])),
+        Case::new(vec![normal([5, 2, 3])], move |x| first(&x[0])),
+    ]
 }
 
 fn reductions() -> Vec<Op> {
@@ -308,14 +343,30 @@ fn with_ignored() -> Tensor {
 
 fn attention_cases() -> Vec<Case> {
     let inputs = |h: usize, kv: usize, t: usize, s: usize| {
-        vec![normal([2, h, t, 8]), normal([2, kv, s, 8]), normal([2, kv, s, 8])]
+        vec![
+            normal([2, h, t, 8]),
+            normal([2, kv, s, 8]),
+            normal([2, kv, s, 8]),
+        ]
     };
-    let bool_mask = || Tensor::ones([9, 9], DType::F32, Device::Cpu).tril(2).to_dtype(DType::Bool);
+    let bool_mask = || {
+        Tensor::ones([9, 9], DType::F32, Device::Cpu)
+            .tril(2)
+            .to_dtype(DType::Bool)
+    };
     vec![
-        Case::new(inputs(2, 2, 9, 9), |x| f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, true, None)),
-        Case::new(inputs(4, 2, 70, 70), |x| f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, true, None)),
-        Case::new(inputs(2, 1, 3, 9), |x| f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, true, None)),
-        Case::new(inputs(2, 2, 5, 11), |x| f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, false, Some(0.3))),
+        Case::new(inputs(2, 2, 9, 9), |x| {
+            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, true, None)
+        }),
+        Case::new(inputs(4, 2, 70, 70), |x| {
+            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, true, None)
+        }),
+        Case::new(inputs(2, 1, 3, 9), |x| {
+            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, true, None)
+        }),
+        Case::new(inputs(2, 2, 5, 11), |x| {
+            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, false, Some(0.3))
+        }),
         Case::new(inputs(2, 2, 9, 9), move |x| {
             f::scaled_dot_product_attention(&x[0], &x[1], &x[2], Some(&bool_mask()), false, None)
         }),

@@ -60,8 +60,11 @@ pub(crate) fn sum3<T: Number>(
     f: impl Fn(T::Compute, T::Compute, T::Compute) -> T::Compute,
 ) -> T::Compute {
     let mut lanes = [T::Compute::ZERO; LANES];
-    let ((gx, rx), (gy, ry), (gz, rz)) =
-        (x.as_chunks::<LANES>(), y.as_chunks::<LANES>(), z.as_chunks::<LANES>());
+    let ((gx, rx), (gy, ry), (gz, rz)) = (
+        x.as_chunks::<LANES>(),
+        y.as_chunks::<LANES>(),
+        z.as_chunks::<LANES>(),
+    );
     for ((a, b), c) in gx.iter().zip(gy).zip(gz) {
         for k in 0..LANES {
             lanes[k] = lanes[k] + f(a[k].load(), b[k].load(), c[k].load());
@@ -87,7 +90,9 @@ pub(crate) fn max1<T: Number>(x: &[T], start: T::Compute) -> T::Compute {
     for (lane, &v) in lanes.iter_mut().zip(rest) {
         *lane = if v.load() > *lane { v.load() } else { *lane };
     }
-    lanes.into_iter().fold(start, |a, b| if b > a { b } else { a })
+    lanes
+        .into_iter()
+        .fold(start, |a, b| if b > a { b } else { a })
 }
 
 /// Calls `f(row)` for every row, several rows to a piece; the pieces depend on the shape only.

@@ -19,7 +19,12 @@ pub(crate) fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
             k1 = k1.wrapping_add(0xbb67_ae85);
         }
         let (p, q) = (u64::from(a) * M0, u64::from(c) * M1);
-        (a, b, c, d) = ((q >> 32) as u32 ^ b ^ k0, q as u32, (p >> 32) as u32 ^ d ^ k1, p as u32);
+        (a, b, c, d) = (
+            (q >> 32) as u32 ^ b ^ k0,
+            q as u32,
+            (p >> 32) as u32 ^ d ^ k1,
+            p as u32,
+        );
     }
     [a, b, c, d]
 }
@@ -38,13 +43,19 @@ impl Generator {
     /// The stream of a seed, from its beginning.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Stream { seed: AtomicU64::new(seed), position: AtomicU64::new(0) }))
+        Self(Arc::new(Stream {
+            seed: AtomicU64::new(seed),
+            position: AtomicU64::new(0),
+        }))
     }
 
     /// Seed and position, for a checkpoint.
     #[must_use]
     pub fn state(&self) -> [u64; 2] {
-        [self.0.seed.load(Ordering::Relaxed), self.0.position.load(Ordering::Relaxed)]
+        [
+            self.0.seed.load(Ordering::Relaxed),
+            self.0.position.load(Ordering::Relaxed),
+        ]
     }
 
     /// Continues from a saved state.
@@ -57,14 +68,20 @@ impl Generator {
     #[must_use]
     pub fn fork(&self, stream: u64) -> Self {
         let [seed, _] = self.state();
-        let [a, b, ..] = philox4x32([stream as u32, (stream >> 32) as u32, 0x666f_726b, 0], key(seed));
+        let [a, b, ..] = philox4x32(
+            [stream as u32, (stream >> 32) as u32, 0x666f_726b, 0],
+            key(seed),
+        );
         Self::new(u64::from(a) | u64::from(b) << 32)
     }
 
     /// Claims `blocks` counter values for a kernel that draws in parallel: gives the key and the
     /// first one.
     pub(crate) fn reserve(&self, blocks: u64) -> ([u32; 2], u64) {
-        (key(self.0.seed.load(Ordering::Relaxed)), self.0.position.fetch_add(blocks, Ordering::Relaxed))
+        (
+            key(self.0.seed.load(Ordering::Relaxed)),
+            self.0.position.fetch_add(blocks, Ordering::Relaxed),
+        )
     }
 
     fn block(&self) -> [u32; 4] {
@@ -100,7 +117,9 @@ impl Generator {
     #[must_use]
     pub fn normal_pair(&self) -> (f64, f64) {
         let [a, b, c, d] = self.block();
-        let unit = |hi: u32, lo: u32| ((u64::from(hi) << 32 | u64::from(lo)) >> 11) as f64 / (1_u64 << 53) as f64;
+        let unit = |hi: u32, lo: u32| {
+            ((u64::from(hi) << 32 | u64::from(lo)) >> 11) as f64 / (1_u64 << 53) as f64
+        };
         // 1 - u lies in (0, 1], so the logarithm is finite.
         let radius = (-2.0 * (1.0 - unit(a, b)).ln()).sqrt();
         let (sin, cos) = (2.0 * std::f64::consts::PI * unit(c, d)).sin_cos();
@@ -118,13 +137,19 @@ mod tests {
 
     #[test]
     fn philox_gives_the_known_answers_of_random123() {
-        assert_eq!(philox4x32([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            philox4x32([0; 4], [0; 2]),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
         assert_eq!(
             philox4x32([u32::MAX; 4], [u32::MAX; 2]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
         assert_eq!(
-            philox4x32([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            philox4x32(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }

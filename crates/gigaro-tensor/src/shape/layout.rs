@@ -20,7 +20,11 @@ impl Layout {
         for i in (1..shape.len()).rev() {
             strides[i - 1] = strides[i] * shape[i].max(1);
         }
-        Self { shape, strides, offset: 0 }
+        Self {
+            shape,
+            strides,
+            offset: 0,
+        }
     }
 
     /// The shape.
@@ -53,7 +57,12 @@ impl Layout {
         if self.numel() == 0 {
             return 0;
         }
-        1 + self.shape.iter().zip(&self.strides).map(|(&n, &s)| (n - 1) * s).sum::<usize>()
+        1 + self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .map(|(&n, &s)| (n - 1) * s)
+            .sum::<usize>()
     }
 
     /// Whether the elements lie in row-major order without gaps.
@@ -73,7 +82,11 @@ impl Layout {
     #[must_use]
     pub fn permute(&self, dims: &[usize]) -> Self {
         Self {
-            shape: dims.iter().map(|&d| self.shape[d]).collect::<Vec<_>>().into(),
+            shape: dims
+                .iter()
+                .map(|&d| self.shape[d])
+                .collect::<Vec<_>>()
+                .into(),
             strides: dims.iter().map(|&d| self.strides[d]).collect(),
             offset: self.offset,
         }
@@ -85,8 +98,16 @@ impl Layout {
         let mut dims = self.shape.dims().to_vec();
         dims[dim] = len;
         // An empty view must not point past the end of its storage.
-        let step = if len == 0 { 0 } else { start * self.strides[dim] };
-        Self { shape: dims.into(), strides: self.strides.clone(), offset: self.offset + step }
+        let step = if len == 0 {
+            0
+        } else {
+            start * self.strides[dim]
+        };
+        Self {
+            shape: dims.into(),
+            strides: self.strides.clone(),
+            offset: self.offset + step,
+        }
     }
 
     /// Keeps every `step`-th element of `dim`.
@@ -96,7 +117,11 @@ impl Layout {
         dims[dim] = dims[dim].div_ceil(step);
         let mut strides = self.strides.clone();
         strides[dim] *= step;
-        Self { shape: dims.into(), strides, offset: self.offset }
+        Self {
+            shape: dims.into(),
+            strides,
+            offset: self.offset,
+        }
     }
 
     /// Inserts a dim of extent 1 before `dim`.
@@ -104,10 +129,18 @@ impl Layout {
     pub fn unsqueeze(&self, dim: usize) -> Self {
         let mut dims = self.shape.dims().to_vec();
         let mut strides = self.strides.clone();
-        let stride = if dim < dims.len() { dims[dim] * strides[dim] } else { 1 };
+        let stride = if dim < dims.len() {
+            dims[dim] * strides[dim]
+        } else {
+            1
+        };
         dims.insert(dim, 1);
         strides.insert(dim, stride);
-        Self { shape: dims.into(), strides, offset: self.offset }
+        Self {
+            shape: dims.into(),
+            strides,
+            offset: self.offset,
+        }
     }
 
     /// Removes `dim`, whose extent no longer counts (1, or fixed by a narrow before).
@@ -117,7 +150,11 @@ impl Layout {
         let mut strides = self.strides.clone();
         dims.remove(dim);
         strides.remove(dim);
-        Self { shape: dims.into(), strides, offset: self.offset }
+        Self {
+            shape: dims.into(),
+            strides,
+            offset: self.offset,
+        }
     }
 
     /// Repeats dims of extent 1 (and missing leading dims) without copying; `None` if the shapes
@@ -133,7 +170,11 @@ impl Layout {
                 _ => return None,
             }
         }
-        Some(Self { shape: shape.clone(), strides, offset: self.offset })
+        Some(Self {
+            shape: shape.clone(),
+            strides,
+            offset: self.offset,
+        })
     }
 
     /// The same elements under another shape of equal size, or `None` where the strides do not
@@ -141,12 +182,20 @@ impl Layout {
     #[must_use]
     pub fn reshape(&self, shape: &Shape) -> Option<Self> {
         if self.is_contiguous() {
-            return Some(Self { offset: self.offset, ..Self::contiguous(shape.clone()) });
+            return Some(Self {
+                offset: self.offset,
+                ..Self::contiguous(shape.clone())
+            });
         }
         // Walk both shapes from the left; each group of old dims with the same product as a group
         // of new dims must be contiguous within itself.
-        let old: Vec<(usize, usize)> =
-            self.shape.iter().zip(&self.strides).filter(|(n, _)| **n != 1).map(|(&n, &s)| (n, s)).collect();
+        let old: Vec<(usize, usize)> = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .filter(|(n, _)| **n != 1)
+            .map(|(&n, &s)| (n, s))
+            .collect();
         let mut strides = vec![1; shape.len()];
         let (mut i, mut j) = (0, 0);
         while i < old.len() {
@@ -171,7 +220,11 @@ impl Layout {
                 stride *= shape[k];
             }
         }
-        Some(Self { shape: shape.clone(), strides, offset: self.offset })
+        Some(Self {
+            shape: shape.clone(),
+            strides,
+            offset: self.offset,
+        })
     }
 }
 
@@ -183,10 +236,22 @@ mod tests {
     fn reshape_of_a_view_keeps_strides_where_it_can() {
         let x = Layout::contiguous([2, 3, 4]);
         let heads = x.permute(&[1, 0, 2]);
-        assert_eq!(heads.reshape(&[3, 2, 2, 2].into()).unwrap().strides(), [4, 12, 2, 1]);
+        assert_eq!(
+            heads.reshape(&[3, 2, 2, 2].into()).unwrap().strides(),
+            [4, 12, 2, 1]
+        );
         assert_eq!(heads.reshape(&[6, 4].into()), None);
-        assert_eq!(x.narrow(2, 1, 2).reshape(&[6, 2].into()).unwrap().strides(), [4, 1]);
-        assert_eq!(x.narrow(2, 1, 2).reshape(&[2, 1, 3, 2, 1].into()).unwrap().strides()[2..4], [4, 1]);
+        assert_eq!(
+            x.narrow(2, 1, 2).reshape(&[6, 2].into()).unwrap().strides(),
+            [4, 1]
+        );
+        assert_eq!(
+            x.narrow(2, 1, 2)
+                .reshape(&[2, 1, 3, 2, 1].into())
+                .unwrap()
+                .strides()[2..4],
+            [4, 1]
+        );
         assert_eq!(x.narrow(2, 1, 2).reshape(&[12].into()), None);
     }
 

@@ -29,7 +29,8 @@ impl<const N: usize> Rows<N> {
     /// # Panics
     /// If a layout does not broadcast to `shape`: callers check first and say so in their terms.
     pub(crate) fn new(shape: &Shape, layouts: [&Layout; N]) -> Self {
-        let expanded = layouts.map(|l| l.expand(shape).expect("operands were checked to broadcast"));
+        let expanded =
+            layouts.map(|l| l.expand(shape).expect("operands were checked to broadcast"));
         let mut dims: Vec<(usize, [usize; N])> = Vec::with_capacity(shape.len());
         for (i, &n) in shape.iter().enumerate() {
             if n == 1 {
@@ -47,7 +48,12 @@ impl<const N: usize> Rows<N> {
         }
         let (len, strides) = dims.pop().unwrap_or((shape.numel().min(1), [1; N]));
         let count = dims.iter().map(|d| d.0).product();
-        Self { outer: dims, len, count, strides }
+        Self {
+            outer: dims,
+            len,
+            count,
+            strides,
+        }
     }
 
     /// Where row `index` of each operand starts, relative to the operand's first element.
@@ -71,7 +77,11 @@ impl<const N: usize> Rows<N> {
         }
         let run = |row: usize, from: usize, to: usize| {
             let at = self.offsets(row);
-            f(row * self.len + from, std::array::from_fn(|k| at[k] + from * self.strides[k]), to - from);
+            f(
+                row * self.len + from,
+                std::array::from_fn(|k| at[k] + from * self.strides[k]),
+                to - from,
+            );
         };
         if self.len >= PIECE {
             let per_row = self.len.div_ceil(PIECE);
@@ -107,7 +117,9 @@ mod tests {
         rows.for_each_run(|out, [x, y], n| {
             assert_eq!(out, x);
             assert_eq!(y, (x / 20) * 5 + (x / 5 % 4) * 15);
-            seen.lock().unwrap()[out..out + n].iter_mut().for_each(|s| *s += 1);
+            seen.lock().unwrap()[out..out + n]
+                .iter_mut()
+                .for_each(|s| *s += 1);
         });
         assert_eq!(*seen.lock().unwrap(), vec![1; 60]);
     }

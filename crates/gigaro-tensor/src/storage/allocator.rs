@@ -38,7 +38,11 @@ impl Drop for Block {
     fn drop(&mut self) {
         let mut cache = lock();
         cache.stats.allocated_bytes -= self.size;
-        cache.free.entry(self.size).or_default().push(Free(self.ptr));
+        cache
+            .free
+            .entry(self.size)
+            .or_default()
+            .push(Free(self.ptr));
     }
 }
 
@@ -66,7 +70,12 @@ struct Cache {
 
 static CACHE: Mutex<Cache> = Mutex::new(Cache {
     free: BTreeMap::new(),
-    stats: AllocatorStats { allocated_bytes: 0, peak_bytes: 0, reserved_bytes: 0, system_allocations: 0 },
+    stats: AllocatorStats {
+        allocated_bytes: 0,
+        peak_bytes: 0,
+        reserved_bytes: 0,
+        system_allocations: 0,
+    },
 });
 
 fn lock() -> std::sync::MutexGuard<'static, Cache> {
@@ -90,7 +99,11 @@ pub(super) fn allocate(bytes: usize) -> Block {
     let mut cache = lock();
     // A cached block of up to a quarter more serves too, so that slightly different sizes (a last
     // batch, a longer sequence) do not each keep a set of blocks.
-    let fit = cache.free.range(size..=size + size / 4).find(|(_, v)| !v.is_empty()).map(|(&s, _)| s);
+    let fit = cache
+        .free
+        .range(size..=size + size / 4)
+        .find(|(_, v)| !v.is_empty())
+        .map(|(&s, _)| s);
     let (ptr, size) = match fit.and_then(|s| cache.free.get_mut(&s)?.pop().map(|Free(p)| (p, s))) {
         Some(found) => found,
         None => {
@@ -108,7 +121,9 @@ fn from_system(size: usize) -> NonNull<u8> {
     let layout = system_layout(size);
     // SAFETY: the layout has a size above zero.
     let raw = unsafe { std::alloc::alloc_zeroed(layout) };
-    let Some(ptr) = NonNull::new(raw) else { std::alloc::handle_alloc_error(layout) };
+    let Some(ptr) = NonNull::new(raw) else {
+        std::alloc::handle_alloc_error(layout)
+    };
     ptr
 }
 
@@ -138,7 +153,10 @@ mod tests {
     fn sizes_waste_at_most_an_eighth() {
         for bytes in (1..1 << 20).step_by(997) {
             let size = rounded(bytes);
-            assert!(size >= bytes && (size - bytes) * 8 <= bytes.max(8 * ALIGN), "{bytes} -> {size}");
+            assert!(
+                size >= bytes && (size - bytes) * 8 <= bytes.max(8 * ALIGN),
+                "{bytes} -> {size}"
+            );
             assert_eq!(rounded(size), size);
         }
     }

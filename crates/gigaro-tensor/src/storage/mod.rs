@@ -24,7 +24,10 @@ impl Buffer {
     /// every element.
     pub(crate) fn scratch<T: Pod>(len: usize) -> Self {
         let bytes = len * size_of::<T>();
-        Self { block: allocator::allocate(bytes), bytes }
+        Self {
+            block: allocator::allocate(bytes),
+            bytes,
+        }
     }
 
     /// `len` zeros.
@@ -45,13 +48,17 @@ impl Buffer {
     pub(crate) fn as_slice<T: Pod>(&self) -> &[T] {
         // SAFETY: the block is aligned for any number, at least `bytes` long, initialised when it
         // was first allocated, and every bit pattern is a valid `T` (Pod).
-        unsafe { std::slice::from_raw_parts(self.block.as_ptr().cast(), self.bytes / size_of::<T>()) }
+        unsafe {
+            std::slice::from_raw_parts(self.block.as_ptr().cast(), self.bytes / size_of::<T>())
+        }
     }
 
     /// The elements, to be written.
     pub(crate) fn as_mut<T: Pod>(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`, and the buffer is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.block.as_ptr().cast(), self.bytes / size_of::<T>()) }
+        unsafe {
+            std::slice::from_raw_parts_mut(self.block.as_ptr().cast(), self.bytes / size_of::<T>())
+        }
     }
 }
 
@@ -73,7 +80,10 @@ pub(crate) struct Storage {
 
 impl Storage {
     pub(crate) fn new(buffer: Buffer) -> Arc<Self> {
-        Arc::new(Self { buffer: Mutex::new(Arc::new(buffer)), version: AtomicU64::new(0) })
+        Arc::new(Self {
+            buffer: Mutex::new(Arc::new(buffer)),
+            version: AtomicU64::new(0),
+        })
     }
 
     /// A snapshot to read from.
@@ -103,7 +113,11 @@ pub(crate) struct Data<T: Pod> {
 
 impl<T: Pod> Data<T> {
     pub(crate) fn new(buffer: Arc<Buffer>, range: std::ops::Range<usize>) -> Self {
-        Self { buffer, range, of: std::marker::PhantomData }
+        Self {
+            buffer,
+            range,
+            of: std::marker::PhantomData,
+        }
     }
 }
 

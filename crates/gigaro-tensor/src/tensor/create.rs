@@ -33,18 +33,30 @@ impl Tensor {
     #[track_caller]
     pub fn arange(start: f64, end: f64, step: f64, dtype: DType, device: Device) -> Self {
         let n = ((end - start) / step).ceil();
-        assert!(n >= 0.0 && n.is_finite(), "arange: step {step} does not lead from {start} to {end}");
-        Self::generate([n as usize].into(), dtype, device, |i| start + step * i as f64)
+        assert!(
+            n >= 0.0 && n.is_finite(),
+            "arange: step {step} does not lead from {start} to {end}"
+        );
+        Self::generate([n as usize].into(), dtype, device, |i| {
+            start + step * i as f64
+        })
     }
 
     /// The identity matrix, `(n, n)`.
     #[must_use]
     pub fn eye(n: usize, dtype: DType, device: Device) -> Self {
-        Self::generate([n, n].into(), dtype, device, |i| f64::from(i / n.max(1) == i % n.max(1)))
+        Self::generate([n, n].into(), dtype, device, |i| {
+            f64::from(i / n.max(1) == i % n.max(1))
+        })
     }
 
     /// Element `i` in row-major order is `value(i)`.
-    fn generate(shape: Shape, dtype: DType, _device: Device, mut value: impl FnMut(usize) -> f64) -> Self {
+    fn generate(
+        shape: Shape,
+        dtype: DType,
+        _device: Device,
+        mut value: impl FnMut(usize) -> f64,
+    ) -> Self {
         let n = shape.numel();
         let buffer = dispatch!(dtype, T => {
             let mut buffer = Buffer::scratch::<T>(n);
@@ -90,13 +102,23 @@ impl Tensor {
 
     /// Uniform on `[0, 1)`. Drawn in f32 (f64 for f64 tensors) and rounded.
     #[must_use]
-    pub fn rand(shape: impl Into<Shape>, dtype: DType, device: Device, generator: &Generator) -> Self {
+    pub fn rand(
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: Device,
+        generator: &Generator,
+    ) -> Self {
         Self::generate(shape.into(), dtype, device, |_| generator.uniform())
     }
 
     /// Normal with mean 0 and variance 1 (Box-Muller).
     #[must_use]
-    pub fn randn(shape: impl Into<Shape>, dtype: DType, device: Device, generator: &Generator) -> Self {
+    pub fn randn(
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: Device,
+        generator: &Generator,
+    ) -> Self {
         let mut spare = None;
         Self::generate(shape.into(), dtype, device, |_| {
             spare.take().unwrap_or_else(|| {
@@ -123,7 +145,9 @@ impl Tensor {
     ) -> Self {
         assert!(low < high, "randint: nothing lies in {low}..{high}");
         let span = (high - low) as u64;
-        Self::generate(shape.into(), dtype, device, |_| (low + generator.below(span) as i64) as f64)
+        Self::generate(shape.into(), dtype, device, |_| {
+            (low + generator.below(span) as i64) as f64
+        })
     }
 
     /// The numbers `0..n` in random order, i64 (Fisher-Yates).
@@ -145,12 +169,18 @@ impl Tensor {
     pub fn from_bytes(bytes: &[u8], shape: impl Into<Shape>, dtype: DType) -> Self {
         let shape = shape.into();
         let needed = shape.numel() * dtype.size_bytes();
-        assert!(bytes.len() == needed, "from_bytes: {} bytes where {shape} of {dtype} needs {needed}", bytes.len());
+        assert!(
+            bytes.len() == needed,
+            "from_bytes: {} bytes where {shape} of {dtype} needs {needed}",
+            bytes.len()
+        );
         let mut buffer = Buffer::copy_of(bytes);
         if dtype == DType::Bool {
-            buffer.as_mut::<u8>().iter_mut().for_each(|b| *b = u8::from(*b != 0));
+            buffer
+                .as_mut::<u8>()
+                .iter_mut()
+                .for_each(|b| *b = u8::from(*b != 0));
         }
         Self::from_buffer(buffer, shape, dtype)
     }
 }
-

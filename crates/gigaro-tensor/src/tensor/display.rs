@@ -34,10 +34,21 @@ fn write_dim(
             continue;
         }
         if !first {
-            if rest.is_empty() { f.write_str(", ")? } else { write!(f, ",\n{:1$}", "", indent + 1)? }
+            if rest.is_empty() {
+                f.write_str(", ")?
+            } else {
+                write!(f, ",\n{:1$}", "", indent + 1)?
+            }
         }
         first = false;
-        write_dim(f, &values[i * each..(i + 1) * each], rest, dtype, short, indent + 1)?;
+        write_dim(
+            f,
+            &values[i * each..(i + 1) * each],
+            rest,
+            dtype,
+            short,
+            indent + 1,
+        )?;
     }
     f.write_str("]")
 }
@@ -45,7 +56,14 @@ fn write_dim(
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let values = self.detach().to_dtype(DType::F64).to_vec::<f64>();
-        write_dim(f, &values, self.shape(), self.dtype(), values.len() > SUMMARISE, 0)?;
+        write_dim(
+            f,
+            &values,
+            self.shape(),
+            self.dtype(),
+            values.len() > SUMMARISE,
+            0,
+        )?;
         write!(f, " {} {}", self.layout().shape(), self.dtype())
     }
 }

@@ -3,10 +3,10 @@
 //! In-place ops are never recorded. A tensor that a pending backward pass needs notices the change
 //! and says so, instead of giving a wrong gradient.
 
+use crate::Tensor;
 use crate::autograd::{Origin, is_grad_enabled};
 use crate::dtype::{Number, dispatch};
 use crate::shape::Rows;
-use crate::Tensor;
 
 impl Tensor {
     /// Calls `f(current, operand)` on every element and stores what it returns.
@@ -48,7 +48,11 @@ impl Tensor {
         );
         let layout = self.layout();
         assert!(
-            layout.shape().iter().zip(layout.strides()).all(|(&n, &s)| n <= 1 || s > 0),
+            layout
+                .shape()
+                .iter()
+                .zip(layout.strides())
+                .all(|(&n, &s)| n <= 1 || s > 0),
             "{op}: an expanded tensor has elements that share memory; call contiguous() first"
         );
     }
@@ -118,7 +122,11 @@ impl Tensor {
     /// If this tensor is being recorded.
     #[track_caller]
     pub fn mul_(&self, factor: f64) {
-        self.zip_in_place("mul_", &Self::full((), factor, crate::DType::F64, self.device()), |x, y| x * y);
+        self.zip_in_place(
+            "mul_",
+            &Self::full((), factor, crate::DType::F64, self.device()),
+            |x, y| x * y,
+        );
     }
 }
 

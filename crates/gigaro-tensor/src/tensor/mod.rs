@@ -45,22 +45,42 @@ struct Inner {
 
 impl Tensor {
     fn from_parts(storage: Arc<Storage>, layout: Layout, dtype: DType, origin: Origin) -> Self {
-        Self(Arc::new(Inner { storage, layout, dtype, origin }))
+        Self(Arc::new(Inner {
+            storage,
+            layout,
+            dtype,
+            origin,
+        }))
     }
 
     /// A contiguous tensor over a freshly written buffer.
     pub(crate) fn from_buffer(buffer: Buffer, shape: impl Into<Shape>, dtype: DType) -> Self {
-        Self::from_parts(Storage::new(buffer), Layout::contiguous(shape), dtype, Origin::Constant)
+        Self::from_parts(
+            Storage::new(buffer),
+            Layout::contiguous(shape),
+            dtype,
+            Origin::Constant,
+        )
     }
 
     /// Another view of the same storage, without an origin.
     pub(crate) fn alias(&self, layout: Layout) -> Self {
-        Self::from_parts(Arc::clone(&self.0.storage), layout, self.0.dtype, Origin::Constant)
+        Self::from_parts(
+            Arc::clone(&self.0.storage),
+            layout,
+            self.0.dtype,
+            Origin::Constant,
+        )
     }
 
     /// The same data with another origin.
     pub(crate) fn with_origin(&self, origin: Origin) -> Self {
-        Self::from_parts(Arc::clone(&self.0.storage), self.0.layout.clone(), self.0.dtype, origin)
+        Self::from_parts(
+            Arc::clone(&self.0.storage),
+            self.0.layout.clone(),
+            self.0.dtype,
+            origin,
+        )
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -83,7 +103,10 @@ impl Tensor {
     /// A snapshot of the elements from the view's first to its last, to be walked by its strides.
     pub(crate) fn data<T: Pod>(&self) -> Data<T> {
         let layout = &self.0.layout;
-        Data::new(self.0.storage.read(), layout.offset()..layout.offset() + layout.span())
+        Data::new(
+            self.0.storage.read(),
+            layout.offset()..layout.offset() + layout.span(),
+        )
     }
 
     /// The extent of each dim.
@@ -163,7 +186,11 @@ impl Tensor {
             "requires_grad_: only floating-point tensors have gradients, this one is {}",
             self.dtype()
         );
-        self.with_origin(if requires_grad { Origin::Leaf(Leaf::new()) } else { Origin::Constant })
+        self.with_origin(if requires_grad {
+            Origin::Leaf(Leaf::new())
+        } else {
+            Origin::Constant
+        })
     }
 
     /// The same data, cut off from the graph.
@@ -182,7 +209,11 @@ impl Tensor {
     /// The gradient collected so far, for leaves.
     #[must_use]
     pub fn grad(&self) -> Option<Self> {
-        self.leaf()?.grad.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.leaf()?
+            .grad
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Replaces the collected gradient.
@@ -191,9 +222,16 @@ impl Tensor {
     /// If this is not a leaf that requires gradients, or shapes differ.
     #[track_caller]
     pub fn set_grad(&self, grad: Option<Self>) {
-        let leaf = self.leaf().expect("set_grad: only a leaf with requires_grad keeps a gradient");
+        let leaf = self
+            .leaf()
+            .expect("set_grad: only a leaf with requires_grad keeps a gradient");
         if let Some(g) = &grad {
-            assert!(g.shape() == self.shape(), "set_grad: {:?} for {:?}", g.shape(), self.shape());
+            assert!(
+                g.shape() == self.shape(),
+                "set_grad: {:?} for {:?}",
+                g.shape(),
+                self.shape()
+            );
         }
         *leaf.grad.lock().unwrap_or_else(PoisonError::into_inner) = grad;
     }
@@ -226,7 +264,10 @@ impl Tensor {
     /// As [`Tensor::backward`], or if the shapes differ.
     #[track_caller]
     pub fn backward_with(&self, grad: &Self) {
-        assert!(self.requires_grad(), "backward: no input of this tensor requires gradients");
+        assert!(
+            self.requires_grad(),
+            "backward: no input of this tensor requires gradients"
+        );
         assert!(
             grad.shape() == self.shape(),
             "backward: gradient of shape {} for a tensor of shape {}",

@@ -11,8 +11,17 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Vec<T> {
-        assert!(T::DTYPE == self.dtype(), "to_vec: asked for {} from a tensor of {}", T::DTYPE, self.dtype());
-        self.contiguous().data::<T::Raw>().iter().map(|&x| T::from_raw(x)).collect()
+        assert!(
+            T::DTYPE == self.dtype(),
+            "to_vec: asked for {} from a tensor of {}",
+            T::DTYPE,
+            self.dtype()
+        );
+        self.contiguous()
+            .data::<T::Raw>()
+            .iter()
+            .map(|&x| T::from_raw(x))
+            .collect()
     }
 
     /// The value of a tensor of one element.
@@ -22,7 +31,11 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn item(&self) -> f64 {
-        assert!(self.numel() == 1, "item: needs one element, got shape {}", self.layout().shape());
+        assert!(
+            self.numel() == 1,
+            "item: needs one element, got shape {}",
+            self.layout().shape()
+        );
         dispatch!(self.dtype(), T => Number::as_f64(self.data::<T>()[0]))
     }
 

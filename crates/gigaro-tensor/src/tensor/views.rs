@@ -13,7 +13,9 @@ impl Tensor {
         layout: Layout,
         backward: impl Fn(&Self) -> Self + Send + Sync + 'static,
     ) -> Self {
-        record(op, self.alias(layout), &[self], false, || Box::new(move |args| vec![Some(backward(args.grad))]))
+        record(op, self.alias(layout), &[self], false, || {
+            Box::new(move |args| vec![Some(backward(args.grad))])
+        })
     }
 
     /// The same elements under another shape; copies only if the strides do not allow a view.
@@ -66,9 +68,19 @@ impl Tensor {
         }
         let start = resolve_dim("flatten", start_dim, self.ndim());
         let end = resolve_dim("flatten", end_dim, self.ndim());
-        assert!(start <= end, "flatten: dim {start_dim} comes after dim {end_dim}");
+        assert!(
+            start <= end,
+            "flatten: dim {start_dim} comes after dim {end_dim}"
+        );
         let s = self.shape();
-        self.reshape([&s[..start], &[s[start..=end].iter().product()], &s[end + 1..]].concat())
+        self.reshape(
+            [
+                &s[..start],
+                &[s[start..=end].iter().product()],
+                &s[end + 1..],
+            ]
+            .concat(),
+        )
     }
 
     /// Reorders the dims: dim `i` of the result is dim `dims[i]` of this tensor.
@@ -78,7 +90,10 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn permute(&self, dims: &[isize]) -> Self {
-        let order: Vec<usize> = dims.iter().map(|&d| resolve_dim("permute", d, self.ndim())).collect();
+        let order: Vec<usize> = dims
+            .iter()
+            .map(|&d| resolve_dim("permute", d, self.ndim()))
+            .collect();
         let mut inverse = vec![isize::MAX; self.ndim()];
         for (i, &d) in order.iter().enumerate() {
             inverse[d] = i as isize;
@@ -88,7 +103,9 @@ impl Tensor {
             "permute: {dims:?} is not an order of the dims of shape {}",
             self.layout().shape()
         );
-        self.viewed("permute", self.layout().permute(&order), move |g| g.permute(&inverse))
+        self.viewed("permute", self.layout().permute(&order), move |g| {
+            g.permute(&inverse)
+        })
     }
 
     /// Swaps two dims.
@@ -98,7 +115,10 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn transpose(&self, dim0: isize, dim1: isize) -> Self {
-        let (a, b) = (resolve_dim("transpose", dim0, self.ndim()), resolve_dim("transpose", dim1, self.ndim()));
+        let (a, b) = (
+            resolve_dim("transpose", dim0, self.ndim()),
+            resolve_dim("transpose", dim1, self.ndim()),
+        );
         let mut order: Vec<isize> = (0..self.ndim() as isize).collect();
         order.swap(a, b);
         self.permute(&order)
@@ -111,7 +131,11 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn t(&self) -> Self {
-        assert!(self.ndim() == 2, "t: needs a matrix, got shape {}", self.layout().shape());
+        assert!(
+            self.ndim() == 2,
+            "t: needs a matrix, got shape {}",
+            self.layout().shape()
+        );
         self.transpose(0, 1)
     }
 
@@ -123,7 +147,9 @@ impl Tensor {
     #[track_caller]
     pub fn unsqueeze(&self, dim: isize) -> Self {
         let dim = resolve_dim("unsqueeze", dim, self.ndim() + 1);
-        self.viewed("unsqueeze", self.layout().unsqueeze(dim), move |g| g.squeeze(dim as isize))
+        self.viewed("unsqueeze", self.layout().unsqueeze(dim), move |g| {
+            g.squeeze(dim as isize)
+        })
     }
 
     /// Removes `dim` if its extent is 1.
@@ -137,7 +163,9 @@ impl Tensor {
         if self.shape()[dim] != 1 {
             return self.clone();
         }
-        self.viewed("squeeze", self.layout().remove(dim), move |g| g.unsqueeze(dim as isize))
+        self.viewed("squeeze", self.layout().remove(dim), move |g| {
+            g.unsqueeze(dim as isize)
+        })
     }
 
     /// Repeats dims of extent 1, and adds leading dims, without copying.
@@ -152,7 +180,10 @@ impl Tensor {
             return self.clone();
         }
         let Some(layout) = self.layout().expand(&shape) else {
-            panic!("expand: shape {} does not broadcast to {shape}", self.layout().shape())
+            panic!(
+                "expand: shape {} does not broadcast to {shape}",
+                self.layout().shape()
+            )
         };
         let back = self.layout().shape().clone();
         self.viewed("expand", layout, move |g| g.sum_to(&back))
@@ -195,9 +226,11 @@ impl Tensor {
             self.layout().shape()
         );
         let n = self.shape()[d];
-        self.viewed("select", self.layout().narrow(d, index, 1).remove(d), move |g| {
-            g.unsqueeze(d as isize).pad_dim(d, index, n - index - 1)
-        })
+        self.viewed(
+            "select",
+            self.layout().narrow(d, index, 1).remove(d),
+            move |g| g.unsqueeze(d as isize).pad_dim(d, index, n - index - 1),
+        )
     }
 
     /// Every `step`-th element of one dim, from the first.
@@ -212,7 +245,13 @@ impl Tensor {
         let shape = self.layout().shape().clone();
         self.viewed("step_by", self.layout().step(d, step), move |g| {
             let zeros = Self::zeros(shape.clone(), g.dtype(), g.device());
-            let at = Self::arange(0.0, shape[d] as f64, step as f64, crate::DType::I64, g.device());
+            let at = Self::arange(
+                0.0,
+                shape[d] as f64,
+                step as f64,
+                crate::DType::I64,
+                g.device(),
+            );
             zeros.index_add(d as isize, &at, g)
         })
     }

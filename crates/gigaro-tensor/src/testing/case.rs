@@ -13,13 +13,19 @@ impl Input {
     /// Standard normal.
     #[must_use]
     pub fn normal(shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into(), range: None }
+        Self {
+            shape: shape.into(),
+            range: None,
+        }
     }
 
     /// Uniform on `low..high`.
     #[must_use]
     pub fn between(low: f64, high: f64, shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into(), range: Some((low, high)) }
+        Self {
+            shape: shape.into(),
+            range: Some((low, high)),
+        }
     }
 
     /// The input in f64.
@@ -27,7 +33,9 @@ impl Input {
     pub fn draw(&self, generator: &Generator) -> Tensor {
         match self.range {
             None => Tensor::randn(&self.shape, DType::F64, Device::Cpu, generator),
-            Some((low, high)) => Tensor::rand(&self.shape, DType::F64, Device::Cpu, generator) * (high - low) + low,
+            Some((low, high)) => {
+                Tensor::rand(&self.shape, DType::F64, Device::Cpu, generator) * (high - low) + low
+            }
         }
     }
 }
@@ -48,8 +56,16 @@ pub struct Case {
 
 impl Case {
     /// A call with inputs to be drawn.
-    pub fn new(inputs: Vec<Input>, run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static) -> Self {
-        Self { inputs, run: Box::new(run), composite: None, scale: 1.0 }
+    pub fn new(
+        inputs: Vec<Input>,
+        run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            inputs,
+            run: Box::new(run),
+            composite: None,
+            scale: 1.0,
+        }
     }
 
     /// With a wider tolerance.

@@ -11,4 +11,7 @@ mod checks;
 
 pub use crate::ops::registry::{Gradient, Kind, Op, registry};
 pub use case::{Case, Input};
-pub use checks::{check_composite, check_dtypes, check_gradient, check_layouts, check_second_gradient, check_threads};
+pub use checks::{
+    check_composite, check_dtypes, check_gradient, check_layouts, check_second_gradient,
+    check_threads,
+};

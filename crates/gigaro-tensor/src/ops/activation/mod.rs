@@ -62,12 +62,16 @@ impl Activation for GeluTanh {
     /// `0.5 x (1 + tanh u) = x sigmoid(2 u)`.
     #[inline(always)]
     fn value<C: Real>(x: C) -> C {
-        let u = x * (c::<C>(2.0 * Self::scale()) + c::<C>(2.0 * Self::scale() * Self::CUBIC) * x * x);
+        let u =
+            x * (c::<C>(2.0 * Self::scale()) + c::<C>(2.0 * Self::scale() * Self::CUBIC) * x * x);
         x * u.sigmoid()
     }
     #[inline(always)]
     fn derivative<C: Real>(x: C) -> C {
-        let (a, b) = (c::<C>(2.0 * Self::scale()), c::<C>(2.0 * Self::scale() * Self::CUBIC));
+        let (a, b) = (
+            c::<C>(2.0 * Self::scale()),
+            c::<C>(2.0 * Self::scale() * Self::CUBIC),
+        );
         let s = (x * (a + b * x * x)).sigmoid();
         s + x * s * (C::ONE - s) * (a + c::<C>(3.0) * b * x * x)
     }
@@ -112,7 +116,9 @@ impl Activation for Gelu {
 #[must_use]
 #[track_caller]
 pub fn gelu(x: &Tensor) -> Tensor {
-    apply::<Gelu>("gelu", x, |x| x * 0.5 * ((x * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0))
+    apply::<Gelu>("gelu", x, |x| {
+        x * 0.5 * ((x * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0)
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -146,11 +152,19 @@ struct ReluSquared;
 impl Activation for ReluSquared {
     #[inline(always)]
     fn value<C: Real>(x: C) -> C {
-        if x > C::ZERO || x.is_nan() { x * x } else { C::ZERO }
+        if x > C::ZERO || x.is_nan() {
+            x * x
+        } else {
+            C::ZERO
+        }
     }
     #[inline(always)]
     fn derivative<C: Real>(x: C) -> C {
-        if x > C::ZERO || x.is_nan() { x + x } else { C::ZERO }
+        if x > C::ZERO || x.is_nan() {
+            x + x
+        } else {
+            C::ZERO
+        }
     }
 }
 

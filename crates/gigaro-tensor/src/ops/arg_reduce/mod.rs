@@ -33,7 +33,11 @@ impl Tensor {
     fn arg_reduced(&self, op: &str, dim: isize, largest: bool) -> Self {
         let dim = resolve_dim(op, dim, self.ndim());
         let n = self.shape()[dim];
-        assert!(n > 0, "{op}: nothing to choose from along an empty dim of shape {}", self.layout().shape());
+        assert!(
+            n > 0,
+            "{op}: nothing to choose from along an empty dim of shape {}",
+            self.layout().shape()
+        );
         let kept = self.layout().narrow(dim, 0, 1).remove(dim);
         let step = self.layout().strides()[dim];
         let rows = Rows::new(kept.shape(), [&kept]);
@@ -57,7 +61,9 @@ impl Tensor {
 
 /// Index of the extreme value of a sequence that is not empty.
 fn extreme<C: Compute>(mut values: impl Iterator<Item = C>, largest: bool) -> i64 {
-    let Some(mut best) = values.next() else { return 0 };
+    let Some(mut best) = values.next() else {
+        return 0;
+    };
     let mut at = 0;
     for (i, v) in values.enumerate() {
         let better = if largest { v > best } else { v < best };

@@ -7,7 +7,7 @@
 //! with what was accumulated rescaled when the maximum grows.
 
 use super::tile::{Left, Right, Scalar, product};
-use crate::device::cpu::isa::{Isa, isa};
+use crate::device::cpu::isa::{Isa, Vectorize, isa};
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 
 /// Queries of one block.
@@ -45,7 +45,10 @@ pub(super) struct View<'a, T> {
 impl<'a, T: Copy> View<'a, T> {
     /// The rows of one head, `strides[2]` apart.
     fn head(&self, b: usize, h: usize) -> Right<'a, T> {
-        Right { data: &self.data[b * self.strides[0] + h * self.strides[1]..], rs: self.strides[2] }
+        Right {
+            data: &self.data[b * self.strides[0] + h * self.strides[1]..],
+            rs: self.strides[2],
+        }
     }
 }
 
@@ -70,10 +73,17 @@ impl<T> Target<T> {
 
 impl<'a, T: Copy> Right<'a, T> {
     fn from_row(self, row: usize) -> Self {
-        Right { data: &self.data[row * self.rs..], ..self }
+        Right {
+            data: &self.data[row * self.rs..],
+            ..self
+        }
     }
     fn as_left(self) -> Left<'a, T> {
-        Left { data: self.data, rs: self.rs, cs: 1 }
+        Left {
+            data: self.data,
+            rs: self.rs,
+            cs: 1,
+        }
     }
 }
 
@@ -89,7 +99,11 @@ fn transposed<T: Scalar>(x: Right<'_, T>, s: usize, d: usize, out: &mut [T]) {
 impl Dims {
     /// How many keys query `t` may look at.
     fn visible(&self, rule: &Rule<'_>, t: usize) -> usize {
-        if rule.causal { (t + 1 + self.s).saturating_sub(self.t) } else { self.s }
+        if rule.causal {
+            (t + 1 + self.s).saturating_sub(self.t)
+        } else {
+            self.s
+        }
     }
 }
 
@@ -137,16 +151,47 @@ pub(super) fn forward<T: Scalar + Send + Sync>(
         let group = dims.h / dims.h_kv;
         for h in kv * group..(kv + 1) * group {
             for from in (0..dims.t).step_by(BLOCK_Q) {
-                let block = ForwardBlock { dims: &dims, rule: &rule, at: (b, h), from, keys: &keys };
+                let block = ForwardBlock {
+                    dims: &dims,
+                    rule: &rule,
+                    at: (b, h),
+                    from,
+                    keys: &keys,
+                };
                 let (q, v) = (q.head(b, h), v.head(b, kv));
+                let (out, work) = ((out, lse), &mut work[..]);
                 if isa == Isa::Portable {
-                    block.run::<false>(q, v, &mut work, out, lse);
+                    block.run::<false>(q, v, work, out);
                 } else {
-                    isa.vectorize(#[inline(always)] || block.run::<true>(q, v, &mut work, out, lse));
+                    isa.vectorize(ForwardCall {
+                        block,
+                        q,
+                        v,
+                        work,
+                        out,
+                    });
                 }
             }
         }
     });
+}
+
+/// The arguments of [`ForwardBlock::run`]. A type instead of a closure, because only an
+/// `#[inline(always)]` method is sure to be compiled for the instruction set.
+struct ForwardCall<'a, T> {
+    block: ForwardBlock<'a, T>,
+    q: Right<'a, T>,
+    v: Right<'a, T>,
+    work: &'a mut [T],
+    out: (Target<T>, SendPtr<T>),
+}
+
+impl<T: Scalar> Vectorize for ForwardCall<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        self.block.run::<true>(self.q, self.v, self.work, self.out);
+    }
 }
 
 struct ForwardBlock<'a, T> {
@@ -164,8 +209,7 @@ impl<T: Scalar> ForwardBlock<'_, T> {
         q: Right<'_, T>,
         v: Right<'_, T>,
         work: &mut [T],
-        out: Target<T>,
-        lse: SendPtr<T>,
+        (out, lse): (Target<T>, SendPtr<T>),
     ) {
         let Dims { h, t, s, d, .. } = *self.dims;
         let rows = BLOCK_Q.min(t - self.from);
@@ -176,9 +220,26 @@ impl<T: Scalar> ForwardBlock<'_, T> {
         let end = self.dims.visible(self.rule, self.from + rows - 1).min(s);
         for first in (0..end).step_by(BLOCK_K) {
             let n = BLOCK_K.min(s - first);
-            let keys = Right { data: &self.keys[first..], rs: s };
-            product::<T, FMA>([rows, n, d], q.from_row(self.from).as_left(), keys, scores, BLOCK_K, false);
-            finish_scores(self.dims, self.rule, self.at, (self.from, rows), (first, n), scores);
+            let keys = Right {
+                data: &self.keys[first..],
+                rs: s,
+            };
+            product::<T, FMA>(
+                [rows, n, d],
+                q.from_row(self.from).as_left(),
+                keys,
+                scores,
+                BLOCK_K,
+                false,
+            );
+            finish_scores(
+                self.dims,
+                self.rule,
+                self.at,
+                (self.from, rows),
+                (first, n),
+                scores,
+            );
             for i in 0..rows {
                 let line = &mut scores[i * BLOCK_K..][..n];
                 let shift = online_softmax(line, &mut top[i], &mut total[i]);
@@ -186,16 +247,27 @@ impl<T: Scalar> ForwardBlock<'_, T> {
                     sums[i * d..][..d].iter_mut().for_each(|x| *x = *x * shift);
                 }
             }
-            let weights = Left { data: scores, rs: BLOCK_K, cs: 1 };
+            let weights = Left {
+                data: scores,
+                rs: BLOCK_K,
+                cs: 1,
+            };
             product::<T, FMA>([rows, d, n], weights, v.from_row(first), sums, d, true);
         }
         let (b, head) = self.at;
         for i in 0..rows {
             // A query that may look at nothing gets zeros.
-            let inverse = if total[i] == T::ZERO { T::ZERO } else { T::ONE / total[i] };
+            let inverse = if total[i] == T::ZERO {
+                T::ZERO
+            } else {
+                T::ONE / total[i]
+            };
             // SAFETY: this task alone writes these heads' rows.
             let (row, l) = unsafe {
-                (out.row(b, head, self.from + i, d), &mut lse.slice_mut((b * h + head) * t + self.from + i, 1)[0])
+                (
+                    out.row(b, head, self.from + i, d),
+                    &mut lse.slice_mut((b * h + head) * t + self.from + i, 1)[0],
+                )
             };
             for (o, &x) in row.iter_mut().zip(&sums[i * d..][..d]) {
                 *o = x * inverse;
@@ -216,7 +288,10 @@ fn online_softmax<T: Scalar>(line: &mut [T], top: &mut T, total: &mut T) -> T {
             lanes[k] = if g[k] > lanes[k] { g[k] } else { lanes[k] };
         }
     }
-    let peak = rest.iter().chain(&lanes).fold(*top, |a, &b| if b > a { b } else { a });
+    let peak = rest
+        .iter()
+        .chain(&lanes)
+        .fold(*top, |a, &b| if b > a { b } else { a });
     if peak == T::NEG_INFINITY {
         line.fill(T::ZERO);
         return T::ONE;
@@ -232,7 +307,10 @@ fn online_softmax<T: Scalar>(line: &mut [T], top: &mut T, total: &mut T) -> T {
             lanes[k] = lanes[k] + g[k];
         }
     }
-    *total = rest.iter().chain(&lanes).fold(*total * shift, |a, &b| a + b);
+    *total = rest
+        .iter()
+        .chain(&lanes)
+        .fold(*total * shift, |a, &b| a + b);
     *top = peak;
     shift
 }
@@ -268,12 +346,27 @@ pub(super) fn backward<T: Scalar + Send + Sync>(
         let group = dims.h / h_kv;
         for h in kv * group..(kv + 1) * group {
             for from in (0..dims.t).step_by(BLOCK_Q) {
-                let block = BackwardBlock { dims: &dims, rule: &rule, at: (b, h), kv, from, keys, values };
+                let block = BackwardBlock {
+                    dims: &dims,
+                    rule: &rule,
+                    at: (b, h),
+                    kv,
+                    from,
+                    keys,
+                    values,
+                };
                 let (dk, dv) = sums.split_at_mut(s * d);
+                let (saved, work) = (&saved, &mut work[..]);
                 if isa == Isa::Portable {
-                    block.run::<false>(&saved, &mut work, [dk, dv], dq);
+                    block.run::<false>(saved, work, [dk, dv], dq);
                 } else {
-                    isa.vectorize(#[inline(always)] || block.run::<true>(&saved, &mut work, [dk, dv], dq));
+                    isa.vectorize(BackwardCall {
+                        block,
+                        saved,
+                        work,
+                        sums: [dk, dv],
+                        dq,
+                    });
                 }
             }
         }
@@ -281,10 +374,29 @@ pub(super) fn backward<T: Scalar + Send + Sync>(
             // SAFETY: this task alone writes this key head's rows.
             unsafe {
                 dk.row(b, kv, j, d).copy_from_slice(&sums[j * d..][..d]);
-                dv.row(b, kv, j, d).copy_from_slice(&sums[(s + j) * d..][..d]);
+                dv.row(b, kv, j, d)
+                    .copy_from_slice(&sums[(s + j) * d..][..d]);
             }
         }
     });
+}
+
+/// The arguments of [`BackwardBlock::run`]; see [`ForwardCall`].
+struct BackwardCall<'a, T> {
+    block: BackwardBlock<'a, T>,
+    saved: &'a Saved<'a, T>,
+    work: &'a mut [T],
+    sums: [&'a mut [T]; 2],
+    dq: Target<T>,
+}
+
+impl<T: Scalar> Vectorize for BackwardCall<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        self.block
+            .run::<true>(self.saved, self.work, self.sums, self.dq);
+    }
 }
 
 struct BackwardBlock<'a, T> {
@@ -301,7 +413,13 @@ impl<T: Scalar> BackwardBlock<'_, T> {
     /// `P = exp(scores - lse)`, `dP = dO V^T`, `dS = P (dP - sum(dO O)) scale`; then `dV += P^T dO`,
     /// `dK += dS^T Q`, `dQ += dS K`.
     #[inline(always)]
-    fn run<const FMA: bool>(&self, saved: &Saved<'_, T>, work: &mut [T], [dk, dv]: [&mut [T]; 2], dq: Target<T>) {
+    fn run<const FMA: bool>(
+        &self,
+        saved: &Saved<'_, T>,
+        work: &mut [T],
+        [dk, dv]: [&mut [T]; 2],
+        dq: Target<T>,
+    ) {
         let Dims { h, t, s, d, .. } = *self.dims;
         let (b, head) = self.at;
         let rows = BLOCK_Q.min(t - self.from);
@@ -322,23 +440,55 @@ impl<T: Scalar> BackwardBlock<'_, T> {
         let end = self.dims.visible(self.rule, self.from + rows - 1).min(s);
         for first in (0..end).step_by(BLOCK_K) {
             let n = BLOCK_K.min(s - first);
-            let keys = Right { data: &self.keys[first..], rs: s };
-            let values = Right { data: &self.values[first..], rs: s };
+            let keys = Right {
+                data: &self.keys[first..],
+                rs: s,
+            };
+            let values = Right {
+                data: &self.values[first..],
+                rs: s,
+            };
             product::<T, FMA>([rows, n, d], q.as_left(), keys, p, BLOCK_K, false);
-            finish_scores(self.dims, self.rule, self.at, (self.from, rows), (first, n), p);
+            finish_scores(
+                self.dims,
+                self.rule,
+                self.at,
+                (self.from, rows),
+                (first, n),
+                p,
+            );
             product::<T, FMA>([rows, n, d], grad.as_left(), values, ds, BLOCK_K, false);
             for i in 0..rows {
                 let (p, ds) = (&mut p[i * BLOCK_K..][..n], &mut ds[i * BLOCK_K..][..n]);
                 let (lse, delta) = (lse[i], delta[i]);
                 for (p, ds) in p.iter_mut().zip(ds) {
-                    *p = if lse == T::NEG_INFINITY { T::ZERO } else { (*p - lse).exp() };
+                    *p = if lse == T::NEG_INFINITY {
+                        T::ZERO
+                    } else {
+                        (*p - lse).exp()
+                    };
                     *ds = *p * (*ds - delta) * scale;
                 }
             }
-            let across = |x| Left { data: x, rs: 1, cs: BLOCK_K };
-            product::<T, FMA>([n, d, rows], across(&*p), grad, &mut dv[first * d..], d, true);
+            let across = |x| Left {
+                data: x,
+                rs: 1,
+                cs: BLOCK_K,
+            };
+            product::<T, FMA>(
+                [n, d, rows],
+                across(&*p),
+                grad,
+                &mut dv[first * d..],
+                d,
+                true,
+            );
             product::<T, FMA>([n, d, rows], across(&*ds), q, &mut dk[first * d..], d, true);
-            let along = Left { data: &*ds, rs: BLOCK_K, cs: 1 };
+            let along = Left {
+                data: &*ds,
+                rs: BLOCK_K,
+                cs: 1,
+            };
             product::<T, FMA>([rows, d, n], along, k.from_row(first), dq_sums, d, true);
         }
         for i in 0..rows {

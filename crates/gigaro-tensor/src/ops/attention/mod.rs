@@ -42,9 +42,17 @@ pub fn scaled_dot_product_attention(
         // A learned bias is rare; the textbook form gives it its gradient.
         return composite(q, k, v, mask, is_causal, scale);
     }
-    let computed = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let computed = if q.dtype() == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    };
     let inputs = [q, k, v].map(|t| t.to_dtype(computed));
-    let settings = Settings { scale, causal: is_causal, mask: mask.map(|m| expanded_mask(m, &dims)) };
+    let settings = Settings {
+        scale,
+        causal: is_causal,
+        mask: mask.map(|m| expanded_mask(m, &dims)),
+    };
     let [q32, k32, v32] = &inputs;
     let result = if computed == DType::F64 {
         tiled::<f64>(dims, settings, q32, k32, v32)
@@ -67,12 +75,18 @@ impl Settings {
     fn with_rule<R>(&self, f: impl FnOnce(Rule<'_>) -> R) -> R {
         let data = self.mask.as_ref().map(|m| (m.data::<f32>(), strides_of(m)));
         let mask = data.as_ref().map(|(data, strides)| (&**data, *strides));
-        f(Rule { scale: self.scale, causal: self.causal, mask })
+        f(Rule {
+            scale: self.scale,
+            causal: self.causal,
+            mask,
+        })
     }
 }
 
 fn strides_of<const N: usize>(x: &Tensor) -> [usize; N] {
-    x.layout().strides()[..N].try_into().expect("attention has four dims")
+    x.layout().strides()[..N]
+        .try_into()
+        .expect("attention has four dims")
 }
 
 /// # Panics
@@ -80,7 +94,11 @@ fn strides_of<const N: usize>(x: &Tensor) -> [usize; N] {
 #[track_caller]
 fn dims_of(q: &Tensor, k: &Tensor, v: &Tensor) -> Dims {
     let ([b, h, t, d], [bk, h_kv, s, dk]) = (q.shape(), k.shape()) else {
-        panic!("scaled_dot_product_attention: needs four dims, got {:?} and {:?}", q.shape(), k.shape())
+        panic!(
+            "scaled_dot_product_attention: needs four dims, got {:?} and {:?}",
+            q.shape(),
+            k.shape()
+        )
     };
     assert!(
         b == bk && d == dk && k.shape() == v.shape() && *h_kv > 0 && h % h_kv == 0,
@@ -89,14 +107,22 @@ fn dims_of(q: &Tensor, k: &Tensor, v: &Tensor) -> Dims {
         k.shape(),
         v.shape()
     );
-    Dims { b: *b, h: *h, h_kv: *h_kv, t: *t, s: *s, d: *d }
+    Dims {
+        b: *b,
+        h: *h,
+        h_kv: *h_kv,
+        t: *t,
+        s: *s,
+        d: *d,
+    }
 }
 
 #[track_caller]
 fn expanded_mask(mask: &Tensor, dims: &Dims) -> Tensor {
     let mask = mask.detach();
     let additive = if mask.dtype() == DType::Bool {
-        Tensor::zeros(mask.shape(), DType::F32, mask.device()).masked_fill(&mask.logical_not(), f64::NEG_INFINITY)
+        Tensor::zeros(mask.shape(), DType::F32, mask.device())
+            .masked_fill(&mask.logical_not(), f64::NEG_INFINITY)
     } else {
         mask.to_dtype(DType::F32)
     };
@@ -105,11 +131,18 @@ fn expanded_mask(mask: &Tensor, dims: &Dims) -> Tensor {
 
 /// The tensor itself if its last dim is contiguous, else a copy.
 fn with_unit_rows(x: &Tensor) -> Tensor {
-    if x.layout().strides().last() == Some(&1) || x.numel() == 0 { x.clone() } else { x.contiguous() }
+    if x.layout().strides().last() == Some(&1) || x.numel() == 0 {
+        x.clone()
+    } else {
+        x.contiguous()
+    }
 }
 
 fn view<'a, T: Scalar>(x: &Tensor, data: &'a [T]) -> View<'a, T> {
-    View { data, strides: strides_of(x) }
+    View {
+        data,
+        strides: strides_of(x),
+    }
 }
 
 /// A buffer laid out (B, T, H, D), so that joining the heads afterwards costs nothing.
@@ -120,8 +153,21 @@ fn target<T: Scalar>(buffer: &mut Buffer, heads: usize, rows: usize, d: usize) -
     }
 }
 
-fn tiled<T: Scalar + crate::Element>(dims: Dims, settings: Settings, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-    let Dims { b, h, h_kv, t, s, d } = dims;
+fn tiled<T: Scalar + crate::Element>(
+    dims: Dims,
+    settings: Settings,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+) -> Tensor {
+    let Dims {
+        b,
+        h,
+        h_kv,
+        t,
+        s,
+        d,
+    } = dims;
     let [q, k, v] = [q, k, v].map(with_unit_rows);
     let mut out = Buffer::scratch::<T>(b * h * t * d);
     let mut lse = Buffer::scratch::<T>(b * h * t);
@@ -138,11 +184,24 @@ fn tiled<T: Scalar + crate::Element>(dims: Dims, settings: Settings, q: &Tensor,
         "scaled_dot_product_attention",
         out,
         &[&q, &k, &v],
-        move |x| composite(&x[0], &x[1], &x[2], again.mask.as_ref(), again.causal, again.scale),
+        move |x| {
+            composite(
+                &x[0],
+                &x[1],
+                &x[2],
+                again.mask.as_ref(),
+                again.causal,
+                again.scale,
+            )
+        },
         move |saved, args| {
             let [mut dq, mut dk, mut dv] =
                 [t * h, s * h_kv, s * h_kv].map(|rows| Buffer::scratch::<T>(b * rows * d));
-            let targets = [target(&mut dq, h, t, d), target(&mut dk, h_kv, s, d), target(&mut dv, h_kv, s, d)];
+            let targets = [
+                target(&mut dq, h, t, d),
+                target(&mut dk, h_kv, s, d),
+                target(&mut dv, h_kv, s, d),
+            ];
             let inputs = [&*saved[0], &*saved[1], &*saved[2], args.output()];
             gradients::<T>(dims, &settings, inputs, args.grad, &lse, targets);
             let heads = |x: Buffer, rows: usize, n: usize| {
@@ -190,7 +249,9 @@ pub(crate) fn composite(
     let mut scores = q.matmul(&k.transpose(-1, -2)) * scale;
     let (t, s) = (scores.size(-2), scores.size(-1));
     if is_causal {
-        let visible = Tensor::ones([t, s], DType::F32, q.device()).tril(s as isize - t as isize).to_dtype(DType::Bool);
+        let visible = Tensor::ones([t, s], DType::F32, q.device())
+            .tril(s as isize - t as isize)
+            .to_dtype(DType::Bool);
         scores = scores.masked_fill(&visible.logical_not(), f64::NEG_INFINITY);
     }
     if let Some(mask) = mask {
@@ -209,7 +270,9 @@ fn repeat_heads(x: &Tensor, n: usize) -> Tensor {
         return x.clone();
     }
     let [b, h, s, d] = x.shape().try_into().expect("attention has four dims");
-    x.unsqueeze(2).expand([b, h, n, s, d]).reshape([b, h * n, s, d])
+    x.unsqueeze(2)
+        .expand([b, h, n, s, d])
+        .reshape([b, h * n, s, d])
 }
 
 /// Causal self-attention on queries, keys and values as one projection leaves them.
@@ -221,9 +284,22 @@ fn repeat_heads(x: &Tensor, n: usize) -> Tensor {
 #[must_use]
 #[track_caller]
 pub fn attention_qkv_packed(qkv: &Tensor, n_head: usize) -> Tensor {
-    let [b, t, width] = qkv.shape().try_into().expect("attention_qkv_packed: qkv has dims (B, T, 3 C)");
-    assert!(width % (3 * n_head) == 0, "attention_qkv_packed: {width} channels for 3 times {n_head} heads");
-    let dims = Dims { b, h: n_head, h_kv: n_head, t, s: t, d: width / 3 / n_head };
+    let [b, t, width] = qkv
+        .shape()
+        .try_into()
+        .expect("attention_qkv_packed: qkv has dims (B, T, 3 C)");
+    assert!(
+        width % (3 * n_head) == 0,
+        "attention_qkv_packed: {width} channels for 3 times {n_head} heads"
+    );
+    let dims = Dims {
+        b,
+        h: n_head,
+        h_kv: n_head,
+        t,
+        s: t,
+        d: width / 3 / n_head,
+    };
     match qkv.dtype() {
         DType::F64 => packed::<f64>(qkv, dims),
         DType::F32 => packed::<f32>(qkv, dims),
@@ -234,12 +310,20 @@ pub fn attention_qkv_packed(qkv: &Tensor, n_head: usize) -> Tensor {
 /// Queries, keys and values of a packed projection as views `(B, H, T, D)`.
 fn unpacked(qkv: &Tensor, dims: Dims) -> [Tensor; 3] {
     let Dims { b, h, t, d, .. } = dims;
-    [0, 1, 2].map(|i| qkv.narrow(-1, i * h * d, h * d).reshape([b, t, h, d]).transpose(1, 2))
+    [0, 1, 2].map(|i| {
+        qkv.narrow(-1, i * h * d, h * d)
+            .reshape([b, t, h, d])
+            .transpose(1, 2)
+    })
 }
 
 fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
     let Dims { b, h, t, d, .. } = dims;
-    let settings = Settings { scale: 1.0 / (d as f64).sqrt(), causal: true, mask: None };
+    let settings = Settings {
+        scale: 1.0 / (d as f64).sqrt(),
+        causal: true,
+        mask: None,
+    };
     let qkv = with_unit_rows(qkv);
     let parts = unpacked(&qkv.detach(), dims);
     let mut out = Buffer::scratch::<T>(b * h * t * d);
@@ -259,7 +343,9 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
         move |x| {
             let [q, k, v] = unpacked(&x[0], dims);
             let scale = 1.0 / (d as f64).sqrt();
-            composite(&q, &k, &v, None, true, scale).transpose(1, 2).reshape([b, t, h * d])
+            composite(&q, &k, &v, None, true, scale)
+                .transpose(1, 2)
+                .reshape([b, t, h * d])
         },
         move |saved, args| {
             let [q, k, v] = unpacked(&saved[0].detach(), dims);
@@ -271,8 +357,19 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
                 base: SendPtr::new(base.wrapping_add(i * h * d)),
                 strides: [t * 3 * h * d, d, 3 * h * d],
             });
-            gradients::<T>(dims, &settings, [&q, &k, &v, &heads(args.output())], &heads(args.grad), &lse, targets);
-            vec![Some(Tensor::from_buffer(buffer, [b, t, 3 * h * d], T::DTYPE))]
+            gradients::<T>(
+                dims,
+                &settings,
+                [&q, &k, &v, &heads(args.output())],
+                &heads(args.grad),
+                &lse,
+                targets,
+            );
+            vec![Some(Tensor::from_buffer(
+                buffer,
+                [b, t, 3 * h * d],
+                T::DTYPE,
+            ))]
         },
     )
 }

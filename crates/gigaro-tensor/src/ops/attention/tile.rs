@@ -58,22 +58,40 @@ pub(super) fn product<T: Scalar, const FMA: bool>(
     const NARROW: usize = 8;
     let mut j = 0;
     while j < n {
-        let width = if n - j >= WIDE { WIDE } else { NARROW.min(n - j) };
+        let width = if n - j >= WIDE {
+            WIDE
+        } else {
+            NARROW.min(n - j)
+        };
         let mut i = 0;
         while i < m {
-            let left = Left { data: &a.data[(i * a.rs).min(a.data.len())..], ..a };
-            let right = Right { data: &b.data[j.min(b.data.len())..], ..b };
+            let left = Left {
+                data: &a.data[(i * a.rs).min(a.data.len())..],
+                ..a
+            };
+            let right = Right {
+                data: &b.data[j.min(b.data.len())..],
+                ..b
+            };
             let out = &mut c[i * c_rs + j..];
             let tall = m - i >= ROWS;
             match (tall, width) {
                 (true, WIDE) => tile::<T, FMA, ROWS, WIDE>(k, left, right, out, c_rs, accumulate),
                 (false, WIDE) => tile::<T, FMA, 1, WIDE>(k, left, right, out, c_rs, accumulate),
-                (true, NARROW) => tile::<T, FMA, ROWS, NARROW>(k, left, right, out, c_rs, accumulate),
+                (true, NARROW) => {
+                    tile::<T, FMA, ROWS, NARROW>(k, left, right, out, c_rs, accumulate)
+                }
                 (false, NARROW) => tile::<T, FMA, 1, NARROW>(k, left, right, out, c_rs, accumulate),
-                _ => (0..width).for_each(|x| {
-                    let right = Right { data: &right.data[x.min(right.data.len())..], ..b };
-                    tile::<T, FMA, 1, 1>(k, left, right, &mut out[x..], c_rs, accumulate);
-                }),
+                // A loop and not an iterator: its closure would not be compiled for the instruction set.
+                _ => {
+                    for x in 0..width {
+                        let right = Right {
+                            data: &right.data[x.min(right.data.len())..],
+                            ..b
+                        };
+                        tile::<T, FMA, 1, 1>(k, left, right, &mut out[x..], c_rs, accumulate);
+                    }
+                }
             }
             i += if tall && width >= NARROW { ROWS } else { 1 };
         }
@@ -92,7 +110,9 @@ fn tile<T: Scalar, const FMA: bool, const M: usize, const N: usize>(
 ) {
     if k == 0 {
         if !accumulate {
-            (0..M).for_each(|i| c[i * c_rs..][..N].fill(T::ZERO));
+            for i in 0..M {
+                c[i * c_rs..][..N].fill(T::ZERO);
+            }
         }
         return;
     }
@@ -106,14 +126,22 @@ fn tile<T: Scalar, const FMA: bool, const M: usize, const N: usize>(
             // SAFETY: as above.
             let x = unsafe { *a.data.get_unchecked(i * a.rs + l * a.cs) };
             for j in 0..N {
-                sums[i][j] = if FMA { x.fused(row[j], sums[i][j]) } else { sums[i][j] + x * row[j] };
+                sums[i][j] = if FMA {
+                    x.fused(row[j], sums[i][j])
+                } else {
+                    sums[i][j] + x * row[j]
+                };
             }
         }
     }
     for (i, sums) in sums.iter().enumerate() {
         let out = &mut c[i * c_rs..][..N];
         for j in 0..N {
-            out[j] = if accumulate { out[j] + sums[j] } else { sums[j] };
+            out[j] = if accumulate {
+                out[j] + sums[j]
+            } else {
+                sums[j]
+            };
         }
     }
 }

@@ -37,7 +37,11 @@ binary! {
 pub(crate) fn broadcast(op: &str, a: &Tensor, b: &Tensor) -> Shape {
     match a.layout().shape().broadcast(b.layout().shape()) {
         Some(shape) => shape,
-        None => panic!("{op}: shapes {} and {} do not broadcast", a.layout().shape(), b.layout().shape()),
+        None => panic!(
+            "{op}: shapes {} and {} do not broadcast",
+            a.layout().shape(),
+            b.layout().shape()
+        ),
     }
 }
 
@@ -87,7 +91,10 @@ impl Tensor {
         record("add", run::<Add>("add", &a, &b), &[&a, &b], false, || {
             let (sa, sb) = (a.layout().shape().clone(), b.layout().shape().clone());
             Box::new(move |args| {
-                vec![args.needs[0].then(|| args.grad.sum_to(&sa)), args.needs[1].then(|| args.grad.sum_to(&sb))]
+                vec![
+                    args.needs[0].then(|| args.grad.sum_to(&sa)),
+                    args.needs[1].then(|| args.grad.sum_to(&sb)),
+                ]
             })
         })
     }
@@ -103,7 +110,10 @@ impl Tensor {
         record("sub", run::<Sub>("sub", &a, &b), &[&a, &b], false, || {
             let (sa, sb) = (a.layout().shape().clone(), b.layout().shape().clone());
             Box::new(move |args| {
-                vec![args.needs[0].then(|| args.grad.sum_to(&sa)), args.needs[1].then(|| -args.grad.sum_to(&sb))]
+                vec![
+                    args.needs[0].then(|| args.grad.sum_to(&sa)),
+                    args.needs[1].then(|| -args.grad.sum_to(&sb)),
+                ]
             })
         })
     }
@@ -140,7 +150,8 @@ impl Tensor {
             Box::new(move |args| {
                 vec![
                     args.needs[0].then(|| (args.grad / &*y).sum_to(x.layout().shape())),
-                    args.needs[1].then(|| (-(args.grad * &*x) / y.square()).sum_to(y.layout().shape())),
+                    args.needs[1]
+                        .then(|| (-(args.grad * &*x) / y.square()).sum_to(y.layout().shape())),
                 ]
             })
         })
@@ -156,7 +167,9 @@ impl Tensor {
     pub fn maximum(&self, other: &Self) -> Self {
         let (a, b) = self.promoted(other);
         let result = run::<Maximum>("maximum", &a, &b);
-        record("maximum", result, &[&a, &b], false, || extremum_backward(&a, &b, |x, y| x.gt(y)))
+        record("maximum", result, &[&a, &b], false, || {
+            extremum_backward(&a, &b, |x, y| x.gt(y))
+        })
     }
 
     /// The smaller of two, elementwise; NaN if either is. Where both are equal each gets half the
@@ -169,7 +182,9 @@ impl Tensor {
     pub fn minimum(&self, other: &Self) -> Self {
         let (a, b) = self.promoted(other);
         let result = run::<Minimum>("minimum", &a, &b);
-        record("minimum", result, &[&a, &b], false, || extremum_backward(&a, &b, |x, y| x.lt(y)))
+        record("minimum", result, &[&a, &b], false, || {
+            extremum_backward(&a, &b, |x, y| x.lt(y))
+        })
     }
 }
 
@@ -183,7 +198,8 @@ fn extremum_backward(
     Box::new(move |args| {
         let (x, y) = (x.detach(), y.detach());
         let dtype = args.grad.dtype();
-        let share = |u: &Tensor, v: &Tensor| wins(u, v).to_dtype(dtype) + u.eq(v).to_dtype(dtype) * 0.5;
+        let share =
+            |u: &Tensor, v: &Tensor| wins(u, v).to_dtype(dtype) + u.eq(v).to_dtype(dtype) * 0.5;
         vec![
             args.needs[0].then(|| (args.grad * share(&x, &y)).sum_to(x.layout().shape())),
             args.needs[1].then(|| (args.grad * share(&y, &x)).sum_to(y.layout().shape())),

@@ -7,14 +7,29 @@ use crate::{DType, Tensor};
 
 /// Converts through the compute type of the target; exact wherever the target can hold the value.
 fn convert<S: Number, T: Number>(x: &Tensor, dtype: DType) -> Tensor {
-    map::<S, T>(x, dtype, #[inline(always)] |v| T::of_f64(v.as_f64()))
+    map::<S, T>(
+        x,
+        dtype,
+        #[inline(always)]
+        |v| T::of_f64(v.as_f64()),
+    )
 }
 
 fn half_pair(x: &Tensor, dtype: DType) -> Option<Tensor> {
     // The conversions of mixed precision, without the detour through f64.
     Some(match (x.dtype(), dtype) {
-        (DType::F32, DType::BF16) => map::<f32, bf16>(x, dtype, #[inline(always)] |v| <bf16 as Number>::store(v)),
-        (DType::BF16, DType::F32) => map::<bf16, f32>(x, dtype, #[inline(always)] |v| Number::load(v)),
+        (DType::F32, DType::BF16) => map::<f32, bf16>(
+            x,
+            dtype,
+            #[inline(always)]
+            |v| <bf16 as Number>::store(v),
+        ),
+        (DType::BF16, DType::F32) => map::<bf16, f32>(
+            x,
+            dtype,
+            #[inline(always)]
+            |v| Number::load(v),
+        ),
         (DType::F32, DType::F16) => map::<f32, f16>(x, dtype, |v| f16::from_f32(v)),
         (DType::F16, DType::F32) => map::<f16, f32>(x, dtype, |v| v.to_f32()),
         _ => return None,
@@ -41,7 +56,9 @@ impl Tensor {
             return result;
         }
         let back = self.dtype();
-        record("to_dtype", result, &[self], false, || Box::new(move |args| vec![Some(args.grad.to_dtype(back))]))
+        record("to_dtype", result, &[self], false, || {
+            Box::new(move |args| vec![Some(args.grad.to_dtype(back))])
+        })
     }
 
     /// The same values in row-major order; the tensor itself if they are already.
@@ -57,6 +74,8 @@ impl Tensor {
     #[must_use]
     pub fn copy(&self) -> Self {
         let result = dispatch!(self.dtype(), T => copied::<T>(self));
-        record("copy", result, &[self], false, || Box::new(|args| vec![Some(args.grad.clone())]))
+        record("copy", result, &[self], false, || {
+            Box::new(|args| vec![Some(args.grad.clone())])
+        })
     }
 }

@@ -1,11 +1,11 @@
 //! Joining tensors, and padding, which is joining with a constant.
 
+use crate::Tensor;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::dispatch;
 use crate::shape::resolve_dim;
 use crate::storage::Buffer;
-use crate::Tensor;
 
 impl Tensor {
     /// Joins tensors along a dim; in all others they must agree.
@@ -15,7 +15,9 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn cat(tensors: &[&Self], dim: isize) -> Self {
-        let Some(first) = tensors.first() else { panic!("cat: needs at least one tensor") };
+        let Some(first) = tensors.first() else {
+            panic!("cat: needs at least one tensor")
+        };
         let d = resolve_dim("cat", dim, first.ndim());
         let mut shape = first.shape().to_vec();
         shape[d] = 0;
@@ -81,7 +83,11 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn pad(&self, padding: &[(usize, usize)], value: f64) -> Self {
-        assert!(padding.len() <= self.ndim(), "pad: {padding:?} for shape {}", self.layout().shape());
+        assert!(
+            padding.len() <= self.ndim(),
+            "pad: {padding:?} for shape {}",
+            self.layout().shape()
+        );
         let mut out = self.clone();
         for (i, &(before, after)) in padding.iter().enumerate() {
             let d = self.ndim() - 1 - i;

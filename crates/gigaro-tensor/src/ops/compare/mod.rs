@@ -42,7 +42,10 @@ impl Tensor {
     #[track_caller]
     pub fn logical_and(&self, other: &Self) -> Self {
         let shape = broadcast("logical_and", self, other);
-        let (a, b) = (self.detach().to_dtype(DType::Bool), other.detach().to_dtype(DType::Bool));
+        let (a, b) = (
+            self.detach().to_dtype(DType::Bool),
+            other.detach().to_dtype(DType::Bool),
+        );
         zip::<u8, u8, u8>(&shape, &a, &b, DType::Bool, |x, y| x & y)
     }
 
@@ -54,7 +57,10 @@ impl Tensor {
     #[track_caller]
     pub fn logical_or(&self, other: &Self) -> Self {
         let shape = broadcast("logical_or", self, other);
-        let (a, b) = (self.detach().to_dtype(DType::Bool), other.detach().to_dtype(DType::Bool));
+        let (a, b) = (
+            self.detach().to_dtype(DType::Bool),
+            other.detach().to_dtype(DType::Bool),
+        );
         zip::<u8, u8, u8>(&shape, &a, &b, DType::Bool, |x, y| x | y)
     }
 

@@ -19,9 +19,17 @@ pub fn nll_loss(log_probs: &Tensor, targets: &Tensor, ignore_index: i64) -> Tens
         targets.layout().shape(),
         log_probs.layout().shape()
     );
-    let ignored = targets.eq(&Tensor::full((), ignore_index as f64, DType::I64, targets.device()));
+    let ignored = targets.eq(&Tensor::full(
+        (),
+        ignore_index as f64,
+        DType::I64,
+        targets.device(),
+    ));
     let safe = targets.to_dtype(DType::I64).masked_fill(&ignored, 0.0);
-    let picked = log_probs.gather(1, &safe.unsqueeze(1)).squeeze(1).masked_fill(&ignored, 0.0);
+    let picked = log_probs
+        .gather(1, &safe.unsqueeze(1))
+        .squeeze(1)
+        .masked_fill(&ignored, 0.0);
     let counted = targets.numel() as f64 - ignored.sum_all().item();
     picked.sum_all() * (-1.0 / counted)
 }

@@ -30,6 +30,9 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn triu(&self, diagonal: isize) -> Self {
-        self.masked_fill(&lower(self.size(-2), self.size(-1), diagonal - 1, self.device()), 0.0)
+        self.masked_fill(
+            &lower(self.size(-2), self.size(-1), diagonal - 1, self.device()),
+            0.0,
+        )
     }
 }

@@ -86,6 +86,10 @@ impl Tensor {
     /// If the tensor is not floating-point.
     #[track_caller]
     pub(crate) fn check_float(&self, op: &str) {
-        assert!(self.dtype().is_float(), "{op}: needs a floating-point tensor, got {}; use to_dtype", self.dtype());
+        assert!(
+            self.dtype().is_float(),
+            "{op}: needs a floating-point tensor, got {}; use to_dtype",
+            self.dtype()
+        );
     }
 }

@@ -47,7 +47,9 @@ fn run<T: Number<Compute = T> + Real + crate::Element<Raw = T>>(
 ) -> Parts {
     let ((rows, c), v) = ((x.size(0), x.size(1)), weight.size(0));
     let dtype = <T as crate::Element>::DTYPE;
-    let chunk = (LOGITS_BYTES / (v.max(1) * size_of::<T>())).max(MIN_ROWS).min(rows.max(1));
+    let chunk = (LOGITS_BYTES / (v.max(1) * size_of::<T>()))
+        .max(MIN_ROWS)
+        .min(rows.max(1));
     let targets = targets.data::<i64>();
     let counted = targets.iter().filter(|&&t| t != ignore_index).count();
     let scale = 1.0 / counted as f64;
@@ -93,13 +95,20 @@ fn run<T: Number<Compute = T> + Real + crate::Element<Raw = T>>(
     }
     let total = Tensor::from_buffer(losses, [rows], dtype).sum_all() * scale;
     let grads = dx.zip(dw).map(|(dx, dw)| {
-        (Tensor::from_buffer(dx, [rows, c], x.dtype()), Tensor::from_buffer(dw, [v, c], dtype).to_dtype(weight.dtype()))
+        (
+            Tensor::from_buffer(dx, [rows, c], x.dtype()),
+            Tensor::from_buffer(dw, [v, c], dtype).to_dtype(weight.dtype()),
+        )
     });
     Parts { loss: total, grads }
 }
 
 fn as_data<T: Number>(x: &[T]) -> Data<'_> {
-    if size_of::<T>() == 8 { Data::F64(bytemuck::cast_slice(x)) } else { Data::F32(bytemuck::cast_slice(x)) }
+    if size_of::<T>() == 8 {
+        Data::F64(bytemuck::cast_slice(x))
+    } else {
+        Data::F32(bytemuck::cast_slice(x))
+    }
 }
 
 fn bytes_as(x: &mut [u8], dtype: DType) -> DataMut<'_> {
@@ -121,10 +130,19 @@ fn softmax_rows<T: Number<Compute = T> + Real>(
     losses: &mut [T],
 ) {
     let v = logits.len() / targets.len().max(1);
-    let (base, loss_base, isa) = (SendPtr::new(logits.as_mut_ptr()), SendPtr::new(losses.as_mut_ptr()), isa());
+    let (base, loss_base, isa) = (
+        SendPtr::new(logits.as_mut_ptr()),
+        SendPtr::new(losses.as_mut_ptr()),
+        isa(),
+    );
     for_each_row(targets.len(), v, |row| {
         // SAFETY: each row is touched by one piece only.
-        let (x, loss) = unsafe { (base.slice_mut(row * v, v), &mut loss_base.slice_mut(row, 1)[0]) };
+        let (x, loss) = unsafe {
+            (
+                base.slice_mut(row * v, v),
+                &mut loss_base.slice_mut(row, 1)[0],
+            )
+        };
         let target = targets[row];
         if target == ignore_index {
             x.fill(T::ZERO);

@@ -22,7 +22,12 @@ use crate::{DType, autograd};
 /// <https://arxiv.org/abs/2410.10989>
 #[must_use]
 #[track_caller]
-pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, targets: &Tensor, ignore_index: i64) -> Tensor {
+pub fn linear_cross_entropy(
+    x: &Tensor,
+    weight: &Tensor,
+    targets: &Tensor,
+    ignore_index: i64,
+) -> Tensor {
     x.check_float("linear_cross_entropy");
     let fits = x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1);
     assert!(
@@ -36,20 +41,36 @@ pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, targets: &Tensor, ignor
     check_targets(&targets, weight.size(0), ignore_index);
     let compute = precision();
     let wanted = is_grad_enabled() && (x.requires_grad() || weight.requires_grad());
-    let parts = cpu::forward(&x.contiguous(), weight, &targets, ignore_index, compute, wanted);
-    record("linear_cross_entropy", parts.loss, &[x, weight], false, || {
-        let saved = [autograd::Saved::new(x), autograd::Saved::new(weight)];
-        let (dx, dw) = parts.grads.expect("computed because they are wanted");
-        Box::new(move |args| {
-            if is_grad_enabled() {
-                return second_derivative(&saved, &targets, ignore_index, args.grad);
-            }
-            let scale = args.grad.item();
-            // The usual gradient of a loss is 1: then there is nothing to do.
-            let scaled = |t: &Tensor| if scale == 1.0 { t.clone() } else { t * scale };
-            vec![args.needs[0].then(|| scaled(&dx)), args.needs[1].then(|| scaled(&dw))]
-        })
-    })
+    let parts = cpu::forward(
+        &x.contiguous(),
+        weight,
+        &targets,
+        ignore_index,
+        compute,
+        wanted,
+    );
+    record(
+        "linear_cross_entropy",
+        parts.loss,
+        &[x, weight],
+        false,
+        || {
+            let saved = [autograd::Saved::new(x), autograd::Saved::new(weight)];
+            let (dx, dw) = parts.grads.expect("computed because they are wanted");
+            Box::new(move |args| {
+                if is_grad_enabled() {
+                    return second_derivative(&saved, &targets, ignore_index, args.grad);
+                }
+                let scale = args.grad.item();
+                // The usual gradient of a loss is 1: then there is nothing to do.
+                let scaled = |t: &Tensor| if scale == 1.0 { t.clone() } else { t * scale };
+                vec![
+                    args.needs[0].then(|| scaled(&dx)),
+                    args.needs[1].then(|| scaled(&dw)),
+                ]
+            })
+        },
+    )
 }
 
 /// Gradients that can be differentiated again: those of the composite.
@@ -61,7 +82,9 @@ fn second_derivative(
 ) -> Vec<Option<Tensor>> {
     let inputs = [(*saved[0]).clone(), (*saved[1]).clone()];
     let targets = targets.clone();
-    autograd::vjp(&inputs, grad, |t| enable_grad(|| cross_entropy(&linear(&t[0], &t[1], None), &targets, ignore_index)))
+    autograd::vjp(&inputs, grad, |t| {
+        enable_grad(|| cross_entropy(&linear(&t[0], &t[1], None), &targets, ignore_index))
+    })
 }
 
 /// # Panics

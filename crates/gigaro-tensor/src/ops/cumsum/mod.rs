@@ -1,11 +1,11 @@
 //! Running sums.
 
+use crate::Tensor;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Compute, Number, dispatch};
 use crate::shape::resolve_dim;
 use crate::storage::Buffer;
-use crate::Tensor;
 
 impl Tensor {
     /// Sum of all elements up to and including each one, along `dim`.

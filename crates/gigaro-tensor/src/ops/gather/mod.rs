@@ -22,7 +22,10 @@ pub(super) fn checked_indices(op: &str, index: &Tensor, n: usize) -> Vec<usize> 
     let data = index.data::<i64>();
     data.iter()
         .map(|&i| {
-            assert!(i >= 0 && (i as usize) < n, "{op}: index {i} is out of range for {n} entries");
+            assert!(
+                i >= 0 && (i as usize) < n,
+                "{op}: index {i} is out of range for {n} entries"
+            );
             i as usize
         })
         .collect()
@@ -71,7 +74,11 @@ impl Tensor {
     #[track_caller]
     pub fn index_select(&self, dim: isize, index: &Self) -> Self {
         let d = resolve_dim("index_select", dim, self.ndim());
-        assert!(index.ndim() == 1, "index_select: index must be a vector, got shape {}", index.layout().shape());
+        assert!(
+            index.ndim() == 1,
+            "index_select: index must be a vector, got shape {}",
+            index.layout().shape()
+        );
         let indices = checked_indices("index_select", index, self.shape()[d]);
         let mut shape = self.shape().to_vec();
         shape[d] = indices.len();
@@ -95,9 +102,15 @@ impl Tensor {
 #[must_use]
 #[track_caller]
 pub fn embedding(ids: &Tensor, weight: &Tensor) -> Tensor {
-    assert!(weight.ndim() == 2, "embedding: weight must be a matrix, got shape {}", weight.layout().shape());
+    assert!(
+        weight.ndim() == 2,
+        "embedding: weight must be a matrix, got shape {}",
+        weight.layout().shape()
+    );
     let shape = [ids.shape(), &weight.shape()[1..]].concat();
-    weight.index_select(0, &ids.reshape([ids.numel()])).reshape(shape)
+    weight
+        .index_select(0, &ids.reshape([ids.numel()]))
+        .reshape(shape)
 }
 
 /// Copies whole slices of `dim` of a contiguous tensor.
@@ -125,8 +138,12 @@ fn take_rows(x: &Tensor, dim: usize, indices: &[usize], shape: Shape) -> Tensor 
 /// If `index` does not fit over `shape` outside `dim`.
 #[track_caller]
 pub(super) fn check_index_shape(op: &str, shape: &[usize], index: &[usize], dim: usize) {
-    let fits = shape.len() == index.len() && (0..shape.len()).all(|i| i == dim || index[i] <= shape[i]);
-    assert!(fits, "{op}: index of shape {index:?} does not fit over {shape:?} along dim {dim}");
+    let fits =
+        shape.len() == index.len() && (0..shape.len()).all(|i| i == dim || index[i] <= shape[i]);
+    assert!(
+        fits,
+        "{op}: index of shape {index:?} does not fit over {shape:?} along dim {dim}"
+    );
 }
 
 /// For each element of `index`, in row-major order: the position in a contiguous tensor of `shape`
@@ -141,7 +158,10 @@ pub(super) fn positions(
     let mut at = vec![0; index.len()];
     let mut positions = Vec::with_capacity(indices.len());
     for &i in indices {
-        let line: usize = (0..at.len()).filter(|&d| d != dim).map(|d| at[d] * strides[d]).sum();
+        let line: usize = (0..at.len())
+            .filter(|&d| d != dim)
+            .map(|d| at[d] * strides[d])
+            .sum();
         positions.push(line + i * strides[dim]);
         for d in (0..at.len()).rev() {
             at[d] += 1;

@@ -17,7 +17,10 @@ where
     let scale = T::Compute::from_f64(1.0 / x.len() as f64);
     let mean = sum1(x, |v| v) * scale;
     let variance = sum1(x, |v| (v - mean) * (v - mean)) * scale;
-    (mean, T::Compute::ONE / (variance + T::Compute::from_f64(eps)).sqrt())
+    (
+        mean,
+        T::Compute::ONE / (variance + T::Compute::from_f64(eps)).sqrt(),
+    )
 }
 
 pub(super) fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
@@ -52,7 +55,12 @@ where
 const BLOCK: usize = 64;
 
 /// Gradients of input, weight and bias.
-pub(super) fn backward(x: &Tensor, weight: &Tensor, grad: &Tensor, eps: f64) -> Vec<Option<Tensor>> {
+pub(super) fn backward(
+    x: &Tensor,
+    weight: &Tensor,
+    grad: &Tensor,
+    eps: f64,
+) -> Vec<Option<Tensor>> {
     let n = x.size(-1);
     let grad = grad.contiguous();
     dispatch_float!("layer_norm", x.dtype(), T => {

@@ -36,22 +36,32 @@ fn recorded(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, compute: Compute
     let result = product_with_bias("linear", x, &weight.detach().t(), bias, compute, x.dtype());
     let none = Tensor::zeros([0], weight.dtype(), weight.device());
     let has_bias = bias.is_some();
-    record("linear", result, &[x, weight, bias.unwrap_or(&none)], false, || {
-        let (x, weight) = (Saved::new(x), Saved::new(weight));
-        Box::new(move |args| {
-            let g = args.grad;
-            let (x, weight): (&Tensor, &Tensor) = (&x, &weight);
-            // Second derivatives need these products recorded; the first ones do not.
-            let (dx, dw): (Option<Tensor>, Option<Tensor>) = if is_grad_enabled() {
-                let as_x = |t: &Tensor| t.to_dtype(x.dtype());
-                (args.needs[0].then(|| g.matmul(&as_x(weight))), args.needs[1].then(|| as_x(g).t().matmul(x)))
-            } else {
-                (
-                    args.needs[0].then(|| product("linear", g, weight, compute, x.dtype())),
-                    args.needs[1].then(|| product("linear", &g.t(), x, compute, weight.dtype())),
-                )
-            };
-            vec![dx, dw, (has_bias && args.needs[2]).then(|| g.sum(0_isize))]
-        })
-    })
+    record(
+        "linear",
+        result,
+        &[x, weight, bias.unwrap_or(&none)],
+        false,
+        || {
+            let (x, weight) = (Saved::new(x), Saved::new(weight));
+            Box::new(move |args| {
+                let g = args.grad;
+                let (x, weight): (&Tensor, &Tensor) = (&x, &weight);
+                // Second derivatives need these products recorded; the first ones do not.
+                let (dx, dw): (Option<Tensor>, Option<Tensor>) = if is_grad_enabled() {
+                    let as_x = |t: &Tensor| t.to_dtype(x.dtype());
+                    (
+                        args.needs[0].then(|| g.matmul(&as_x(weight))),
+                        args.needs[1].then(|| as_x(g).t().matmul(x)),
+                    )
+                } else {
+                    (
+                        args.needs[0].then(|| product("linear", g, weight, compute, x.dtype())),
+                        args.needs[1]
+                            .then(|| product("linear", &g.t(), x, compute, weight.dtype())),
+                    )
+                };
+                vec![dx, dw, (has_bias && args.needs[2]).then(|| g.sum(0_isize))]
+            })
+        },
+    )
 }

@@ -8,13 +8,40 @@ use crate::{DType, Layout, Shape, Tensor};
 macro_rules! with_data {
     ($op:expr, $tensor:expr, $data:ident => $body:expr) => {
         match $tensor.dtype() {
-            $crate::DType::F64 => { let d = $tensor.data::<f64>(); let $data = $crate::device::cpu::gemm::Data::F64(&d); $body }
-            $crate::DType::F32 => { let d = $tensor.data::<f32>(); let $data = $crate::device::cpu::gemm::Data::F32(&d); $body }
-            $crate::DType::BF16 => { let d = $tensor.data::<$crate::dtype::bf16>(); let $data = $crate::device::cpu::gemm::Data::BF16(&d); $body }
-            $crate::DType::F16 => { let d = $tensor.data::<$crate::dtype::f16>(); let $data = $crate::device::cpu::gemm::Data::F16(&d); $body }
-            $crate::DType::I64 => { let d = $tensor.data::<i64>(); let $data = $crate::device::cpu::gemm::Data::I64(&d); $body }
-            $crate::DType::I32 => { let d = $tensor.data::<i32>(); let $data = $crate::device::cpu::gemm::Data::I32(&d); $body }
-            other => panic!("{}: no matrix products of {other}; convert with to_dtype", $op),
+            $crate::DType::F64 => {
+                let d = $tensor.data::<f64>();
+                let $data = $crate::device::cpu::gemm::Data::F64(&d);
+                $body
+            }
+            $crate::DType::F32 => {
+                let d = $tensor.data::<f32>();
+                let $data = $crate::device::cpu::gemm::Data::F32(&d);
+                $body
+            }
+            $crate::DType::BF16 => {
+                let d = $tensor.data::<$crate::dtype::bf16>();
+                let $data = $crate::device::cpu::gemm::Data::BF16(&d);
+                $body
+            }
+            $crate::DType::F16 => {
+                let d = $tensor.data::<$crate::dtype::f16>();
+                let $data = $crate::device::cpu::gemm::Data::F16(&d);
+                $body
+            }
+            $crate::DType::I64 => {
+                let d = $tensor.data::<i64>();
+                let $data = $crate::device::cpu::gemm::Data::I64(&d);
+                $body
+            }
+            $crate::DType::I32 => {
+                let d = $tensor.data::<i32>();
+                let $data = $crate::device::cpu::gemm::Data::I32(&d);
+                $body
+            }
+            other => panic!(
+                "{}: no matrix products of {other}; convert with to_dtype",
+                $op
+            ),
         }
     };
 }
@@ -41,7 +68,10 @@ fn batch_offsets(layout: &Layout, batch: &Shape) -> Vec<usize> {
     let lead = lead.expand(batch).expect("checked to broadcast");
     let mut offsets = vec![0];
     for (&extent, &stride) in batch.iter().zip(lead.strides()) {
-        offsets = offsets.iter().flat_map(|&o| (0..extent).map(move |i| o + i * stride)).collect();
+        offsets = offsets
+            .iter()
+            .flat_map(|&o| (0..extent).map(move |i| o + i * stride))
+            .collect();
     }
     offsets
 }
@@ -51,7 +81,13 @@ fn batch_offsets(layout: &Layout, batch: &Shape) -> Vec<usize> {
 /// # Panics
 /// If the batch dims do not broadcast or the dtype has no products.
 #[track_caller]
-pub(in crate::ops) fn product(op: &str, a: &Tensor, b: &Tensor, compute: Compute, out: DType) -> Tensor {
+pub(in crate::ops) fn product(
+    op: &str,
+    a: &Tensor,
+    b: &Tensor,
+    compute: Compute,
+    out: DType,
+) -> Tensor {
     product_with_bias(op, a, b, None, compute, out)
 }
 
@@ -68,7 +104,11 @@ pub(in crate::ops) fn product_with_bias(
     let ((m, k), n) = ((a.size(-2), a.size(-1)), b.size(-1));
     let lead = |t: &Tensor| Shape::from(&t.shape()[..t.ndim() - 2]);
     let Some(batch) = lead(a).broadcast(&lead(b)) else {
-        panic!("{op}: batches of {} and {} do not broadcast", a.layout().shape(), b.layout().shape())
+        panic!(
+            "{op}: batches of {} and {} do not broadcast",
+            a.layout().shape(),
+            b.layout().shape()
+        )
     };
     let shape = [&batch[..], &[m, n]].concat();
     let mut buffer = match out.size_bytes() {
@@ -76,9 +116,16 @@ pub(in crate::ops) fn product_with_bias(
         4 => Buffer::scratch::<u32>(batch.numel() * m * n),
         _ => Buffer::scratch::<u16>(batch.numel() * m * n),
     };
-    let (from_a, from_b) = (batch_offsets(a.layout(), &batch), batch_offsets(b.layout(), &batch));
-    let offsets: Vec<[usize; 3]> =
-        from_a.iter().zip(&from_b).enumerate().map(|(i, (&x, &y))| [x, y, i * m * n]).collect();
+    let (from_a, from_b) = (
+        batch_offsets(a.layout(), &batch),
+        batch_offsets(b.layout(), &batch),
+    );
+    let offsets: Vec<[usize; 3]> = from_a
+        .iter()
+        .zip(&from_b)
+        .enumerate()
+        .map(|(i, (&x, &y))| [x, y, i * m * n])
+        .collect();
     let strides = |t: &Tensor| {
         let s = t.layout().strides();
         (s[s.len() - 2], s[s.len() - 1])

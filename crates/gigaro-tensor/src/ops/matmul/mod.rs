@@ -10,7 +10,11 @@ use crate::{DType, Tensor};
 
 /// What products compute in on this thread.
 pub(super) fn precision() -> Compute {
-    if autocast_dtype() == Some(DType::BF16) { Compute::BF16 } else { Compute::F32 }
+    if autocast_dtype() == Some(DType::BF16) {
+        Compute::BF16
+    } else {
+        Compute::F32
+    }
 }
 
 impl Tensor {
@@ -36,7 +40,10 @@ impl Tensor {
             other.layout().shape()
         );
         if self.ndim() == 1 {
-            return self.unsqueeze(0).matmul(other).squeeze(if other.ndim() == 1 { 0 } else { -2 });
+            return self
+                .unsqueeze(0)
+                .matmul(other)
+                .squeeze(if other.ndim() == 1 { 0 } else { -2 });
         }
         if other.ndim() == 1 {
             return self.matmul(&other.unsqueeze(1)).squeeze(-1);
@@ -52,7 +59,8 @@ impl Tensor {
             let (m, n) = (self.numel() / self.size(-1).max(1), other.size(-1));
             let shape = [&self.shape()[..self.ndim() - 1], &[n]].concat();
             if self.size(-1) > 0 {
-                return recorded(&self.reshape([m, self.size(-1)]), other, precision()).reshape(shape);
+                return recorded(&self.reshape([m, self.size(-1)]), other, precision())
+                    .reshape(shape);
             }
         }
         recorded(self, other, precision())
@@ -62,14 +70,24 @@ impl Tensor {
 /// A product and its gradients, which are products too.
 #[track_caller]
 fn recorded(a: &Tensor, b: &Tensor, compute: Compute) -> Tensor {
-    record("matmul", product("matmul", a, b, compute, a.dtype()), &[a, b], false, || {
-        let (a, b) = (Saved::new(a), Saved::new(b));
-        Box::new(move |args| {
-            let g = args.grad;
-            vec![
-                args.needs[0].then(|| recorded(g, &b.transpose(-1, -2), compute).sum_to(a.layout().shape())),
-                args.needs[1].then(|| recorded(&a.transpose(-1, -2), g, compute).sum_to(b.layout().shape())),
-            ]
-        })
-    })
+    record(
+        "matmul",
+        product("matmul", a, b, compute, a.dtype()),
+        &[a, b],
+        false,
+        || {
+            let (a, b) = (Saved::new(a), Saved::new(b));
+            Box::new(move |args| {
+                let g = args.grad;
+                vec![
+                    args.needs[0].then(|| {
+                        recorded(g, &b.transpose(-1, -2), compute).sum_to(a.layout().shape())
+                    }),
+                    args.needs[1].then(|| {
+                        recorded(&a.transpose(-1, -2), g, compute).sum_to(b.layout().shape())
+                    }),
+                ]
+            })
+        },
+    )
 }

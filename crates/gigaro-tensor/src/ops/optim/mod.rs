@@ -42,15 +42,22 @@ const PIECE: usize = 16_384;
 pub fn adamw_(param: &Tensor, grad: &Tensor, exp_avg: &Tensor, exp_avg_sq: &Tensor, s: &AdamStep) {
     let correction1 = 1.0 - s.beta1.powi(i32::try_from(s.step).unwrap_or(i32::MAX));
     let correction2 = 1.0 - s.beta2.powi(i32::try_from(s.step).unwrap_or(i32::MAX));
-    update2("adamw_", param, grad, exp_avg, exp_avg_sq, AdamRule {
-        grad_scale: s.grad_scale,
-        keep: 1.0 - s.lr * s.weight_decay,
-        beta1: s.beta1,
-        beta2: s.beta2,
-        step_size: s.lr / correction1,
-        root_scale: 1.0 / correction2.sqrt(),
-        eps: s.eps,
-    });
+    update2(
+        "adamw_",
+        param,
+        grad,
+        exp_avg,
+        exp_avg_sq,
+        AdamRule {
+            grad_scale: s.grad_scale,
+            keep: 1.0 - s.lr * s.weight_decay,
+            beta1: s.beta1,
+            beta2: s.beta2,
+            step_size: s.lr / correction1,
+            root_scale: 1.0 / correction2.sqrt(),
+            eps: s.eps,
+        },
+    );
 }
 
 /// An update of a parameter with two states.
@@ -88,7 +95,10 @@ fn check(op: &str, tensors: &[&Tensor]) {
     let first = tensors[0];
     for t in tensors {
         assert!(
-            t.shape() == first.shape() && t.dtype() == first.dtype() && t.is_contiguous() && t.layout().offset() == 0,
+            t.shape() == first.shape()
+                && t.dtype() == first.dtype()
+                && t.is_contiguous()
+                && t.layout().offset() == 0,
             "{op}: {} of shape {} next to {} of shape {}; all must be whole, contiguous and alike",
             t.dtype(),
             t.layout().shape(),
@@ -102,11 +112,18 @@ fn check(op: &str, tensors: &[&Tensor]) {
 fn update2(op: &str, param: &Tensor, grad: &Tensor, m: &Tensor, v: &Tensor, rule: impl Rule) {
     check(op, &[param, m, v]);
     let grad = grad.to_dtype(param.dtype()).contiguous();
-    assert!(grad.shape() == param.shape(), "{op}: gradient {:?} for {:?}", grad.shape(), param.shape());
+    assert!(
+        grad.shape() == param.shape(),
+        "{op}: gradient {:?} for {:?}",
+        grad.shape(),
+        param.shape()
+    );
     match param.dtype() {
         DType::F32 => update2_typed::<f32>(param, &grad, m, v, rule),
         DType::F64 => update2_typed::<f64>(param, &grad, m, v, rule),
-        other => panic!("{op}: parameters must be f32 or f64, got {other}; keep master weights in f32"),
+        other => {
+            panic!("{op}: parameters must be f32 or f64, got {other}; keep master weights in f32")
+        }
     }
 }
 
@@ -119,22 +136,34 @@ fn update2_typed<T: Number<Compute = T> + Real>(
 ) {
     let (g, n, isa) = (grad.data::<T>(), param.numel(), isa());
     let pointer = |b: &mut Buffer| SendPtr::new(b.as_mut::<T>().as_mut_ptr());
-    param.storage().write(|p| m.storage().write(|m| v.storage().write(|v| {
-        let (p, m, v) = (pointer(p), pointer(m), pointer(v));
-        parallel_for(n.div_ceil(PIECE), |i| {
-            let (from, len) = (i * PIECE, PIECE.min(n - i * PIECE));
-            // SAFETY: pieces do not overlap, and the three buffers are held for writing.
-            let (p, m, v) = unsafe { (p.slice_mut(from, len), m.slice_mut(from, len), v.slice_mut(from, len)) };
-            isa.vectorize(
-                #[inline(always)]
-                || {
-                    for (((p, m), v), &g) in p.iter_mut().zip(m).zip(v).zip(&g[from..from + len]) {
-                        (*p, *m, *v) = rule.apply(*p, g, *m, *v);
-                    }
-                },
-            );
-        });
-    })));
+    param.storage().write(|p| {
+        m.storage().write(|m| {
+            v.storage().write(|v| {
+                let (p, m, v) = (pointer(p), pointer(m), pointer(v));
+                parallel_for(n.div_ceil(PIECE), |i| {
+                    let (from, len) = (i * PIECE, PIECE.min(n - i * PIECE));
+                    // SAFETY: pieces do not overlap, and the three buffers are held for writing.
+                    let (p, m, v) = unsafe {
+                        (
+                            p.slice_mut(from, len),
+                            m.slice_mut(from, len),
+                            v.slice_mut(from, len),
+                        )
+                    };
+                    isa.vectorize(
+                        #[inline(always)]
+                        || {
+                            for (((p, m), v), &g) in
+                                p.iter_mut().zip(m).zip(v).zip(&g[from..from + len])
+                            {
+                                (*p, *m, *v) = rule.apply(*p, g, *m, *v);
+                            }
+                        },
+                    );
+                });
+            })
+        })
+    });
 }
 
 /// Sum of the squares of all elements, in f64: for the norm of a gradient.

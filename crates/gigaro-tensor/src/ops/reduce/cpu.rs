@@ -133,11 +133,17 @@ fn long<T: Number, F: Fold>(x: &[T]) -> T::Compute {
     let (isa, base) = (isa(), SendPtr::new(partial.as_mut_ptr()));
     parallel_for(pieces, |i| {
         let piece = &x[i * PIECE..((i + 1) * PIECE).min(x.len())];
-        let value = isa.vectorize(#[inline(always)] || fold_slice::<T, F>(piece));
+        let value = isa.vectorize(
+            #[inline(always)]
+            || fold_slice::<T, F>(piece),
+        );
         // SAFETY: each piece writes its own element.
         unsafe { base.slice_mut(i, 1)[0] = value };
     });
-    partial.into_iter().reduce(F::join).expect("at least one piece")
+    partial
+        .into_iter()
+        .reduce(F::join)
+        .expect("at least one piece")
 }
 
 /// Each output folds its own elements.
@@ -156,8 +162,9 @@ fn by_rows<T: Number, F: Fold>(data: &[T], outer: &Layout, inner: &Rows<1>, out:
                         let at = from + inner.offsets(row)[0];
                         let part = match inner.strides[0] {
                             1 => fold_slice::<T, F>(&data[at..at + inner.len]),
-                            step => (1..inner.len)
-                                .fold(data[at].load(), |acc, i| F::join(acc, data[at + i * step].load())),
+                            step => (1..inner.len).fold(data[at].load(), |acc, i| {
+                                F::join(acc, data[at + i * step].load())
+                            }),
                         };
                         total = Some(total.map_or(part, |t| F::join(t, part)));
                     }
@@ -184,7 +191,9 @@ fn by_columns<T: Number, F: Fold>(data: &[T], outer: &Rows<1>, inner: &Rows<1>, 
         isa.vectorize(
             #[inline(always)]
             || {
-                let at = |i: usize| start + inner.offsets(i / inner.len)[0] + i % inner.len * inner.strides[0];
+                let at = |i: usize| {
+                    start + inner.offsets(i / inner.len)[0] + i % inner.len * inner.strides[0]
+                };
                 let mut total = [T::Compute::ZERO; STRIP];
                 let mut block = [T::Compute::ZERO; STRIP];
                 for first in (0..n_in).step_by(BLOCK) {

@@ -27,7 +27,11 @@ impl Tensor {
     /// `keepdim` form of every reduction.
     #[track_caller]
     fn reduced(&self, op: &'static str, kind: Reduction, dims: &[usize]) -> Self {
-        let x = if self.dtype() == DType::Bool { self.to_dtype(DType::I64) } else { self.clone() };
+        let x = if self.dtype() == DType::Bool {
+            self.to_dtype(DType::I64)
+        } else {
+            self.clone()
+        };
         let shape = kept_shape(x.shape(), dims);
         let empty = dims.iter().any(|&d| x.shape()[d] == 0);
         assert!(
@@ -38,7 +42,9 @@ impl Tensor {
         let result = cpu::reduce(&x, dims, kind, shape);
         let whole = x.layout().shape().clone();
         if kind == Reduction::Sum {
-            return record(op, result, &[&x], false, || Box::new(move |a| vec![Some(a.grad.expand(whole.clone()))]));
+            return record(op, result, &[&x], false, || {
+                Box::new(move |a| vec![Some(a.grad.expand(whole.clone()))])
+            });
         }
         let dims: Vec<isize> = dims.iter().map(|&d| d as isize).collect();
         record(op, result, &[&x], true, || {
@@ -54,8 +60,13 @@ impl Tensor {
 
     /// Without the reduced dims.
     fn without(&self, dims: &[usize]) -> Self {
-        let shape: Vec<usize> =
-            self.shape().iter().enumerate().filter(|(d, _)| !dims.contains(d)).map(|(_, &n)| n).collect();
+        let shape: Vec<usize> = self
+            .shape()
+            .iter()
+            .enumerate()
+            .filter(|(d, _)| !dims.contains(d))
+            .map(|(_, &n)| n)
+            .collect();
         self.reshape(shape)
     }
 

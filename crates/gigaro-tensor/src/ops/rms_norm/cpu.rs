@@ -46,7 +46,12 @@ pub(super) fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
 const BLOCK: usize = 64;
 
 /// Gradients of input and weight.
-pub(super) fn backward(x: &Tensor, weight: &Tensor, grad: &Tensor, eps: f64) -> Vec<Option<Tensor>> {
+pub(super) fn backward(
+    x: &Tensor,
+    weight: &Tensor,
+    grad: &Tensor,
+    eps: f64,
+) -> Vec<Option<Tensor>> {
     let n = x.size(-1);
     let grad = grad.contiguous();
     dispatch_float!("rms_norm", x.dtype(), T => {

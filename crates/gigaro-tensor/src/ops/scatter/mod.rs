@@ -1,11 +1,11 @@
 //! Writing by index: scatter, scatter_add, index_add.
 
 use super::gather::{check_index_shape, checked_indices, positions};
+use crate::Tensor;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Number, dispatch};
 use crate::shape::resolve_dim;
-use crate::Tensor;
 
 impl Tensor {
     /// A copy of `self` with `out[i][index[i][j][k]][k] = src[i][j][k]` for `dim = 1`, and so on.
@@ -30,7 +30,9 @@ impl Tensor {
                         g.scatter(d as isize, &index, &zeros)
                     }),
                     // Of repeated indices only the last was written; the others get no gradient.
-                    args.needs[1].then(|| g.gather(d as isize, &index) * last_writer(g.shape(), d, &index, g.dtype())),
+                    args.needs[1].then(|| {
+                        g.gather(d as isize, &index) * last_writer(g.shape(), d, &index, g.dtype())
+                    }),
                 ]
             })
         })
@@ -59,7 +61,14 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn scattered(&self, op: &str, d: usize, index: &Self, src: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
+    fn scattered(
+        &self,
+        op: &str,
+        d: usize,
+        index: &Self,
+        src: &Self,
+        f: impl Fn(f64, f64) -> f64,
+    ) -> Self {
         check_index_shape(op, self.shape(), index.shape(), d);
         assert!(
             src.shape() == index.shape() && src.dtype() == self.dtype(),
@@ -156,6 +165,10 @@ fn last_writer(shape: &[usize], dim: usize, index: &Tensor, dtype: crate::DType)
     for (i, &p) in at.iter().enumerate() {
         last[p] = i;
     }
-    let won: Vec<f32> = at.iter().enumerate().map(|(i, &p)| f32::from(u8::from(last[p] == i))).collect();
+    let won: Vec<f32> = at
+        .iter()
+        .enumerate()
+        .map(|(i, &p)| f32::from(u8::from(last[p] == i)))
+        .collect();
     Tensor::from_vec(won, index.shape()).to_dtype(dtype)
 }

@@ -61,7 +61,11 @@ fn along_last(op: &str, x: &Tensor, dim: isize, f: impl Fn(&Tensor) -> Tensor) -
     x.check_float(op);
     let dim = resolve_dim(op, dim, x.ndim()) as isize;
     let last = x.ndim() as isize - 1;
-    if dim == last { f(&x.contiguous()) } else { f(&x.transpose(dim, last).contiguous()).transpose(dim, last) }
+    if dim == last {
+        f(&x.contiguous())
+    } else {
+        f(&x.transpose(dim, last).contiguous()).transpose(dim, last)
+    }
 }
 
 /// The forward kernel over contiguous rows.
@@ -89,12 +93,22 @@ where
 {
     let top = max1(x, T::Compute::NEG_INFINITY);
     if LOG {
-        let shift = top + sum1(x, #[inline(always)] |v| (v - top).exp()).ln();
+        let shift = top
+            + sum1(
+                x,
+                #[inline(always)]
+                |v| (v - top).exp(),
+            )
+            .ln();
         for (o, &v) in y.iter_mut().zip(x) {
             *o = T::store(v.load() - shift);
         }
     } else {
-        let sum = sum1(x, #[inline(always)] |v| (v - top).exp());
+        let sum = sum1(
+            x,
+            #[inline(always)]
+            |v| (v - top).exp(),
+        );
         for (o, &v) in y.iter_mut().zip(x) {
             *o = T::store((v.load() - top).exp() / sum);
         }

@@ -31,7 +31,11 @@ impl Tensor {
     #[track_caller]
     pub fn topk(&self, k: usize, dim: isize) -> (Self, Self) {
         let d = resolve_dim("topk", dim, self.ndim());
-        assert!(k <= self.shape()[d], "topk: k = {k} of {} elements", self.shape()[d]);
+        assert!(
+            k <= self.shape()[d],
+            "topk: k = {k} of {} elements",
+            self.shape()[d]
+        );
         self.ordered(d, k, true)
     }
 
@@ -54,7 +58,9 @@ impl Tensor {
                 order(values, k, descending, out);
             });
         });
-        let index = Self::from_buffer(buffer, shape, DType::I64).transpose(d as isize, last).contiguous();
+        let index = Self::from_buffer(buffer, shape, DType::I64)
+            .transpose(d as isize, last)
+            .contiguous();
         (self.gather(d as isize, &index), index)
     }
 }
@@ -67,7 +73,12 @@ fn order<T: Number>(values: &[T], k: usize, descending: bool, out: &mut [i64]) {
             (false, false) => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
             (nx, ny) => nx.cmp(&ny),
         };
-        (if descending { by_value.reverse() } else { by_value }).then(a.cmp(&b))
+        (if descending {
+            by_value.reverse()
+        } else {
+            by_value
+        })
+        .then(a.cmp(&b))
     };
     let mut index: Vec<usize> = (0..values.len()).collect();
     if k < values.len() && k > 0 {

@@ -14,12 +14,19 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn where_(condition: &Self, a: &Self, b: &Self) -> Self {
-        assert!(condition.dtype() == DType::Bool, "where_: condition must be bool, got {}", condition.dtype());
+        assert!(
+            condition.dtype() == DType::Bool,
+            "where_: condition must be bool, got {}",
+            condition.dtype()
+        );
         let dtype = a.dtype().promote(b.dtype());
         let (a, b) = (a.to_dtype(dtype), b.to_dtype(dtype));
         let values = broadcast("where_", &a, &b);
         let Some(shape) = values.broadcast(condition.layout().shape()) else {
-            panic!("where_: condition of shape {} does not broadcast with {values}", condition.layout().shape())
+            panic!(
+                "where_: condition of shape {} does not broadcast with {values}",
+                condition.layout().shape()
+            )
         };
         let result = dispatch!(dtype, T => choose::<T>(&shape, condition, &a, &b));
         record("where_", result, &[&a, &b], false, || {
@@ -43,6 +50,10 @@ impl Tensor {
     #[must_use]
     #[track_caller]
     pub fn masked_fill(&self, mask: &Self, value: f64) -> Self {
-        Self::where_(mask, &Self::full((), value, self.dtype(), self.device()), self)
+        Self::where_(
+            mask,
+            &Self::full((), value, self.dtype(), self.device()),
+            self,
+        )
     }
 }
