@@ -12,7 +12,7 @@
 //! [`crate::loader`].
 
 use crate::tokenizer::{ASSISTANT, END, END_OF_TEXT, SYSTEM, Tokenizer, USER};
-use crate::{Error, Result};
+use crate::{Error, Result, world};
 use serde::{Deserialize, Serialize};
 
 /// Who speaks.
@@ -101,6 +101,18 @@ impl Conversation {
 impl From<Vec<Message>> for Conversation {
     fn from(messages: Vec<Message>) -> Conversation {
         Conversation { messages }
+    }
+}
+
+impl From<world::Conversation> for Conversation {
+    fn from(conversation: world::Conversation) -> Conversation {
+        let message = |message: world::Message| match message.role {
+            world::Role::User => Message::user(message.content),
+            world::Role::Assistant => Message::assistant(message.content),
+        };
+        Conversation {
+            messages: conversation.messages.into_iter().map(message).collect(),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! A function over many items on all threads, with the results in the order of the items.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use gigaro_tensor::cpu::threads::parallel_for;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// `f` of every item. Each thread makes its own state with `init` (a cache, a buffer), which must not change results.
+/// Items worked on between two looks at the shared list of states.
+const GROUP: usize = 16;
+
+/// `f` of every item. A thread works with a state that `init` made (a cache, a buffer) and that must not change results.
 pub(crate) fn map_with<T: Sync, S: Send, R: Send + Sync>(
     items: &[T],
     init: impl Fn() -> S + Sync,
@@ -11,30 +14,16 @@ pub(crate) fn map_with<T: Sync, S: Send, R: Send + Sync>(
 ) -> Vec<R> {
     let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
     let states: Mutex<Vec<S>> = Mutex::new(Vec::new());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut state = states
-            .lock()
-            .ok()
-            .and_then(|mut states| states.pop())
-            .unwrap_or_else(&init);
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(i) else { break };
-            let _ = results[i].set(f(&mut state, item));
+    let lock = || states.lock().unwrap_or_else(PoisonError::into_inner);
+    // Few items are long ones (pieces of a text), many are short.
+    let group = if items.len() <= 4 * GROUP { 1 } else { GROUP };
+    parallel_for(items.len().div_ceil(group), |i| {
+        let waiting = lock().pop();
+        let mut state = waiting.unwrap_or_else(&init);
+        for at in i * group..items.len().min((i + 1) * group) {
+            let _ = results[at].set(f(&mut state, &items[at]));
         }
-        if let Ok(mut states) = states.lock() {
-            states.push(state);
-        }
-    };
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(items.len());
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
+        lock().push(state);
     });
     results
         .into_iter()

@@ -7,7 +7,7 @@ use super::Document;
 use crate::shards::{self, SetWriter};
 use crate::tokenizer::{BpeTrainer, END_OF_TEXT, Tokenizer};
 use crate::tokens::Tokens;
-use crate::{Error, Result};
+use crate::{Error, Result, world};
 use std::path::Path;
 
 /// How far a pass over documents has come.
@@ -30,6 +30,12 @@ impl From<String> for Document {
             text,
             continues: false,
         }
+    }
+}
+
+impl From<world::Document> for Document {
+    fn from(document: world::Document) -> Document {
+        Document::from(document.text)
     }
 }
 
