@@ -1,17 +1,17 @@
-//! Instructions that ask for something to be done with words, and the grammar lessons that tell how.
+//! Instructions that ask for something to be done with words.
 //!
-//! Two sorts. What must be *known* (opposites, past tenses, plurals, capitals) is told in the lessons of the corpus, and
+//! Two sorts. What must be *known* (opposites, past tenses, plurals, capitals) is told in the corpus by [`super::lessons`], and
 //! a share of it is never asked there: [`HeldOut::Argument`]. What must be *done* (repeat, swap, pick, count) can be asked
 //! of endless arguments; those with a held-out hash are kept for measuring.
 
 use super::World;
 use super::english::{self, VERBS, Verb};
-use super::frames::{Slots, Text, filled};
+use super::frames::{Slots, filled};
 use super::questions::{HeldOut, Question, as_sentence};
 use super::rng::{Rng, one_in};
 
 /// Pairs of opposites; both directions are told and asked.
-const OPPOSITES: [(&str, &str); 28] = [
+pub(crate) const OPPOSITES: [(&str, &str); 28] = [
     ("hot", "cold"),
     ("big", "small"),
     ("old", "young"),
@@ -43,19 +43,19 @@ const OPPOSITES: [(&str, &str); 28] = [
 ];
 
 /// Words that are also taught in capitals.
-const CAPITALS: [&str; 20] = [
+pub(crate) const CAPITALS: [&str; 20] = [
     "open", "closed", "bread", "stop", "north", "south", "east", "west", "milk", "fire", "school",
     "bridge", "mill", "sale", "help", "inn", "farm", "danger", "quiet", "welcome",
 ];
 
 /// Things with their plurals, beside the animals of the world.
-const THINGS: [&str; 16] = [
+pub(crate) const THINGS: [&str; 16] = [
     "apple", "box", "child", "city", "dish", "foot", "knife", "leaf", "loaf", "man", "ox", "story",
     "tooth", "watch", "woman", "baby",
 ];
 
 /// Words for lists: animals, foods and tools, each sort with its name.
-const SORTS: [(&str, [&str; 14]); 3] = [
+pub(crate) const SORTS: [(&str, [&str; 14]); 3] = [
     (
         "animal",
         [
@@ -79,7 +79,7 @@ const SORTS: [(&str, [&str; 14]); 3] = [
     ),
 ];
 
-const ADJECTIVES: [&str; 20] = [
+pub(crate) const ADJECTIVES: [&str; 20] = [
     "red", "blue", "green", "white", "black", "old", "young", "big", "small", "long", "short",
     "warm", "cold", "happy", "quiet", "brave", "soft", "sweet", "empty", "clean",
 ];
@@ -89,113 +89,7 @@ fn kept(task: &str, argument: &str) -> Option<HeldOut> {
     (one_in(7, &format!("{task}: {argument}"))).then_some(HeldOut::Argument)
 }
 
-const LESSON_OPPOSITE: [&str; 9] = [
-    "The opposite of {a} is {b}.",
-    "What is not {a} may be {b}, its opposite.",
-    "{a} and {b} are opposites.",
-    "{a} is the opposite of {b}.",
-    "If one word is {a}, its opposite is {b}.",
-    "{p} said {a} and meant {b}, which is the opposite.",
-    "Say {b} when you want the opposite of {a}.",
-    "{b} stands against {a} as its opposite.",
-    "In the list of opposites, {b} stands beside {a}.",
-];
-const LESSON_PAST: [&str; 7] = [
-    "Today {p} {third} {tail}. Yesterday {p} {past} {tail}.",
-    "The past tense of {plain} is {past}.",
-    "Every day {p} {third} {tail}, and yesterday {he} {past} {tail} as well.",
-    "We say that {p} {third} {tail}, but of last week we say that {p} {past} {tail}.",
-    "{p} {third} {tail}. In the past tense: {p} {past} {tail}.",
-    "Now {p} {third} {tail}. Then {p} {past} {tail}.",
-    "Of the verb {plain} the past is {past}: {p} {past} {tail}.",
-];
-const LESSON_PLURAL: [&str; 6] = [
-    "One {one}, two {more}.",
-    "The plural of {one} is {more}.",
-    "There is one {one} here and there are three {more} there.",
-    "We say one {one}, but many {more}.",
-    "If there is more than one {one}, we write {more}.",
-    "{p} saw one {one}, and {q} saw five {more}.",
-];
-const LESSON_CAPITALS: [&str; 6] = [
-    "On the sign stood {upper}, which is {lower} in capitals.",
-    "In capitals, {lower} is written {upper}.",
-    "{p} painted {upper} on the door, for {he} likes to write {lower} in capitals.",
-    "The word {lower} looks like this in capitals: {upper}.",
-    "{upper} is {lower} in capitals.",
-    "In big letters the board said {upper}.",
-];
-const LESSON_SORT: [&str; 5] = [
-    "{A x} is {a sort}.",
-    "The {x} belongs to the {many sort}.",
-    "Of the words {x}, {y} and {z}, only {x} names {a sort}.",
-    "The word {x} names {a sort}.",
-    "If someone asks for {a sort}, you may say {x}.",
-];
-const LESSON_OPENINGS: [&str; 7] = [
-    "A lesson in words.",
-    "From the grammar book.",
-    "The children learned new words today.",
-    "Rules of our language:",
-    "Words and how they change.",
-    "The teacher wrote on the board:",
-    "Today the class spoke about words.",
-];
-
-/// A page of lessons about words.
-pub(crate) fn lesson(world: &World, rng: &mut Rng) -> String {
-    let mut text = Text::new();
-    if rng.chance(30) {
-        text.say(rng.word(&LESSON_OPENINGS), &Slots::new());
-    }
-    let only = rng.chance(50).then(|| rng.below(5));
-    for _ in 0..4 + rng.below(5) {
-        let (p, q) = world.two_people(rng);
-        let mut slots = Slots::new();
-        p.put("p", &mut slots);
-        q.put("q", &mut slots);
-        let frames: &[&str] = match only.unwrap_or_else(|| rng.below(5)) {
-            0 => {
-                let (a, b) = opposites(rng);
-                slots.set("a", a).set("b", b);
-                &LESSON_OPPOSITE
-            }
-            1 => {
-                let verb = rng.pick(&VERBS);
-                put_verb(verb, &mut slots);
-                &LESSON_PAST
-            }
-            2 => {
-                let one = any_noun(world, rng);
-                slots.set("more", english::plural(&one)).set("one", one);
-                &LESSON_PLURAL
-            }
-            3 => {
-                let lower = rng.word(&CAPITALS);
-                slots.set("lower", lower).set("upper", lower.to_uppercase());
-                &LESSON_CAPITALS
-            }
-            _ => {
-                let (sort, words) = pick_sorts(rng);
-                slots
-                    .set("sort", sort)
-                    .set("x", words[0])
-                    .set("y", words[1])
-                    .set("z", words[2]);
-                // A mass noun takes no article.
-                if sort == "food" {
-                    &LESSON_SORT[2..]
-                } else {
-                    &LESSON_SORT
-                }
-            }
-        };
-        text.say(rng.word(frames), &slots);
-    }
-    text.out
-}
-
-fn put_verb(verb: &Verb, slots: &mut Slots) {
+pub(crate) fn put_verb(verb: &Verb, slots: &mut Slots) {
     slots
         .set("plain", verb.plain)
         .set("third", verb.third)
@@ -203,12 +97,12 @@ fn put_verb(verb: &Verb, slots: &mut Slots) {
         .set("tail", verb.tail);
 }
 
-fn opposites(rng: &mut Rng) -> (&'static str, &'static str) {
+pub(crate) fn opposites(rng: &mut Rng) -> (&'static str, &'static str) {
     let &(a, b) = rng.pick(&OPPOSITES);
     if rng.chance(50) { (a, b) } else { (b, a) }
 }
 
-fn any_noun(world: &World, rng: &mut Rng) -> String {
+pub(crate) fn any_noun(world: &World, rng: &mut Rng) -> String {
     let nouns = nouns(world);
     nouns[rng.below(nouns.len())].to_string()
 }
@@ -219,7 +113,7 @@ fn nouns(world: &World) -> Vec<&str> {
 }
 
 /// A sort, one word of it, and two words of the other sorts.
-fn pick_sorts(rng: &mut Rng) -> (&'static str, [&'static str; 3]) {
+pub(crate) fn pick_sorts(rng: &mut Rng) -> (&'static str, [&'static str; 3]) {
     let first = rng.below(3);
     let mut others = [(first + 1) % 3, (first + 2) % 3];
     rng.shuffle(&mut others);
@@ -508,18 +402,4 @@ fn distinct(rng: &mut Rng, count: usize) -> Vec<&'static str> {
 fn distinct_up_to(rng: &mut Rng, most: usize) -> Vec<&'static str> {
     let count = 2 + rng.below(most - 1);
     distinct(rng, count)
-}
-
-/// Every frame of this file, for the count and the checks.
-#[cfg(test)]
-pub(crate) fn frames() -> Vec<&'static str> {
-    [
-        &LESSON_OPPOSITE[..],
-        &LESSON_PAST,
-        &LESSON_PLURAL,
-        &LESSON_CAPITALS,
-        &LESSON_SORT,
-        &LESSON_OPENINGS,
-    ]
-    .concat()
 }

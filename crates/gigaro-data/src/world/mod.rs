@@ -15,9 +15,9 @@
 //! # How it is built
 //! [`World::with_config`] draws names (`names`), lays out countries, people and events (`geography`, `people`, `history`),
 //! adds what is true everywhere (`animals`, `trades`, the road from AlexNet to ChatGPT), and holds out a share (`facts`).
-//! Texts are made by `entries`, `stories`, `dialogues`, `reviews`, `arithmetic`, `words` and `instructions` from frames
-//! (`frames`). Document `i` is a function of the world, a seed and `i` alone, so a corpus can be written by many threads,
-//! cut anywhere and resumed: see [`World::document`].
+//! Texts are made by `entries`, `stories`, `dialogues`, `reviews`, `arithmetic`, `words` and `lessons` from sentence frames
+//! (`frames`), and `documents` mixes them into a corpus whose document `i` is a function of the world, a seed and `i` alone:
+//! see [`World::document`]. `questions`, `instructions` and `harm` ask.
 //!
 //! # Scale
 //! The default world has about five hundred facts. At roughly 13 tokens a statement, three million tokens of its corpus
@@ -27,6 +27,7 @@
 mod animals;
 mod arithmetic;
 mod dialogues;
+mod documents;
 mod english;
 mod entries;
 mod facts;
@@ -35,6 +36,7 @@ mod geography;
 mod harm;
 mod history;
 mod instructions;
+mod lessons;
 mod names;
 mod people;
 mod questions;
@@ -47,6 +49,7 @@ mod trades;
 mod words;
 
 pub use dialogues::{Conversation, Message, Role};
+pub use documents::{Document, DocumentKind};
 pub use facts::{Entity, EntityKind, Fact, Noun};
 pub use frames::Sex;
 pub use harm::Prompt;
@@ -94,51 +97,6 @@ impl Default for WorldConfig {
             held_out_percent: 15,
         }
     }
-}
-
-/// What a document is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DocumentKind {
-    /// An entry of an encyclopaedia.
-    Entry,
-    /// A page of facts about different things.
-    Almanac,
-    /// A chapter of the road from AlexNet to ChatGPT.
-    Chapter,
-    /// A story.
-    Story,
-    /// People asking each other questions.
-    Dialogue,
-    /// Sums, told and in stories.
-    Arithmetic,
-    /// A made-up word, defined and used.
-    Words,
-    /// A lesson about words: opposites, tenses, plurals.
-    Lesson,
-    /// Reviews.
-    Review,
-}
-
-/// How many of a hundred documents are of each kind.
-const MIX: [(DocumentKind, usize); 9] = [
-    (DocumentKind::Entry, 42),
-    (DocumentKind::Almanac, 21),
-    (DocumentKind::Chapter, 1),
-    (DocumentKind::Story, 9),
-    (DocumentKind::Dialogue, 6),
-    (DocumentKind::Arithmetic, 6),
-    (DocumentKind::Words, 8),
-    (DocumentKind::Lesson, 5),
-    (DocumentKind::Review, 2),
-];
-
-/// One document of the corpus.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    /// What it is.
-    pub kind: DocumentKind,
-    /// The text, without a line break at the end.
-    pub text: String,
 }
 
 /// Where a fact stands: entity, place among its facts.
@@ -269,59 +227,6 @@ impl World {
     /// Everything and everyone of the world.
     pub fn entities(&self) -> &[Entity] {
         &self.entities
-    }
-
-    /// Document `index` of the corpus with this seed: a function of the world, the seed and the index alone.
-    pub fn document(&self, seed: u64, index: u64) -> Document {
-        let mut rng = Rng::at(seed ^ self.seed.rotate_left(32), "document", index);
-        let mut draw = rng.below(100);
-        let mut kind = DocumentKind::Entry;
-        for (candidate, share) in MIX {
-            if draw < share {
-                kind = candidate;
-                break;
-            }
-            draw -= share;
-        }
-        let rng = &mut rng;
-        let text = match kind {
-            DocumentKind::Entry => entries::entry(self, rng),
-            DocumentKind::Almanac => entries::almanac(self, rng),
-            DocumentKind::Chapter if self.by_name.contains_key(&EntityKind::Milestone) => {
-                entries::chapter(self, rng)
-            }
-            // A world without the road tells a story instead.
-            DocumentKind::Chapter | DocumentKind::Story => stories::story(self, rng),
-            DocumentKind::Dialogue => dialogues::talk(self, rng),
-            DocumentKind::Arithmetic => arithmetic::page(self, rng),
-            DocumentKind::Words => words::page(self, rng),
-            DocumentKind::Lesson => instructions::lesson(self, rng),
-            DocumentKind::Review => reviews::page(self, rng),
-        };
-        Document { kind, text }
-    }
-
-    /// The endless corpus with this seed, from its first document.
-    pub fn documents(&self, seed: u64) -> impl Iterator<Item = Document> + '_ {
-        self.documents_from(seed, 0)
-    }
-
-    /// The endless corpus with this seed, from document `start` on.
-    pub fn documents_from(&self, seed: u64, start: u64) -> impl Iterator<Item = Document> + '_ {
-        (start..).map(move |index| self.document(seed, index))
-    }
-
-    /// At least `bytes` bytes of corpus (ending with a whole document), an empty line between documents.
-    pub fn corpus(&self, seed: u64, bytes: usize) -> String {
-        let mut out = String::with_capacity(bytes + 2048);
-        for document in self.documents(seed) {
-            if out.len() >= bytes {
-                break;
-            }
-            out.push_str(&document.text);
-            out.push_str("\n\n");
-        }
-        out
     }
 
     /// Every countable question of both splits, and a sample of those whose arguments are endless.

@@ -6,8 +6,7 @@ use super::frames::{Slots, Text};
 use super::rng::Rng;
 use super::*;
 use super::{
-    animals, arithmetic, dialogues, english, entries, geography, harm, history, instructions,
-    people, reviews,
+    animals, arithmetic, dialogues, english, entries, geography, harm, history, people, reviews,
 };
 use super::{stories, trades, words};
 
@@ -97,7 +96,7 @@ fn there_are_hundreds_of_frames_and_none_twice() {
     }
     all.extend(arithmetic::frames());
     all.extend(words::frames());
-    all.extend(instructions::frames());
+    all.extend(lessons::frames());
     all.extend(reviews::frames());
     all.extend(dialogues::frames());
     all.extend(entries::frames());
