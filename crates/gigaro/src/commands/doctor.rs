@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use gigaro_tensor::cpu::{isa, peak, threads};
 use gigaro_train::quantity::Bytes;
+use gigaro_train::resources::{disk_available, memory_available, memory_total};
 use serde_json::{Value, json};
 
-use crate::machine::{self, Memory, Processor};
+use crate::machine::{Cache, Processor};
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
@@ -40,12 +41,11 @@ pub(crate) fn run(_args: &Args, output: &Output) -> Result<()> {
 }
 
 fn machine_facts(output: &Output) -> Value {
-    let (processor, memory) = (Processor::read(), Memory::read());
-    let disk = machine::free_disk_bytes(Path::new("runs"));
+    let processor = Processor::read();
+    let (total, available) = (memory_total(), memory_available());
+    let disk = disk_available(Path::new("runs"));
     let size = |b: Option<u64>| b.map_or_else(|| "unknown".to_owned(), |b| Bytes(b).to_string());
-    let cache = |c: &machine::Cache| format!("{} {}", c.name, Bytes(c.size_bytes));
-    let caches: Vec<String> = processor.caches.iter().map(cache).collect();
-    let (total, available) = (size(memory.total_bytes), size(memory.available_bytes));
+    let caches: Vec<String> = processor.caches.iter().map(Cache::to_string).collect();
     output.fields(
         "Machine",
         &[
@@ -56,19 +56,22 @@ fn machine_facts(output: &Output) -> Value {
             ("architecture", std::env::consts::ARCH.into()),
             ("cores", cores(&processor)),
             ("caches", caches.join(", ")),
-            ("memory", format!("{total}, {available} of it available")),
+            (
+                "memory",
+                format!("{}, {} of it available", size(total), size(available)),
+            ),
             ("free disk", format!("{} in this folder", size(disk))),
         ],
     );
-    let cache = |c: &machine::Cache| json!({ "name": c.name, "size_bytes": c.size_bytes });
+    let cache = |c: &Cache| json!({ "name": c.name, "size_bytes": c.size_bytes });
     json!({
         "processor": processor.model,
         "architecture": std::env::consts::ARCH,
         "physical_cores": processor.physical_cores,
         "threads": processor.usable_threads,
         "caches": processor.caches.iter().map(cache).collect::<Vec<Value>>(),
-        "memory_bytes": memory.total_bytes,
-        "memory_available_bytes": memory.available_bytes,
+        "memory_bytes": total,
+        "memory_available_bytes": available,
         "free_disk_bytes": disk,
     })
 }

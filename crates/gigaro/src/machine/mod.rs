@@ -1,15 +1,16 @@
-//! The machine under the program: processor, caches, memory, disk.
+//! The machine under the program: processor, caches, and what of its memory was used.
 //!
-//! Only what the operating system tells; which kernels run on it and how fast is measured by `commands/doctor.rs`. What a system does
+//! Only what the operating system tells (free memory and disk: `gigaro_train::resources`); which kernels run on it and how fast is measured by `commands/doctor.rs`. What a system does
 //! not tell is `None` or empty, never guessed.
 
 mod memory;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
-pub(crate) use memory::{Memory, peak_rss_bytes};
+pub(crate) use memory::peak_rss_bytes;
 
 /// The processor.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,17 @@ pub(crate) struct Cache {
     pub(crate) size_bytes: u64,
 }
 
+impl fmt::Display for Cache {
+    /// `L2 512 KiB`: caches are built in powers of two.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = self.size_bytes / 1024;
+        match kib {
+            1024.. if kib.is_multiple_of(1024) => write!(f, "{} {} MiB", self.name, kib / 1024),
+            _ => write!(f, "{} {kib} KiB", self.name),
+        }
+    }
+}
+
 impl Processor {
     /// Asks the system.
     pub(crate) fn read() -> Self {
@@ -44,21 +56,6 @@ impl Processor {
             caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
         }
     }
-}
-
-/// Bytes that this user can still write beside `path`, at its nearest existing parent.
-#[cfg(unix)]
-pub(crate) fn free_disk_bytes(path: &Path) -> Option<u64> {
-    let absolute = std::path::absolute(path).ok()?;
-    let existing = absolute.ancestors().find(|p| p.exists())?;
-    let stat = rustix::fs::statvfs(existing).ok()?;
-    Some(stat.f_bavail * stat.f_frsize)
-}
-
-/// Bytes that this user can still write beside `path`: not known on this system.
-#[cfg(not(unix))]
-pub(crate) fn free_disk_bytes(_path: &Path) -> Option<u64> {
-    None
 }
 
 /// The values of `name : value` lines.
@@ -131,15 +128,5 @@ mod tests {
         assert_eq!(sysfs_size("77"), Some(77));
         assert_eq!(sysfs_size("K"), None);
         assert_eq!(sysfs_size(""), None);
-    }
-
-    #[test]
-    fn disk_is_asked_for_folders_that_do_not_exist_yet() {
-        let here = free_disk_bytes(Path::new("."));
-        assert_eq!(here.is_some(), cfg!(unix));
-        assert_eq!(
-            free_disk_bytes(Path::new("no/such/folder")).is_some(),
-            here.is_some()
-        );
     }
 }

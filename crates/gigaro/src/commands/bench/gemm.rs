@@ -3,11 +3,11 @@
 use anyhow::{Result, bail};
 use gigaro_tensor::{DType, Device, Generator, Tensor, no_grad};
 use gigaro_train::quantity::Bytes;
+use gigaro_train::resources::memory_available;
 use serde_json::json;
 
 use super::timing::median_seconds;
 use super::{BenchArgs, BenchDtype, report};
-use crate::machine::Memory;
 use crate::output::Output;
 
 /// Multiply two matrices of random numbers
@@ -74,7 +74,7 @@ fn check_memory(args: &Args) -> Result<()> {
         + 2 * u128::from(k) * u128::from(n)
         + u128::from(m) * u128::from(n);
     let needed = u64::try_from(numbers * 4).unwrap_or(u64::MAX);
-    match Memory::read().available_bytes {
+    match memory_available() {
         Some(available) if needed > available => bail!(
             "this product needs {} of memory, but only {} are available: choose smaller --m, --n or --k",
             Bytes(needed),

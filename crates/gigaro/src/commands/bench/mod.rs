@@ -4,6 +4,8 @@
 //! figures. How time is taken is in `timing.rs`.
 
 mod gemm;
+mod gpt;
+mod presets;
 mod timing;
 
 use anyhow::Result;
@@ -16,10 +18,11 @@ use crate::output::Output;
 
 const EXAMPLE: &str = "\
 Examples:
+  gigaro bench gpt --preset small --dtype bf16
   gigaro bench gemm --m 2048 --n 768 --k 3072 --dtype bf16
   gigaro bench gemm --json | tail -n 1   for programs";
 
-/// Measure speed: matrix products
+/// Measure speed: training a GPT, matrix products
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -29,6 +32,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Gpt(gpt::Args),
     Gemm(gemm::Args),
 }
 
@@ -77,6 +81,7 @@ impl BenchDtype {
 impl Args {
     pub(crate) fn wants_json(&self) -> bool {
         match &self.what {
+            What::Gpt(args) => args.shared.json,
             What::Gemm(args) => args.shared.json,
         }
     }
@@ -84,6 +89,7 @@ impl Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     match &args.what {
+        What::Gpt(args) => gpt::run(args, output),
         What::Gemm(args) => gemm::run(args, output),
     }
 }
