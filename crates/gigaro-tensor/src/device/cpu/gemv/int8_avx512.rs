@@ -7,13 +7,16 @@
 use super::int8::{GROUP, Inputs};
 use std::arch::x86_64::*;
 
+/// How far ahead the weight is fetched, in bytes: what memory delivers while one access takes its time.
+const AHEAD: usize = 8 << 10;
+
 /// Some rows of the weight times all inputs: `sums` is (weight rows, input rows). The machine has VNNI.
 pub(super) fn multiply(inputs: &Inputs, values: &[i8], scales: &[f32], sums: &mut [f32]) {
     let run = match inputs.rows {
         1 => block::<1, 4>,
         2 => block::<2, 4>,
-        3 => block::<3, 4>,
-        4 => block::<4, 4>,
+        3 => block::<3, 2>,
+        4 => block::<4, 2>,
         5 => block::<5, 2>,
         6 => block::<6, 2>,
         7 => block::<7, 2>,
@@ -40,30 +43,38 @@ unsafe fn block<const M: usize, const R: usize>(
         .map(|g| std::array::from_fn(|i| start(inputs, g * M + i)))
         .collect();
     let weights = sums.len() / M;
+    assert!(values.len() == weights * groups * GROUP && scales.len() == weights * groups);
+    assert!(inputs.bytes.len() == groups * M * 2 * GROUP);
     for first in (0..weights).step_by(R) {
         let mut totals = [[_mm512_setzero_ps(); M]; R];
         for (g, starts) in starts.iter().enumerate() {
-            let x = &inputs.bytes[g * M * 2 * GROUP..][..M * 2 * GROUP];
-            for r in 0..R {
-                // Past the end the last row is computed again and dropped.
-                let at = (first + r).min(weights - 1) * groups + g;
-                let w = &values[at * GROUP..][..GROUP];
-                // SAFETY: a group is two vectors; `x` holds a group of high and of low bytes for each row.
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(w.as_ptr().wrapping_add(R * groups * GROUP));
-                    _mm_prefetch::<_MM_HINT_T0>(w.as_ptr().wrapping_add(R * groups * GROUP + 64));
-                    let w0 = unsigned(w.as_ptr());
-                    let w1 = unsigned(w.as_ptr().add(64));
-                    let scale = _mm512_set1_ps(scales[at]);
-                    for i in 0..M {
-                        let x = x.as_ptr().add(i * 2 * GROUP);
-                        let high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w0, bytes(x));
-                        let high = _mm512_dpbusd_epi32(high, w1, bytes(x.add(64)));
-                        let low = _mm512_dpbusd_epi32(starts[i], w0, bytes(x.add(128)));
-                        let low = _mm512_dpbusd_epi32(low, w1, bytes(x.add(192)));
+            // SAFETY: `at` is below `weights * groups`, and the slices are as long as just asserted: a group is two
+            // vectors of the weight, and two of high and two of low bytes for each row of inputs.
+            unsafe {
+                let mut w = [[_mm512_setzero_si512(); 2]; R];
+                let mut scale = [_mm512_setzero_ps(); R];
+                for r in 0..R {
+                    // Past the end the last row is computed again and dropped.
+                    let at = (first + r).min(weights - 1) * groups + g;
+                    let from = values.as_ptr().add(at * GROUP);
+                    _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD));
+                    _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD + 64));
+                    w[r] = [unsigned(from), unsigned(from.add(64))];
+                    scale[r] = _mm512_set1_ps(*scales.as_ptr().add(at));
+                }
+                // Inputs outside, so that they stay in registers while the weights pass.
+                for i in 0..M {
+                    let x = inputs.bytes.as_ptr().add((g * M + i) * 2 * GROUP);
+                    let (high0, high1) = (bytes(x), bytes(x.add(64)));
+                    let (low0, low1) = (bytes(x.add(128)), bytes(x.add(192)));
+                    for r in 0..R {
+                        let high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[r][0], high0);
+                        let high = _mm512_dpbusd_epi32(high, w[r][1], high1);
+                        let low = _mm512_dpbusd_epi32(starts[i], w[r][0], low0);
+                        let low = _mm512_dpbusd_epi32(low, w[r][1], low1);
                         let sum = _mm512_add_epi32(_mm512_slli_epi32::<8>(high), low);
-                        totals[r][i] =
-                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, totals[r][i]);
+                        let sum = _mm512_cvtepi32_ps(sum);
+                        totals[r][i] = _mm512_fmadd_ps(sum, scale[r], totals[r][i]);
                     }
                 }
             }
