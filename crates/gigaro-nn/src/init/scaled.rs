@@ -146,15 +146,15 @@ mod tests {
         check(
             &kaiming_normal(shape, Fan::In, RELU_GAIN, &g),
             None,
-            (2.0 / n_in as f64).sqrt(),
+            (2.0_f64 / n_in).sqrt(),
         );
-        let std = (2.0 / n_out as f64).sqrt();
+        let std = (2.0_f64 / n_out).sqrt();
         check(
             &kaiming_uniform(shape, Fan::Out, RELU_GAIN, &g),
             Some(3.0_f64.sqrt() * std),
             std,
         );
-        let std = (2.0 / (n_in + n_out) as f64).sqrt();
+        let std = (2.0_f64 / (n_in + n_out)).sqrt();
         check(&xavier_normal(shape, 1.0, &g), None, std);
         check(
             &xavier_uniform(shape, 1.0, &g),
