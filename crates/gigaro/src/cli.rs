@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, completions, doctor, info, man, tokenizer};
+use crate::commands::{bench, chat, completions, doctor, generate, info, man, tokenizer};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Tokenizer(tokenizer::Args),
+    Generate(generate::Args),
+    Chat(chat::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Info(info::Args),
@@ -39,6 +41,8 @@ impl Command {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
             Self::Tokenizer(args) => args.wants_json(),
+            Self::Generate(args) => args.compute.json,
+            Self::Chat(args) => args.compute.json,
             Self::Bench(args) => args.wants_json(),
             Self::Doctor(args) => args.json,
             Self::Info(args) => args.json,
@@ -50,6 +54,8 @@ impl Command {
     pub(crate) fn run(&self, output: &Output) -> anyhow::Result<()> {
         match self {
             Self::Tokenizer(args) => tokenizer::run(args, output),
+            Self::Generate(args) => generate::run(args, output),
+            Self::Chat(args) => chat::run(args, output),
             Self::Bench(args) => bench::run(args, output),
             Self::Doctor(args) => doctor::run(args, output),
             Self::Info(args) => info::run(args, output),

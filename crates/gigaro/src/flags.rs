@@ -59,3 +59,12 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
 }
+
+impl ComputeArgs {
+    /// Puts `--threads` into force.
+    pub(crate) fn set_threads(&self) {
+        if let Some(threads) = self.threads {
+            gigaro_tensor::cpu::threads::set_num_threads(threads.into());
+        }
+    }
+}

@@ -1,28 +1,64 @@
-//! Ctrl-C: the first asks the work at hand to stop and save, the second leaves at once.
+//! Ctrl-C: the first asks the work at hand to stop, the second leaves at once.
 //!
 //! A request to terminate (`kill`, a batch system at its time limit) counts as the first. What a command does about it is its own
-//! business; it looks at the flag between steps.
+//! business: it looks between steps or tokens, and saves if there is something to save.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use gigaro_train::interrupt::StopFlag;
 
 use crate::failure::INTERRUPTED;
 
-/// Catches Ctrl-C from now on; `notice` is the line that the first one prints.
+/// Catches Ctrl-C from now on, once for the whole command; `notice` is the line that the first one prints.
 ///
 /// # Errors
 /// If the system does not let signals be caught.
 pub(crate) fn catch(notice: &'static str) -> Result<StopFlag> {
     let flag = StopFlag::new();
     let seen = flag.clone();
-    ctrlc::set_handler(move || {
+    on_signal(move || {
         if seen.request() {
             std::process::exit(INTERRUPTED.into());
         }
         let _ = writeln!(std::io::stderr(), "\n{notice}");
-    })
-    .context("cannot catch Ctrl-C")?;
+    })?;
     Ok(flag)
+}
+
+/// One piece of work after another, each of which Ctrl-C stops by itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stoppable(Arc<AtomicBool>);
+
+impl Stoppable {
+    /// The next piece of work begins; what stopped the one before no longer counts.
+    pub(crate) fn begin(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the piece of work at hand is to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Catches Ctrl-C from now on; a second one during the same piece of work leaves.
+///
+/// # Errors
+/// If the system does not let signals be caught.
+pub(crate) fn catch_each() -> Result<Stoppable> {
+    let work = Stoppable::default();
+    let seen = work.clone();
+    on_signal(move || {
+        if seen.0.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED.into());
+        }
+    })?;
+    Ok(work)
+}
+
+fn on_signal(act: impl FnMut() + Send + 'static) -> Result<()> {
+    ctrlc::set_handler(act).context("cannot catch Ctrl-C")
 }

@@ -11,7 +11,10 @@ mod interrupt;
 mod machine;
 mod output;
 mod recipe;
+mod sampling_flags;
 mod text_source;
+mod trained;
+mod weights;
 
 use std::process::ExitCode;
 

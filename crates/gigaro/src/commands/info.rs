@@ -1,22 +1,30 @@
-//! `gigaro info`: what a recipe says.
+//! `gigaro info`: what a checkpoint holds, or what a recipe says.
 
-use anyhow::Result;
-use serde_json::json;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use gigaro_data::Tokenizer;
+use gigaro_models::GptConfig;
+use gigaro_models::gpt::{FeedForwardKind, NormKind, Position};
+use gigaro_train::checkpoint::{CONFIG, Checkpoint, RunState};
+use gigaro_train::quantity::{Bytes, Count, Seconds};
+use serde_json::{Value, json};
 
 use crate::output::Output;
 use crate::recipe::{self, BUILTIN, Recipe};
 
 const EXAMPLE: &str = "\
 Examples:
+  gigaro info runs/speedrun              a run's newest checkpoint, all hashes checked
   gigaro info                            the built-in recipes
   gigaro info speedrun                   one of them
   gigaro info my.toml --json             a recipe of your own, as JSON";
 
-/// Show a recipe: what it trains, what it must reach and what that costs
+/// Show what a checkpoint holds and whether it is whole, or what a recipe says
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
-    /// A recipe file or the name of a built-in one [default: list the built-in ones]
+    /// A checkpoint or a run's folder, a recipe file, or the name of a built-in recipe [default: list those]
     what: Option<String>,
 
     /// End stdout with one JSON object; everything for people goes to stderr
@@ -26,6 +34,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     match &args.what {
+        Some(what) if Path::new(what).is_dir() => show_checkpoint(Path::new(what), output),
         Some(what) => show_recipe(&recipe::load(what)?, output),
         None => list_recipes(output),
     }
@@ -50,4 +59,128 @@ fn show_recipe(recipe: &Recipe, output: &Output) -> Result<()> {
     output.fields("Cost", &recipe.cost.lines());
     output.say(format_args!("\n{}", toml::to_string(recipe)?));
     output.result(recipe)
+}
+
+fn show_checkpoint(path: &Path, output: &Output) -> Result<()> {
+    let checkpoint = Checkpoint::open(path)?;
+    checkpoint.verify()?;
+    let dir = checkpoint.dir();
+    let text = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
+    let config =
+        GptConfig::from_json(&text).with_context(|| format!("cannot use {}", dir.display()))?;
+    let state = checkpoint.state()?;
+    let tokenizer = tokenizer(&checkpoint)?;
+    output.fields(
+        &format!("Model in {}", dir.display()),
+        &model_lines(&config),
+    );
+    output.fields("\nTraining", &training_lines(&state));
+    output.fields("\nTokenizer", &tokenizer_lines(tokenizer.as_ref()));
+    let files: Vec<(&str, String)> = checkpoint
+        .files()
+        .map(|(name, size)| (name, Bytes(size).to_string()))
+        .collect();
+    output.fields("\nFiles, each with the hash that the manifest says", &files);
+    output.result(&json!({
+        "checkpoint": dir,
+        "parameters": config.num_params(),
+        "config": config,
+        "step": state.step,
+        "tokens_seen": state.tokens_seen,
+        "seconds_trained": state.seconds_trained,
+        "best_validation_loss": state.best_validation_loss,
+        "tokenizer": tokenizer.map(|t| json!({ "vocab_size": t.vocab_size(), "hash": t.hash() })),
+        "files": checkpoint.files().map(|(name, bytes)| (name.to_owned(), json!(bytes))).collect::<serde_json::Map<String, Value>>(),
+        "hashes_verified": true,
+    }))
+}
+
+fn tokenizer(checkpoint: &Checkpoint) -> Result<Option<Tokenizer>> {
+    let place = format!("the tokenizer of {}", checkpoint.dir().display());
+    let json = checkpoint.tokenizer()?;
+    Ok(json
+        .map(|json| Tokenizer::from_json(&json, &place))
+        .transpose()?)
+}
+
+fn model_lines(config: &GptConfig) -> Vec<(&'static str, String)> {
+    let heads = match config.n_kv_head {
+        n if n == config.n_head => format!("{n}"),
+        n => format!("{} for queries, {n} for keys and values", config.n_head),
+    };
+    let position = match config.position {
+        Position::Learned => "learned positions",
+        Position::Rotary { .. } => "rotary positions",
+    };
+    let norm = match config.norm {
+        NormKind::LayerNorm => "LayerNorm",
+        NormKind::RmsNorm => "RMSNorm",
+    };
+    let inner = match config.activation {
+        FeedForwardKind::GeluTanh => "GELU (tanh)",
+        FeedForwardKind::Gelu => "GELU",
+        FeedForwardKind::ReluSquared => "ReLU squared",
+        FeedForwardKind::SwiGlu => "SwiGLU",
+    };
+    let head = if config.tied_head {
+        "tied head"
+    } else {
+        "head of its own"
+    };
+    vec![
+        (
+            "parameters",
+            format!(
+                "{} ({})",
+                Count(config.num_params() as f64),
+                config.num_params()
+            ),
+        ),
+        ("layers", config.n_layer.to_string()),
+        ("heads", heads),
+        (
+            "width",
+            format!(
+                "{}, {} inside the feed-forward part",
+                config.d_model, config.d_ff
+            ),
+        ),
+        ("context", format!("{} tokens", config.max_seq_len)),
+        ("vocabulary", format!("{} tokens", config.vocab_size)),
+        ("form", format!("{position}, {norm}, {inner}, {head}")),
+    ]
+}
+
+fn training_lines(state: &RunState) -> Vec<(&'static str, String)> {
+    let loss = state
+        .best_validation_loss
+        .map(|loss| format!("{loss:.4} nats per token"));
+    vec![
+        ("steps", state.step.to_string()),
+        ("tokens seen", Count(state.tokens_seen as f64).to_string()),
+        ("time", Seconds(state.seconds_trained).to_string()),
+        ("best validation loss", loss.unwrap_or_default()),
+    ]
+}
+
+fn tokenizer_lines(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, String)> {
+    let Some(tokenizer) = tokenizer else {
+        return vec![("kind", "none in this checkpoint".into())];
+    };
+    let kind = if tokenizer.is_character_level() {
+        "characters"
+    } else {
+        "byte-level BPE"
+    };
+    let specials: Vec<&str> = tokenizer
+        .specials()
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    vec![
+        ("kind", kind.into()),
+        ("vocabulary", format!("{} tokens", tokenizer.vocab_size())),
+        ("special tokens", specials.join(" ")),
+        ("hash", tokenizer.hash().chars().take(12).collect()),
+    ]
 }

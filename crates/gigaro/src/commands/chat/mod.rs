@@ -1,0 +1,215 @@
+//! `gigaro chat`: a conversation with a fine-tuned model in the terminal.
+//!
+//! What a line means is in `words.rs`, where it comes from in `input.rs`. The speedrun ends here too.
+
+mod input;
+mod words;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use gigaro_data::chat::{ChatFormat, Message};
+use gigaro_models::generate::{FinishReason, SamplingParams};
+use gigaro_train::quantity::Count;
+use serde_json::json;
+
+use self::input::Input;
+use self::words::{HELP, Line};
+use crate::failure::Usage;
+use crate::flags::{ComputeArgs, Precision};
+use crate::interrupt::{self, Stoppable};
+use crate::output::Output;
+use crate::sampling_flags::{SamplingArgs, usual};
+use crate::trained::{Reading, Trained, chosen_checkpoint};
+
+const EXAMPLE: &str = "\
+Examples:
+  gigaro chat
+  gigaro chat runs/speedrun --temperature 0
+  echo \"What is the capital of Ardania?\" | gigaro chat";
+
+/// Talk to a fine-tuned model in the terminal
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// A checkpoint or the folder of a run [default: the last finished run]
+    checkpoint: Option<PathBuf>,
+
+    /// Instructions that stand before the conversation
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
+    args.compute.set_threads();
+    let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
+    let params = args.sampling.over(&usual(), args.compute.seed);
+    params
+        .validate(trained.tokenizer.vocab_size())
+        .map_err(|e| Usage(e.to_string()))?;
+    let dtype = args.compute.dtype.unwrap_or(Precision::F32);
+    let mut chat = Chat::new(&trained, params, dtype, args.system.clone())?;
+    chat.run(output)
+}
+
+/// One conversation and the model it is with.
+pub(crate) struct Chat<'a> {
+    trained: &'a Trained,
+    format: ChatFormat,
+    params: SamplingParams,
+    dtype: Precision,
+    system: Option<String>,
+    /// Turns after the instructions, in order.
+    turns: Vec<Message>,
+    reading: Reading,
+}
+
+impl<'a> Chat<'a> {
+    /// A conversation that has not begun.
+    ///
+    /// # Errors
+    /// If the model's tokenizer has no tokens for turns.
+    pub(crate) fn new(
+        trained: &'a Trained,
+        params: SamplingParams,
+        dtype: Precision,
+        system: Option<String>,
+    ) -> Result<Self> {
+        let format = ChatFormat::new(&trained.tokenizer)?;
+        let reading = Reading::new(&trained.model);
+        Ok(Self {
+            trained,
+            format,
+            params,
+            dtype,
+            system,
+            turns: Vec::new(),
+            reading,
+        })
+    }
+
+    /// Talks until the user leaves.
+    ///
+    /// # Errors
+    /// If input cannot be read, a reply cannot be computed, or Ctrl-C cannot be caught.
+    pub(crate) fn run(&mut self, output: &Output) -> Result<()> {
+        let mut input = Input::new()?;
+        let stoppable = interrupt::catch_each()?;
+        if input.is_terminal() {
+            let parameters = Count(self.trained.model.config.num_params() as f64);
+            output.say(format_args!(
+                "{}: {parameters} parameters. /help lists the commands.",
+                self.trained.dir.display()
+            ));
+        }
+        while !output.is_closed() {
+            let Some(line) = input.next()? else { break };
+            match Line::parse(&line) {
+                Line::Quit => break,
+                Line::Say(words) => self.answer(words, &stoppable, output)?,
+                other => self.obey(other, output),
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, line: Line, output: &Output) {
+        match line {
+            Line::Reset => {
+                self.turns.clear();
+                output.say("(forgotten)");
+            }
+            Line::System(instructions) => {
+                self.turns.clear();
+                self.system = instructions;
+                output.say("(begun anew)");
+            }
+            Line::Save(path) => match self.save(&path) {
+                Ok(()) => output.say(format_args!("(saved to {})", path.display())),
+                Err(error) => output.complain(format_args!("error: {error:#}")),
+            },
+            Line::Help => output.say(HELP),
+            Line::Mistake(sentence) => output.complain(sentence),
+            Line::Nothing | Line::Say(_) | Line::Quit => {}
+        }
+    }
+
+    /// Shows the model's answer as it is written, and keeps both turns.
+    fn answer(&mut self, words: String, stoppable: &Stoppable, output: &Output) -> Result<()> {
+        self.turns.push(Message::user(words));
+        let Some(prompt) = self.fitting_prompt() else {
+            self.turns.pop();
+            let context = self.trained.context();
+            output.complain(format_args!(
+                "that is longer than the {context} tokens this model can look at: say it shorter"
+            ));
+            return Ok(());
+        };
+        stoppable.begin();
+        // Each turn has a stream of its own, so that the same question again may get another answer.
+        let seed = self.params.seed.wrapping_add(self.turns.len() as u64);
+        let params = SamplingParams {
+            seed,
+            ..self.params.clone()
+        };
+        let reply = self.trained.continue_text(
+            &mut self.reading,
+            &prompt,
+            &params,
+            self.dtype,
+            &mut |piece| {
+                output.piece(piece);
+                !output.is_closed() && !stoppable.is_stopped()
+            },
+        )?;
+        let ending = match reply.finish_reason {
+            FinishReason::Stop => "",
+            FinishReason::Length => " ...",
+            FinishReason::Cancelled => " (stopped)",
+        };
+        output.say(ending);
+        self.turns.push(Message::assistant(reply.text));
+        Ok(())
+    }
+
+    /// The conversation as tokens with room for an answer. Forgets the oldest turns where it grew too long.
+    fn fitting_prompt(&mut self) -> Option<Vec<u32>> {
+        let context = self.trained.context();
+        let room = self.params.max_tokens.min(context / 4).max(1);
+        loop {
+            let prompt = self.format.prompt(&self.messages());
+            if prompt.len() + room <= context {
+                return Some(prompt);
+            }
+            if self.turns.len() <= 1 {
+                return None;
+            }
+            // A question goes with its answer.
+            self.turns.drain(..2);
+        }
+    }
+
+    fn messages(&self) -> Vec<Message> {
+        let system = self.system.iter().map(Message::system);
+        system.chain(self.turns.iter().cloned()).collect()
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        let shown = path.display();
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .with_context(|| format!("cannot make {shown}"))?;
+        let line = json!({ "messages": self.messages() });
+        writeln!(file, "{line}").with_context(|| format!("cannot write {shown}"))
+    }
+}

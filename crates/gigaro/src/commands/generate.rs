@@ -1,0 +1,123 @@
+//! `gigaro generate`: a model goes on with a text.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use gigaro_data::tokenizer::END_OF_TEXT;
+use serde_json::{Value, json};
+
+use crate::failure::{Interrupted, Usage};
+use crate::flags::{ComputeArgs, Precision};
+use crate::interrupt;
+use crate::output::Output;
+use crate::sampling_flags::{SamplingArgs, usual};
+use crate::trained::{Reading, Trained, chosen_checkpoint};
+
+const EXAMPLE: &str = "\
+Examples:
+  gigaro generate \"Once upon a time\"
+  gigaro generate --checkpoint runs/speedrun --temperature 0 --max-tokens 50 < prompt.txt";
+
+/// Let a trained model go on with a text
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// The text to go on with [default: read from stdin]
+    prompt: Option<String>,
+
+    /// A checkpoint or the folder of a run [default: the last finished run]
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+
+    /// Report the log-probability of each token and of the N most probable ones (with --json)
+    #[arg(long, value_name = "N")]
+    logprobs: Option<usize>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    args.compute.set_threads();
+    let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
+    let mut params = args.sampling.over(&usual(), args.compute.seed);
+    params.logprobs = args.logprobs;
+    params
+        .validate(trained.tokenizer.vocab_size())
+        .map_err(|e| Usage(e.to_string()))?;
+    let text = match &args.prompt {
+        Some(prompt) => prompt.clone(),
+        None => read_stdin()?,
+    };
+    let prompt = prompt_tokens(&trained, &text)?;
+    let stop = interrupt::catch("stopping")?;
+    let (mut reading, mut first) = (Reading::new(&trained.model), None);
+    output.piece(&text);
+    let dtype = args.compute.dtype.unwrap_or(Precision::F32);
+    let reply = trained.continue_text(&mut reading, &prompt, &params, dtype, &mut |piece| {
+        first.get_or_insert_with(|| start.elapsed().as_secs_f64());
+        output.piece(piece);
+        !output.is_closed() && !stop.is_requested()
+    })?;
+    output.say("");
+    if stop.is_requested() {
+        return Err(Interrupted("the text above is not finished; nothing was saved".into()).into());
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let logprobs: Vec<Value> = reply.logprobs.iter().map(logprobs_json).collect();
+    output.result(&json!({
+        "prompt": text,
+        "text": reply.text,
+        "tokens": reply.tokens,
+        "finish_reason": reply.finish_reason.as_str(),
+        "logprobs": logprobs,
+        "seconds": seconds,
+        "seconds_to_first_text": first,
+        "checkpoint": trained.dir,
+    }))
+}
+
+/// The prompt as a document that begins: with the token that separates documents, if there is one.
+fn prompt_tokens(trained: &Trained, text: &str) -> Result<Vec<u32>> {
+    let mut ids: Vec<u32> = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
+    trained.tokenizer.encode_into(text, &mut ids);
+    let (len, context) = (ids.len(), trained.context());
+    if len >= context {
+        let sentence = format!(
+            "the prompt has {len} tokens, but this model looks at {context} at most, the reply included: shorten the prompt"
+        );
+        return Err(Usage(sentence).into());
+    }
+    if ids.is_empty() {
+        return Err(Usage("the prompt is empty: give some text to go on with".into()).into());
+    }
+    Ok(ids)
+}
+
+fn logprobs_json(logprobs: &gigaro_models::generate::TokenLogprobs) -> Value {
+    let top = logprobs
+        .top
+        .iter()
+        .map(|t| json!({ "token": t.token, "logprob": t.logprob }));
+    json!({ "logprob": logprobs.chosen, "top": top.collect::<Vec<Value>>() })
+}
+
+fn read_stdin() -> Result<String> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .read_to_end(&mut bytes)
+        .context("cannot read stdin")?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Usage(format!(
+            "the prompt on stdin is not UTF-8 (byte {at}): convert it first"
+        ))
+        .into()
+    })
+}

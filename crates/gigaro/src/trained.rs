@@ -1,0 +1,139 @@
+//! A trained model as commands use it: weights, tokenizer, and what they say together.
+//!
+//! Not training and not the format of a checkpoint (`gigaro-train`); not the loop that draws tokens (`gigaro-models`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use gigaro_data::Tokenizer;
+use gigaro_models::generate::{Reply, SamplingParams, Vocabulary, reply};
+use gigaro_models::gpt::KvCache;
+use gigaro_models::{Gpt, GptConfig};
+use gigaro_tensor::{DType, Generator, autocast};
+use gigaro_train::checkpoint::{CONFIG, Checkpoint};
+
+use crate::flags::Precision;
+use crate::weights;
+
+/// The file that names the folder of the last finished run, under `runs/`.
+const LAST_RUN: &str = "runs/last";
+
+/// Weights and the tokenizer that belongs to them.
+pub(crate) struct Trained {
+    pub(crate) model: Gpt,
+    pub(crate) tokenizer: Tokenizer,
+    /// The checkpoint's own folder.
+    pub(crate) dir: PathBuf,
+}
+
+impl Trained {
+    /// The newest checkpoint at or under `path`.
+    ///
+    /// # Errors
+    /// If it is missing, damaged, or of another kind, in a sentence.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let dir = checkpoint.dir().to_owned();
+        let shown = dir.display();
+        let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
+        let config =
+            GptConfig::from_json(&config).with_context(|| format!("cannot use {shown}"))?;
+        let Some(json) = checkpoint.tokenizer()? else {
+            bail!("the checkpoint {shown} has no tokenizer, so it cannot read or write text");
+        };
+        let tokenizer = Tokenizer::from_json(&json, &format!("the tokenizer of {shown}"))?;
+        let model = Gpt::new(&config, &Generator::new(0));
+        weights::load(&checkpoint, &model)?;
+        Ok(Self {
+            model,
+            tokenizer,
+            dir,
+        })
+    }
+
+    /// Text that continues `prompt`; see [`reply`].
+    ///
+    /// # Errors
+    /// If the weights give no usable logits.
+    pub(crate) fn continue_text(
+        &self,
+        state: &mut Reading,
+        prompt: &[u32],
+        params: &SamplingParams,
+        dtype: Precision,
+        on_text: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Reply> {
+        let Reading { cache, history } = state;
+        let dtype = match dtype {
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::BF16,
+        };
+        let run = || {
+            reply(
+                &self.model,
+                cache,
+                history,
+                prompt,
+                params,
+                &Words(&self.tokenizer),
+                on_text,
+            )
+        };
+        autocast(dtype, run).with_context(|| format!("cannot go on with {}", self.dir.display()))
+    }
+
+    /// The longest text that the model can look at, in tokens.
+    pub(crate) fn context(&self) -> usize {
+        self.model.config.max_seq_len
+    }
+}
+
+/// What a model has read so far, so that the next turn need not read it again.
+pub(crate) struct Reading {
+    cache: KvCache,
+    history: Vec<u32>,
+}
+
+impl Reading {
+    /// Nothing read yet.
+    pub(crate) fn new(model: &Gpt) -> Self {
+        Self {
+            cache: KvCache::new(model),
+            history: Vec::new(),
+        }
+    }
+}
+
+/// A tokenizer as generation sees it: special tokens have no text, and each of them ends a reply.
+struct Words<'a>(&'a Tokenizer);
+
+impl Vocabulary for Words<'_> {
+    fn token_bytes(&self, id: u32) -> &[u8] {
+        if self.0.is_special(id) {
+            &[]
+        } else {
+            self.0.token_bytes(id)
+        }
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.0.is_special(id)
+    }
+}
+
+/// The checkpoint to use: the one given, or that of the last finished run.
+///
+/// # Errors
+/// If none is given and no run was finished here.
+pub(crate) fn chosen_checkpoint(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    match fs::read_to_string(LAST_RUN) {
+        Ok(path) => Ok(PathBuf::from(path.trim())),
+        Err(_) => bail!(
+            "no model was trained in this folder yet: run `gigaro speedrun` first, or name a checkpoint with --checkpoint DIR"
+        ),
+    }
+}
