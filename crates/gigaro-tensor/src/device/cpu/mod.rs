@@ -7,6 +7,7 @@
 //!
 //! Read [`threads`] and [`isa`] first, then [`gemm`](mod@gemm).
 
+pub mod attention;
 pub mod gemm;
 pub mod gemv;
 pub mod isa;

@@ -14,7 +14,7 @@ use std::arch::x86_64::*;
 const NR: usize = 32;
 
 /// The table for this instruction set; `bf16` says whether the machine has `vdpbf16ps`.
-pub(super) fn kernels(compute: Compute, bf16: bool) -> Kernels {
+pub(in crate::device::cpu) fn kernels(compute: Compute, bf16: bool) -> Kernels {
     let (per_unit, run, packer): (_, _, fn(&Source) -> Packer) = match compute {
         Compute::BF16 if bf16 => (2, &TABLE_BF16, pack_avx512::packer_pairs),
         Compute::BF16 => (1, &TABLE_F32, pack::packer_rounded),
@@ -128,7 +128,7 @@ unsafe fn prefetch_tile<const MR: usize>(tile: &Tile) {
 /// The tile's pointers are good for `MR` rows and its columns; needs AVX-512 F.
 // Inlined by force, so that the sums never leave their registers.
 #[inline(always)]
-pub(super) unsafe fn store<const MR: usize, const VECTORS: usize>(
+pub(in crate::device::cpu) unsafe fn store<const MR: usize, const VECTORS: usize>(
     sums: &[[__m512; VECTORS]; MR],
     tile: &Tile,
 ) {

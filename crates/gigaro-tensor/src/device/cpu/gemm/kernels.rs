@@ -10,70 +10,71 @@ use crate::device::cpu::isa::{self, Isa};
 /// # Safety
 /// The panels hold that many steps, the tile's pointers are good for its rows and columns, and the machine
 /// has the kernel's instructions.
-pub(super) type MicroKernel = unsafe fn(units: usize, a: *const u32, b: *const u32, tile: &Tile);
+pub(in crate::device::cpu) type MicroKernel =
+    unsafe fn(units: usize, a: *const u32, b: *const u32, tile: &Tile);
 
 /// Where a micro-kernel puts its sums.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tile {
+pub(in crate::device::cpu) struct Tile {
     /// The first element.
-    pub(super) c: *mut f32,
+    pub(in crate::device::cpu) c: *mut f32,
     /// From one row to the next; columns are adjacent.
-    pub(super) ldc: usize,
+    pub(in crate::device::cpu) ldc: usize,
     /// Columns to write; at most the kernel's width.
-    pub(super) cols: usize,
+    pub(in crate::device::cpu) cols: usize,
     /// Adds to what is there.
-    pub(super) add: bool,
+    pub(in crate::device::cpu) add: bool,
     /// Values to add to each row at last, or null.
-    pub(super) row_bias: *const f32,
+    pub(in crate::device::cpu) row_bias: *const f32,
     /// Values to add to each column at last, or null.
-    pub(super) col_bias: *const f32,
+    pub(in crate::device::cpu) col_bias: *const f32,
 }
 
 /// Updates a tile of few rows with a stretch of `k`, reading up to 16 columns of `B` where they lie in memory.
 ///
 /// # Safety
 /// As [`MicroKernel`]; the columns of `strip` can be read.
-pub(super) type StreamKernel = unsafe fn(a: *const u32, strip: &Strip, tile: &Tile);
+pub(in crate::device::cpu) type StreamKernel = unsafe fn(a: *const u32, strip: &Strip, tile: &Tile);
 
 /// Columns of `B` whose elements along `k` are neighbours in memory, as the rows of a weight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Strip {
+pub(in crate::device::cpu) struct Strip {
     /// The first element of the stretch in the first column.
-    pub(super) ptr: *const u8,
+    pub(in crate::device::cpu) ptr: *const u8,
     /// From one column to the next, in bytes.
-    pub(super) stride: usize,
+    pub(in crate::device::cpu) stride: usize,
     /// Columns, at most 16.
-    pub(super) columns: usize,
+    pub(in crate::device::cpu) columns: usize,
     /// Elements of the stretch.
-    pub(super) k: usize,
+    pub(in crate::device::cpu) k: usize,
 }
 
 /// What the driver needs to know of an instruction set.
 #[derive(Clone, Copy)]
-pub(super) struct Kernels {
+pub(in crate::device::cpu) struct Kernels {
     /// The tile's most rows.
-    pub(super) mr: usize,
+    pub(in crate::device::cpu) mr: usize,
     /// The tile's columns.
-    pub(super) nr: usize,
+    pub(in crate::device::cpu) nr: usize,
     /// Elements along `k` in a 32-bit unit: 1, or 2 in bf16.
-    pub(super) per_unit: usize,
+    pub(in crate::device::cpu) per_unit: usize,
     /// `run[r]` computes tiles of `r` rows; there is none for 0.
-    pub(super) run: &'static [MicroKernel],
+    pub(in crate::device::cpu) run: &'static [MicroKernel],
     /// For `B` of a given kind, the kernels that read it in place, if there are any: entry `r` is for `r`
     /// rows.
-    pub(super) stream: fn(Kind) -> Option<&'static [StreamKernel]>,
+    pub(in crate::device::cpu) stream: fn(Kind) -> Option<&'static [StreamKernel]>,
     /// Packs panels from sources of a given kind.
-    pub(super) packer: fn(&Source) -> Packer,
+    pub(in crate::device::cpu) packer: fn(&Source) -> Packer,
 }
 
 impl Kernels {
     /// Units along `k` for so many elements.
-    pub(super) fn units(&self, k: usize) -> usize {
+    pub(in crate::device::cpu) fn units(&self, k: usize) -> usize {
         k.div_ceil(self.per_unit)
     }
 
     /// The kernels for the instruction set in force on this thread.
-    pub(super) fn pick(compute: Compute) -> Self {
+    pub(in crate::device::cpu) fn pick(compute: Compute) -> Self {
         match isa::isa() {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => super::kernel_avx512::kernels(compute, isa::has_bf16()),

@@ -20,15 +20,15 @@ mod driver;
 #[cfg(target_arch = "x86_64")]
 mod kernel_avx2;
 #[cfg(target_arch = "x86_64")]
-mod kernel_avx512;
+pub(super) mod kernel_avx512;
 mod kernel_portable;
-mod kernels;
-mod pack;
+pub(super) mod kernels;
+pub(super) mod pack;
 #[cfg(target_arch = "x86_64")]
-mod pack_avx512;
+pub(super) mod pack_avx512;
 mod panels;
 mod plain;
-mod split;
+pub(super) mod split;
 mod stream;
 #[cfg(target_arch = "x86_64")]
 mod stream_avx512;

@@ -8,7 +8,7 @@ use half::{bf16, f16};
 
 /// The type of the elements to be packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::device::cpu) enum Kind {
     F32,
     BF16,
     F16,
@@ -16,28 +16,28 @@ pub(super) enum Kind {
 
 /// An operand seen as lanes (rows of `A`, columns of `B`) and steps along `k`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source {
-    pub(super) ptr: *const u8,
-    pub(super) kind: Kind,
+pub(in crate::device::cpu) struct Source {
+    pub(in crate::device::cpu) ptr: *const u8,
+    pub(in crate::device::cpu) kind: Kind,
     /// From one lane to the next, in elements.
-    pub(super) lane: usize,
+    pub(in crate::device::cpu) lane: usize,
     /// From one step along `k` to the next, in elements.
-    pub(super) step: usize,
+    pub(in crate::device::cpu) step: usize,
 }
 
 /// The part of a source that goes into a panel.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
+pub(in crate::device::cpu) struct Piece {
     /// The first lane.
-    pub(super) lane0: usize,
+    pub(in crate::device::cpu) lane0: usize,
     /// How many lanes the source has for this panel.
-    pub(super) lanes: usize,
+    pub(in crate::device::cpu) lanes: usize,
     /// How many lanes the panel has; the rest are zeros.
-    pub(super) width: usize,
+    pub(in crate::device::cpu) width: usize,
     /// The first element along `k`.
-    pub(super) k0: usize,
+    pub(in crate::device::cpu) k0: usize,
     /// One past the last element along `k`.
-    pub(super) k1: usize,
+    pub(in crate::device::cpu) k1: usize,
 }
 
 /// Packs a piece of a source to `out`.
@@ -45,11 +45,11 @@ pub(super) struct Piece {
 /// # Safety
 /// The piece lies inside the source, `out` has room for the panel, and the machine has the packer's
 /// instructions.
-pub(super) type Packer = unsafe fn(&Source, Piece, *mut u32);
+pub(in crate::device::cpu) type Packer = unsafe fn(&Source, Piece, *mut u32);
 
 impl Source {
     /// Moves the beginning by so many elements.
-    pub(super) fn offset(self, elements: usize) -> Self {
+    pub(in crate::device::cpu) fn offset(self, elements: usize) -> Self {
         Self {
             ptr: self.ptr.wrapping_add(elements * self.kind.size_bytes()),
             ..self
@@ -58,7 +58,7 @@ impl Source {
 }
 
 impl Kind {
-    pub(super) fn size_bytes(self) -> usize {
+    pub(in crate::device::cpu) fn size_bytes(self) -> usize {
         match self {
             Kind::F32 => 4,
             Kind::BF16 | Kind::F16 => 2,
@@ -67,7 +67,7 @@ impl Kind {
 }
 
 /// An element that widens to f32.
-pub(super) trait Widen: Copy {
+pub(in crate::device::cpu) trait Widen: Copy {
     fn widen(self) -> f32;
 }
 impl Widen for f32 {
@@ -90,7 +90,7 @@ impl Widen for f16 {
 }
 
 /// Units of one f32.
-pub(super) fn packer_single(source: &Source) -> Packer {
+pub(in crate::device::cpu) fn packer_single(source: &Source) -> Packer {
     match source.kind {
         Kind::F32 => pack_single::<f32, false>,
         Kind::BF16 => pack_single::<bf16, false>,
@@ -99,7 +99,7 @@ pub(super) fn packer_single(source: &Source) -> Packer {
 }
 
 /// Units of one f32 that was rounded to bf16, for machines without a bf16 product.
-pub(super) fn packer_rounded(source: &Source) -> Packer {
+pub(in crate::device::cpu) fn packer_rounded(source: &Source) -> Packer {
     match source.kind {
         Kind::F32 => pack_single::<f32, true>,
         Kind::BF16 => pack_single::<bf16, false>,
@@ -154,7 +154,11 @@ unsafe fn pack_single<T: Widen, const ROUND: bool>(source: &Source, piece: Piece
 ///
 /// # Safety
 /// See [`Packer`].
-pub(super) unsafe fn pack_pairs_strided<T: Widen>(source: &Source, piece: Piece, out: *mut u32) {
+pub(in crate::device::cpu) unsafe fn pack_pairs_strided<T: Widen>(
+    source: &Source,
+    piece: Piece,
+    out: *mut u32,
+) {
     let Piece {
         lane0,
         lanes,

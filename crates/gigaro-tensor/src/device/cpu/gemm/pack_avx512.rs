@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// Units of one f32.
-pub(super) fn packer_single(source: &Source) -> Packer {
+pub(in crate::device::cpu) fn packer_single(source: &Source) -> Packer {
     if source.lane != 1 && source.step != 1 {
         return pack::packer_single(source);
     }
@@ -18,7 +18,7 @@ pub(super) fn packer_single(source: &Source) -> Packer {
 }
 
 /// Units of a pair in bf16.
-pub(super) fn packer_pairs(source: &Source) -> Packer {
+pub(in crate::device::cpu) fn packer_pairs(source: &Source) -> Packer {
     let strided = source.lane != 1 && source.step != 1;
     match source.kind {
         Kind::F32 if strided => pack::pack_pairs_strided::<f32>,
@@ -32,12 +32,12 @@ pub(super) fn packer_pairs(source: &Source) -> Packer {
 
 /// A mask for the first `count` of sixteen.
 #[inline(always)]
-pub(crate) fn first(count: usize) -> __mmask16 {
+pub(in crate::device::cpu) fn first(count: usize) -> __mmask16 {
     (0xffffu32 >> (16 - count.min(16))) as __mmask16
 }
 
 /// Sixteen neighbours in memory, widened to f32.
-pub(crate) trait Load16: Widen {
+pub(in crate::device::cpu) trait Load16: Widen {
     /// Those under the mask; zeros elsewhere.
     ///
     /// # Safety
@@ -71,7 +71,7 @@ impl Load16 for f16 {
 }
 
 /// Sixteen 32-bit units of neighbours along `k`.
-pub(crate) trait LoadUnits: Load16 {
+pub(in crate::device::cpu) trait LoadUnits: Load16 {
     /// The first `count` (at most 16) elements, widened to f32; zeros behind them.
     ///
     /// # Safety
@@ -234,7 +234,7 @@ unsafe fn store_columns(
 /// 32 numbers in bf16, as sixteen pairs of neighbours.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(crate) fn narrow(low: __m512, high: __m512) -> __m512 {
+pub(in crate::device::cpu) fn narrow(low: __m512, high: __m512) -> __m512 {
     // SAFETY: both are 512 bits.
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) }
 }
@@ -242,7 +242,7 @@ pub(crate) fn narrow(low: __m512, high: __m512) -> __m512 {
 /// Sixteen pairs in bf16 of the elements of two vectors.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(crate) fn interleave(even: __m512, odd: __m512) -> __m512 {
+pub(in crate::device::cpu) fn interleave(even: __m512, odd: __m512) -> __m512 {
     let halves: [u16; 32] = std::array::from_fn(|i| (i / 2 + 16 * (i % 2)) as u16);
     // SAFETY: both are 512 bits.
     let order: __m512i = unsafe { std::mem::transmute(halves) };
@@ -255,7 +255,7 @@ pub(crate) fn interleave(even: __m512, odd: __m512) -> __m512 {
 /// Swaps rows and columns of a 16 by 16 block of 32-bit words.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(crate) fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
+pub(in crate::device::cpu) fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
     let mut t = rows;
     // 4 by 4 blocks inside each 128-bit lane ...
     for i in (0..16).step_by(4) {

@@ -2,7 +2,7 @@
 
 /// `total` things in `parts` groups whose sizes differ by at most one, the larger first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Split {
+pub(in crate::device::cpu) struct Split {
     size: usize,
     larger: usize,
     parts: usize,
@@ -10,12 +10,12 @@ pub(super) struct Split {
 
 impl Split {
     /// As few groups as possible of at most `max` things.
-    pub(super) fn at_most(total: usize, max: usize) -> Self {
+    pub(in crate::device::cpu) fn at_most(total: usize, max: usize) -> Self {
         Self::into_parts(total, total.div_ceil(max).max(1))
     }
 
     /// Exactly `parts` groups.
-    pub(super) fn into_parts(total: usize, parts: usize) -> Self {
+    pub(in crate::device::cpu) fn into_parts(total: usize, parts: usize) -> Self {
         Self {
             size: total / parts,
             larger: total % parts,
@@ -24,17 +24,17 @@ impl Split {
     }
 
     /// The number of groups.
-    pub(super) fn parts(self) -> usize {
+    pub(in crate::device::cpu) fn parts(self) -> usize {
         self.parts
     }
 
     /// Where group `i` starts; the total for `i == parts`.
-    pub(super) fn start(self, i: usize) -> usize {
+    pub(in crate::device::cpu) fn start(self, i: usize) -> usize {
         i * self.size + i.min(self.larger)
     }
 
     /// The size of group `i`.
-    pub(super) fn len(self, i: usize) -> usize {
+    pub(in crate::device::cpu) fn len(self, i: usize) -> usize {
         self.size + usize::from(i < self.larger)
     }
 }
