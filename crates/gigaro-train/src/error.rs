@@ -207,6 +207,10 @@ pub enum Error {
         last_good: Option<PathBuf>,
     },
 
+    /// Text, tokens or conversations could not be used.
+    #[error(transparent)]
+    Data(#[from] gigaro_data::Error),
+
     /// There is nothing to train or evaluate on.
     #[error("{what}: {advice}")]
     NotEnoughData {

@@ -30,7 +30,10 @@ pub mod metrics;
 pub mod plan;
 pub mod progress;
 pub mod quantity;
+pub mod report;
 pub mod resources;
 pub mod run_lock;
+pub mod trainer;
+pub mod weights;
 
 pub use error::{Error, Result};

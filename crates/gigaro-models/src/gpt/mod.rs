@@ -6,12 +6,14 @@
 //! Llama's (`model.layers.0.self_attn.q_proj.weight`).
 //!
 //! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
+//! - `cache.rs`: decoding a token at a time.
 //! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings.
 //! - `cost.rs`: parameters, arithmetic and memory before anything is built.
 //!
-//! Not here: sampling and the key-value cache (`generate/`), training loops (gigaro-train).
+//! Not here: sampling (`generate/`), training loops (gigaro-train).
 
 mod block;
+mod cache;
 mod config;
 mod cost;
 mod hugging_face;
@@ -25,6 +27,7 @@ use gigaro_nn::{Embedding, Linear, Mode, Module, join};
 use gigaro_tensor::{DType, Generator, Tensor, checkpoint, functional as F};
 
 pub use block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
+pub use cache::KvCache;
 pub use config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
 pub use cost::MemoryEstimate;
 pub use hugging_face::is_conv1d;

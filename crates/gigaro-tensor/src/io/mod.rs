@@ -7,7 +7,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::{DType, Error, Tensor};
 
-fn dtype_of(dtype: Dtype) -> Option<DType> {
+/// The engine's name of a file's dtype; `None` for those it does not know.
+#[must_use]
+pub fn dtype_of(dtype: Dtype) -> Option<DType> {
     Some(match dtype {
         Dtype::F64 => DType::F64,
         Dtype::F32 => DType::F32,
@@ -21,7 +23,9 @@ fn dtype_of(dtype: Dtype) -> Option<DType> {
     })
 }
 
-fn dtype_name(dtype: DType) -> Dtype {
+/// The file format's name of a dtype.
+#[must_use]
+pub fn dtype_name(dtype: DType) -> Dtype {
     match dtype {
         DType::F64 => Dtype::F64,
         DType::F32 => Dtype::F32,
