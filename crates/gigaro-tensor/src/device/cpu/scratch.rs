@@ -11,7 +11,7 @@ use std::cell::RefCell;
 struct Line([u32; 16]);
 
 /// How many buffers a thread keeps.
-const KEPT: usize = 12;
+const KEPT: usize = 32;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
@@ -26,6 +26,9 @@ impl Scratch {
     /// A buffer of at least `words` 32-bit words.
     pub(crate) fn take(words: usize) -> Self {
         let count = words.div_ceil(16);
+        if count == 0 {
+            return Self { lines: Vec::new() };
+        }
         let reused = FREE.with_borrow_mut(|free| {
             let fitting = (0..free.len())
                 .filter(|&i| free[i].len() >= count)
@@ -64,6 +67,9 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() {
+            return;
+        }
         // While a thread ends its list may be gone already.
         let _ = FREE.try_with(|free| {
             if let Ok(mut free) = free.try_borrow_mut()

@@ -257,7 +257,7 @@ impl Target<'_> {
                 "attention: rows of {what} {shape:?} overlap: strides {:?}",
                 self.strides
             );
-            covered = (n - 1) * stride + covered;
+            covered += (n - 1) * stride;
         }
     }
 }

@@ -127,10 +127,17 @@ unsafe fn update<const PAIRS: bool, const M: usize>(
         *sum = unsafe {
             let x = _mm512_set1_epi32(a.add(i).cast::<i32>().read());
             if PAIRS {
-                _mm512_dpbf16_ps(*sum, std::mem::transmute(x), std::mem::transmute(column))
+                _mm512_dpbf16_ps(*sum, as_pairs(x), as_pairs(_mm512_castps_si512(column)))
             } else {
                 _mm512_fmadd_ps(_mm512_castsi512_ps(x), column, *sum)
             }
         };
     }
+}
+
+/// The same bits, as pairs in bf16.
+#[inline(always)]
+fn as_pairs(x: __m512i) -> __m512bh {
+    // SAFETY: 512 bits either way.
+    unsafe { std::mem::transmute::<__m512i, __m512bh>(x) }
 }
