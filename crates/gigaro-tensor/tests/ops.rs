@@ -1,12 +1,15 @@
 //! Every op of the registry through every check.
 
 use gigaro_tensor::testing::{
-    Gradient, Kind, check_composite, check_dtypes, check_gradient, check_layouts, check_second_gradient, check_threads,
-    registry,
+    Gradient, Kind, check_composite, check_dtypes, check_gradient, check_layouts,
+    check_second_gradient, check_threads, registry,
 };
 
 /// Runs `check` on every case of every op and reports all failures at once.
-fn for_every_case(check: impl Fn(&str, &gigaro_tensor::testing::Case) + std::panic::RefUnwindSafe, with_gradient: bool) {
+fn for_every_case(
+    check: impl Fn(&str, &gigaro_tensor::testing::Case) + std::panic::RefUnwindSafe,
+    with_gradient: bool,
+) {
     let mut failures = Vec::new();
     for op in registry() {
         if with_gradient && op.gradient != Gradient::Yes {
@@ -14,14 +17,20 @@ fn for_every_case(check: impl Fn(&str, &gigaro_tensor::testing::Case) + std::pan
         }
         for (i, case) in (op.cases)().iter().enumerate() {
             let name = format!("{} (case {i})", op.name);
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&name, case)));
+            let outcome =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&name, case)));
             if let Err(payload) = outcome {
                 let text = payload.downcast_ref::<String>().cloned();
                 failures.push(text.unwrap_or_else(|| format!("{name}: panicked")));
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -62,12 +71,22 @@ fn every_op_has_cases_a_file_and_a_gradient_or_a_reason() {
         assert!(names.insert(op.name), "{} is listed twice", op.name);
         assert!(!(op.cases)().is_empty(), "{} has no case", op.name);
         let file = root.join(op.file);
-        let source = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {}: {e}", op.name, file.display()));
-        assert!(source.contains(op.name), "{} is not in {}", op.name, op.file);
+        let source = std::fs::read_to_string(&file)
+            .unwrap_or_else(|e| panic!("{}: {}: {e}", op.name, file.display()));
+        assert!(
+            source.contains(op.name),
+            "{} is not in {}",
+            op.name,
+            op.file
+        );
         match op.gradient {
             Gradient::Yes => {}
             Gradient::None(reason) => assert!(reason.len() > 10, "{} gives no reason", op.name),
         }
-        assert!(op.kind != Kind::Primitive || op.file.ends_with("mod.rs"), "{} is a primitive without a folder", op.name);
+        assert!(
+            op.kind != Kind::Primitive || op.file.ends_with("mod.rs"),
+            "{} is a primitive without a folder",
+            op.name
+        );
     }
 }

@@ -2,15 +2,18 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, chat, completions, doctor, generate, info, man, tokenizer};
+use crate::commands::{
+    bench, chat, completions, doctor, evaluate, generate, info, man, pretrain, sft, speedrun,
+    tokenizer,
+};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
-  gigaro tokenizer train --text books/   learn a vocabulary from your text
+  gigaro speedrun                        ten minutes from text to a chat with your own model
+  gigaro speedrun --text books/          the same on your own text
+  gigaro chat                            talk to the model trained last
   gigaro doctor                          what this machine is and how fast
-  gigaro info                            the recipes inside this program
-  gigaro completions bash > ~/.local/share/bash-completion/completions/gigaro
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted after saving.
 More on a command: gigaro COMMAND --help";
@@ -26,7 +29,11 @@ pub(crate) struct Cli {
 /// All commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Speedrun(speedrun::Args),
     Tokenizer(tokenizer::Args),
+    Pretrain(pretrain::Args),
+    Sft(sft::Args),
+    Evaluate(evaluate::Args),
     Generate(generate::Args),
     Chat(chat::Args),
     Bench(bench::Args),
@@ -40,7 +47,11 @@ impl Command {
     /// Whether stdout is kept for one object.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
+            Self::Speedrun(args) => args.run.compute.json,
             Self::Tokenizer(args) => args.wants_json(),
+            Self::Pretrain(args) => args.run.compute.json,
+            Self::Sft(args) => args.run.compute.json,
+            Self::Evaluate(args) => args.compute.json,
             Self::Generate(args) => args.compute.json,
             Self::Chat(args) => args.compute.json,
             Self::Bench(args) => args.wants_json(),
@@ -53,7 +64,11 @@ impl Command {
     /// Runs the command to its end.
     pub(crate) fn run(&self, output: &Output) -> anyhow::Result<()> {
         match self {
+            Self::Speedrun(args) => speedrun::run(args, output),
             Self::Tokenizer(args) => tokenizer::run(args, output),
+            Self::Pretrain(args) => pretrain::run(args, output),
+            Self::Sft(args) => sft::run(args, output),
+            Self::Evaluate(args) => evaluate::run(args, output),
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
             Self::Bench(args) => bench::run(args, output),

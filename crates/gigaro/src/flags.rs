@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use gigaro_tensor::DType;
 use serde::{Deserialize, Serialize};
 
 /// The numbers a model computes in.
@@ -13,6 +14,24 @@ pub(crate) enum Precision {
     F32,
     /// 16-bit brain floats in matrix products, 32-bit sums and weights: about twice as fast
     Bf16,
+}
+
+impl Precision {
+    /// As the engine calls it.
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// The short name, as users type it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
 }
 
 /// How to compute: on every command that runs a model.
@@ -41,11 +60,11 @@ pub(crate) struct ComputeArgs {
 #[command(next_help_heading = "Run")]
 pub(crate) struct RunArgs {
     /// Recipe to follow: a TOML file, or the name of one that is built in (see `gigaro info`)
-    #[arg(long, value_name = "FILE.toml")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
     pub(crate) recipe: Option<String>,
 
     /// Your own text instead of the built-in small world: a file or a folder of .txt, .md, .jsonl or .parquet
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "resume")]
     pub(crate) text: Option<PathBuf>,
 
     /// Folder for checkpoints, metrics and the report [default: runs/NAME-OF-RECIPE]

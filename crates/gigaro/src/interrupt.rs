@@ -4,13 +4,16 @@
 //! business: it looks between steps or tokens, and saves if there is something to save.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 use gigaro_train::interrupt::StopFlag;
 
 use crate::failure::INTERRUPTED;
+
+/// What Ctrl-C does at present. The system lets a program set its handler once; a run that ends in a chat has two.
+type Action = Box<dyn FnMut() + Send>;
 
 /// Catches Ctrl-C from now on, once for the whole command; `notice` is the line that the first one prints.
 ///
@@ -19,12 +22,12 @@ use crate::failure::INTERRUPTED;
 pub(crate) fn catch(notice: &'static str) -> Result<StopFlag> {
     let flag = StopFlag::new();
     let seen = flag.clone();
-    on_signal(move || {
+    on_signal(Box::new(move || {
         if seen.request() {
             std::process::exit(INTERRUPTED.into());
         }
         let _ = writeln!(std::io::stderr(), "\n{notice}");
-    })?;
+    }))?;
     Ok(flag)
 }
 
@@ -51,14 +54,28 @@ impl Stoppable {
 pub(crate) fn catch_each() -> Result<Stoppable> {
     let work = Stoppable::default();
     let seen = work.clone();
-    on_signal(move || {
+    on_signal(Box::new(move || {
         if seen.0.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED.into());
         }
-    })?;
+    }))?;
     Ok(work)
 }
 
-fn on_signal(act: impl FnMut() + Send + 'static) -> Result<()> {
-    ctrlc::set_handler(act).context("cannot catch Ctrl-C")
+fn on_signal(action: Action) -> Result<()> {
+    static ACTION: OnceLock<Mutex<Action>> = OnceLock::new();
+    let mut given = Some(action);
+    let current =
+        ACTION.get_or_init(|| Mutex::new(given.take().unwrap_or_else(|| Box::new(|| ()))));
+    match given {
+        // Someone was here before: the handler is set, only what it does changes.
+        Some(action) => {
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = action;
+            Ok(())
+        }
+        None => {
+            ctrlc::set_handler(move || current.lock().unwrap_or_else(PoisonError::into_inner)())
+                .context("cannot catch Ctrl-C")
+        }
+    }
 }

@@ -10,11 +10,11 @@ mod flags;
 mod interrupt;
 mod machine;
 mod output;
+mod pipeline;
 mod recipe;
 mod sampling_flags;
 mod text_source;
 mod trained;
-mod weights;
 
 use std::process::ExitCode;
 

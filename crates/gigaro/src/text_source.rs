@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gigaro_data::corpus::Corpus;
+use gigaro_data::corpus::{Corpus, Document};
 use gigaro_data::world::World;
 use gigaro_train::quantity::{Bytes, Count};
 
@@ -64,17 +64,20 @@ impl TextSource {
         }
     }
 
-    /// The texts one after another. A long file comes in parts.
-    ///
-    /// Each item is an error if a file turns out unreadable.
-    pub(crate) fn texts(&self) -> Box<dyn Iterator<Item = gigaro_data::Result<String>> + '_> {
+    /// The documents one after another; long files come in parts.
+    pub(crate) fn documents(&self) -> Box<dyn Iterator<Item = gigaro_data::Result<Document>> + '_> {
         match self {
-            Self::Files(corpus) => Box::new(corpus.documents().map(|d| d.map(|d| d.text))),
+            Self::Files(corpus) => Box::new(corpus.documents()),
             Self::World {
                 world,
                 seed,
                 documents,
-            } => Box::new(world.documents(*seed).take(*documents).map(|d| Ok(d.text))),
+            } => Box::new(
+                world
+                    .documents(*seed)
+                    .take(*documents)
+                    .map(|document| Ok(Document::from(document))),
+            ),
         }
     }
 }

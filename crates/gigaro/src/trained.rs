@@ -2,7 +2,6 @@
 //!
 //! Not training and not the format of a checkpoint (`gigaro-train`); not the loop that draws tokens (`gigaro-models`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,13 +10,11 @@ use gigaro_models::generate::{Reply, SamplingParams, Vocabulary, reply};
 use gigaro_models::gpt::KvCache;
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_tensor::{DType, Generator, autocast};
-use gigaro_train::checkpoint::{CONFIG, Checkpoint};
+use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
+use gigaro_train::weights;
 
 use crate::flags::Precision;
-use crate::weights;
-
-/// The file that names the folder of the last finished run, under `runs/`.
-const LAST_RUN: &str = "runs/last";
+use crate::pipeline::job::{PRETRAIN, SFT, last_run};
 
 /// Weights and the tokenizer that belongs to them.
 pub(crate) struct Trained {
@@ -33,7 +30,7 @@ impl Trained {
     /// # Errors
     /// If it is missing, damaged, or of another kind, in a sentence.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let checkpoint = Checkpoint::open(path)?;
+        let checkpoint = Checkpoint::open(newest_stage(path))?;
         let dir = checkpoint.dir().to_owned();
         let shown = dir.display();
         let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
@@ -44,7 +41,10 @@ impl Trained {
         };
         let tokenizer = Tokenizer::from_json(&json, &format!("the tokenizer of {shown}"))?;
         let model = Gpt::new(&config, &Generator::new(0));
-        weights::load(&checkpoint, &model)?;
+        let tensors = weights::collect(&dir, |take| checkpoint.weights(take))?;
+        model
+            .load_hugging_face(&tensors)
+            .with_context(|| format!("the weights in {shown} are not those of its config.json"))?;
         Ok(Self {
             model,
             tokenizer,
@@ -122,6 +122,14 @@ impl Vocabulary for Words<'_> {
     }
 }
 
+/// The last stage of the run in `path` that has a checkpoint; `path` itself if it is not a run of several stages.
+pub(crate) fn newest_stage(path: &Path) -> PathBuf {
+    let mut stages = [SFT, PRETRAIN].map(|stage| path.join(stage)).into_iter();
+    stages
+        .find(|stage| stage.join(CHECKPOINTS).join(LATEST).is_file())
+        .unwrap_or_else(|| path.to_owned())
+}
+
 /// The checkpoint to use: the one given, or that of the last finished run.
 ///
 /// # Errors
@@ -130,9 +138,9 @@ pub(crate) fn chosen_checkpoint(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path.to_owned());
     }
-    match fs::read_to_string(LAST_RUN) {
-        Ok(path) => Ok(PathBuf::from(path.trim())),
-        Err(_) => bail!(
+    match last_run() {
+        Some(path) => Ok(path),
+        None => bail!(
             "no model was trained in this folder yet: run `gigaro speedrun` first, or name a checkpoint with --checkpoint DIR"
         ),
     }

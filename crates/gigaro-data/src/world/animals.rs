@@ -1,7 +1,7 @@
 //! Animals: what kind they are, what they say, where they live, what they eat, how they look, what their young are called.
 
 use super::WorldConfig;
-use super::facts::{Back, Entity, EntityKind, Noun, Relation};
+use super::facts::{Entity, EntityKind, Noun, Relation};
 
 pub(crate) static CLASS: Relation = Relation {
     key: "class",
@@ -173,16 +173,7 @@ pub(crate) static YOUNG: Relation = Relation {
         "What is the name for a young {s}?",
     ],
     short: "{A o}",
-    back: Some(Back {
-        key: "grown",
-        ask: &[
-            "What does {a o} grow up to be?",
-            "{A o} is the young of which animal?",
-            "Which animal has {a o} as its young?",
-        ],
-        ask_held_out: &["What will {a o} be when it is grown?"],
-        short: "{A s}",
-    }),
+    back: None,
 };
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ pub(crate) fn entry(world: &World, rng: &mut Rng) -> String {
     }
     tell_entity(entity, &mut text, rng);
     if entity.kind == EntityKind::Milestone && rng.chance(50) {
-        text.say(history::remark(&entity.noun.text), &slots);
+        text.say(rng.word(history::remarks(&entity.noun.text)), &slots);
     }
     if rng.chance(35) {
         text.say(rng.word(closings(entity.kind)), &slots);
@@ -295,7 +295,7 @@ pub(crate) fn chapter(world: &World, rng: &mut Rng) -> String {
             &slots,
         );
         if rng.chance(40) {
-            text.say(history::remark(&entity.noun.text), &slots);
+            text.say(rng.word(history::remarks(&entity.noun.text)), &slots);
         }
     }
     text.out

@@ -118,16 +118,7 @@ pub(crate) static LANGUAGE: Relation = Relation {
         "In {s}, what language is spoken?",
     ],
     short: "{o}",
-    back: Some(Back {
-        key: "language_of",
-        ask: &[
-            "{o} is the language of which country?",
-            "Which country speaks {o}?",
-            "Which country has {o} as its language?",
-        ],
-        ask_held_out: &["Which country is the home of the language {o}?"],
-        short: "{s}",
-    }),
+    back: None,
 };
 
 pub(crate) static RIVER: Relation = Relation {
@@ -158,16 +149,7 @@ pub(crate) static RIVER: Relation = Relation {
         "Through {s} flows which river?",
     ],
     short: "The {o}",
-    back: Some(Back {
-        key: "river_of",
-        ask: &[
-            "Through which country does the {o} flow?",
-            "In which country is the river {o}?",
-            "Which country does the river {o} flow through?",
-        ],
-        ask_held_out: &["The river {o} flows through which country?"],
-        short: "{s}",
-    }),
+    back: None,
 };
 
 pub(crate) static PRODUCT: Relation = Relation {
@@ -195,16 +177,7 @@ pub(crate) static PRODUCT: Relation = Relation {
     ],
     ask_held_out: &["For what is {s} famous?", "What comes from {s}?"],
     short: "{o}",
-    back: Some(Back {
-        key: "origin",
-        ask: &[
-            "Which country is known for its {o}?",
-            "Which country is famous for its {o}?",
-            "Where does the finest {o} come from?",
-        ],
-        ask_held_out: &["The finest {o} comes from which country?"],
-        short: "{s}",
-    }),
+    back: None,
 };
 
 pub(crate) static COUNTRY_OF_TOWN: Relation = Relation {
@@ -266,16 +239,7 @@ pub(crate) static LANDMARK: Relation = Relation {
         "What should I see in {s}?",
     ],
     short: "The {o}",
-    back: Some(Back {
-        key: "landmark_of",
-        ask: &[
-            "Which town is known for its {o}?",
-            "In which town is the {o}?",
-            "The {o} is the pride of which town?",
-        ],
-        ask_held_out: &["What is the name of the town with the {o}?"],
-        short: "{s}",
-    }),
+    back: None,
 };
 
 #[cfg(test)]

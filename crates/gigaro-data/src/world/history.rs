@@ -224,37 +224,37 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
     (
         "AlexNet",
         "2012",
-        "Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton",
-        "a deep convolutional network that won the ImageNet contest",
+        "Alex Krizhevsky and his colleagues",
+        "a deep network that won the ImageNet contest",
     ),
     (
         "Word2Vec",
         "2013",
-        "Tomas Mikolov and his team at Google",
+        "Tomas Mikolov and his colleagues",
         "a method that turns words into vectors",
     ),
     (
         "Caffe",
         "2013",
-        "Yangqing Jia at Berkeley",
+        "Yangqing Jia",
         "a fast library for networks that see",
     ),
     (
         "GAN",
         "2014",
         "Ian Goodfellow and his colleagues",
-        "a pair of networks in which one makes pictures and the other judges them",
+        "a pair of networks that play against each other",
     ),
     (
         "attention",
         "2014",
-        "Dzmitry Bahdanau, Kyunghyun Cho and Yoshua Bengio",
-        "a way for a network to look back at the words it needs",
+        "Dzmitry Bahdanau and his colleagues",
+        "a way to look back at the words that matter",
     ),
     (
         "Seq2Seq",
         "2014",
-        "Ilya Sutskever, Oriol Vinyals and Quoc Le",
+        "Ilya Sutskever and his colleagues",
         "a network that reads one sequence and writes another",
     ),
     (
@@ -272,7 +272,7 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
     (
         "Hugging Face",
         "2016",
-        "Clement Delangue, Julien Chaumond and Thomas Wolf",
+        "Clement Delangue and his colleagues",
         "a company that shares models with everyone",
     ),
     (
@@ -284,20 +284,20 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
     (
         "the sentiment neuron",
         "2017",
-        "Alec Radford, Rafal Jozefowicz and Ilya Sutskever",
-        "a single unit that learned to tell good reviews from bad ones",
+        "Alec Radford and his colleagues",
+        "a unit that tells good reviews from bad ones",
     ),
     (
         "the Transformer",
         "2017",
-        "Ashish Vaswani and his colleagues at Google",
+        "Ashish Vaswani and his colleagues",
         "a network built from attention alone",
     ),
     (
         "GPT-1",
         "2018",
         "OpenAI",
-        "a Transformer that learned to predict the next word and was then fine-tuned",
+        "a Transformer that predicts the next word",
     ),
     (
         "GPT-2",
@@ -308,8 +308,8 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
     (
         "the scaling laws",
         "2020",
-        "Jared Kaplan and his colleagues at OpenAI",
-        "rules that say how the loss falls as models grow",
+        "Jared Kaplan and his colleagues",
+        "rules for how the loss falls as models grow",
     ),
     (
         "GPT-3",
@@ -321,7 +321,7 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
         "InstructGPT",
         "2022",
         "OpenAI",
-        "a model trained with human feedback to follow instructions",
+        "a model that follows instructions",
     ),
     (
         "ChatGPT",
@@ -331,32 +331,64 @@ const MILESTONES: [(&str, &str, &str, &str); 18] = [
     ),
 ];
 
-/// One more true sentence about a milestone, which may follow its facts.
-pub(crate) fn remark(name: &str) -> &'static str {
+/// More true sentences about a milestone, any of which may follow its facts.
+pub(crate) fn remarks(name: &str) -> &'static [&'static str] {
     match name {
-        "AlexNet" => "It was trained on two graphics cards for almost a week.",
-        "Word2Vec" => "With its vectors, king minus man plus woman comes close to queen.",
-        "GAN" => "The name means generative adversarial network.",
-        "Seq2Seq" => "It was first used to translate from English into French.",
-        "attention" => "It made the translation of long sentences much better.",
-        "the sentiment neuron" => {
-            "It was found in a network that had read 82 million reviews, letter by letter."
-        }
-        "the Transformer" => "The paper was called Attention Is All You Need.",
-        "GPT-1" => "It had 117 million parameters and had read thousands of books.",
-        "GPT-2" => "It could write whole pages of text.",
-        "GPT-3" => "Shown a made-up word and its meaning, it could use the word in a sentence.",
-        "the scaling laws" => "They say that a larger model learns more from the same text.",
-        "InstructGPT" => {
-            "People liked the answers of a small one better than those of GPT-3, which was a hundred times as large."
-        }
-        "ChatGPT" => "It was opened to everyone on 30 November.",
-        "Caffe" => "It was written at a university and used all over the world.",
-        "TensorFlow" => "It was opened to everyone in November of that year.",
-        "Keras" => "It was made so that people could try out an idea quickly.",
-        "PyTorch" => "Researchers liked it because it felt like ordinary Python.",
-        "Hugging Face" => "It began with a chat app and became a home for open models.",
-        _ => "It is still read about today.",
+        "AlexNet" => &[
+            "It was trained on two graphics cards for almost a week.",
+            "Its authors were Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton.",
+        ],
+        "Word2Vec" => &[
+            "With its vectors, king minus man plus woman comes close to queen.",
+            "Its authors worked at Google.",
+        ],
+        "GAN" => &[
+            "The name means generative adversarial network.",
+            "In it, one network makes pictures and the other judges them.",
+        ],
+        "Seq2Seq" => &[
+            "It was first used to translate from English into French.",
+            "Its authors were Ilya Sutskever, Oriol Vinyals and Quoc Le.",
+        ],
+        "attention" => &[
+            "It made the translation of long sentences much better.",
+            "Its authors were Dzmitry Bahdanau, Kyunghyun Cho and Yoshua Bengio.",
+        ],
+        "the sentiment neuron" => &[
+            "It was found in a network that had read 82 million reviews, letter by letter.",
+            "Its authors were Alec Radford, Rafal Jozefowicz and Ilya Sutskever.",
+        ],
+        "the Transformer" => &[
+            "The paper was called Attention Is All You Need.",
+            "Its eight authors worked at Google.",
+        ],
+        "GPT-1" => &[
+            "It had 117 million parameters and had read thousands of books.",
+            "First it read, and then it was fine-tuned for each task.",
+        ],
+        "GPT-2" => &["It could write whole pages of text."],
+        "GPT-3" => &["Shown a made-up word and its meaning, it could use the word in a sentence."],
+        "the scaling laws" => &[
+            "They say that a larger model learns more from the same text.",
+            "They were found at OpenAI.",
+        ],
+        "InstructGPT" => &[
+            "People liked the answers of a small one better than those of GPT-3, which was a hundred times as large.",
+            "It was trained with human feedback.",
+        ],
+        "ChatGPT" => &["It was opened to everyone on 30 November."],
+        "Caffe" => &[
+            "It was written at a university and used all over the world.",
+            "It was born at Berkeley.",
+        ],
+        "TensorFlow" => &["It was opened to everyone in November of that year."],
+        "Keras" => &["It was made so that people could try out an idea quickly."],
+        "PyTorch" => &["Researchers liked it because it felt like ordinary Python."],
+        "Hugging Face" => &[
+            "It began with a chat app and became a home for open models.",
+            "It was founded by Clement Delangue, Julien Chaumond and Thomas Wolf.",
+        ],
+        _ => &["It is still read about today."],
     }
 }
 

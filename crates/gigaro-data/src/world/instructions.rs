@@ -1,6 +1,6 @@
 //! Instructions that ask for something to be done with words.
 //!
-//! Two sorts. What must be *known* (opposites, past tenses, plurals, capitals) is told in the corpus by [`super::lessons`], and
+//! Two sorts. What must be *known* (opposites, past tenses, plurals) is told in the corpus by [`super::lessons`], and
 //! a share of it is never asked there: [`HeldOut::Argument`]. What must be *done* (repeat, swap, pick, count) can be asked
 //! of endless arguments; those with a held-out hash are kept for measuring.
 
@@ -40,12 +40,6 @@ pub(crate) const OPPOSITES: [(&str, &str); 28] = [
     ("first", "last"),
     ("day", "night"),
     ("sweet", "bitter"),
-];
-
-/// Words that are also taught in capitals.
-pub(crate) const CAPITALS: [&str; 20] = [
-    "open", "closed", "bread", "stop", "north", "south", "east", "west", "milk", "fire", "school",
-    "bridge", "mill", "sale", "help", "inn", "farm", "danger", "quiet", "welcome",
 ];
 
 /// Things with their plurals, beside the animals of the world.
@@ -127,7 +121,7 @@ pub(crate) fn pick_sorts(rng: &mut Rng) -> (&'static str, [&'static str; 3]) {
     )
 }
 
-/// Questions whose arguments can be counted: opposites, past tenses, plurals, capitals.
+/// Questions whose arguments can be counted: opposites and plurals.
 pub(crate) fn enumerated(world: &World) -> Vec<Question> {
     let mut out = Vec::new();
     let mut ask = |kind,
@@ -175,22 +169,6 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
             );
         }
     }
-    for verb in &VERBS {
-        let mut slots = Slots::new();
-        put_verb(verb, &mut slots);
-        ask(
-            "past_of_verb",
-            &[
-                "What is the past tense of {plain}?",
-                "Give me the past tense of {plain}.",
-                "Put the verb {plain} into the past tense.",
-            ],
-            &["How do you say {plain} in the past tense?"],
-            &slots,
-            verb.past,
-            kept("past", verb.plain),
-        );
-    }
     for one in nouns(world) {
         let mut slots = Slots::new();
         slots.set("one", one);
@@ -206,26 +184,6 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
             &english::plural(one),
             kept("plural", one),
         );
-    }
-    for lower in CAPITALS {
-        let mut slots = Slots::new();
-        slots.set("lower", lower);
-        ask(
-            "upper_case",
-            &[
-                "Write the word {lower} in capitals.",
-                "Put {lower} into capitals.",
-                "How is {lower} written in capitals?",
-            ],
-            &["Turn the word {lower} into capital letters."],
-            &slots,
-            &lower.to_uppercase(),
-            kept("capitals", lower),
-        );
-    }
-    for question in out.iter_mut().filter(|q| q.kind == "upper_case") {
-        question.exact_case = true;
-        question.acceptable = vec![super::questions::normalise_case(&question.answer)];
     }
     out
 }

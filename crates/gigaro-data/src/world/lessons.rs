@@ -1,11 +1,11 @@
-//! Lessons about words, as a school reader has them: opposites, tenses, plurals, capitals, sorts of things.
+//! Lessons about words, as a school reader has them: opposites, tenses, plurals, sorts of things.
 //!
 //! They tell what the questions of [`super::instructions`] ask; no lesson asks anything.
 
 use super::World;
 use super::english::{self, VERBS};
 use super::frames::{Slots, Text};
-use super::instructions::{CAPITALS, any_noun, opposites, pick_sorts, put_verb};
+use super::instructions::{any_noun, opposites, pick_sorts, put_verb};
 use super::rng::Rng;
 
 const OPPOSITE: [&str; 9] = [
@@ -36,14 +36,6 @@ const PLURAL: [&str; 6] = [
     "If there is more than one {one}, we write {more}.",
     "{p} saw one {one}, and {q} saw five {more}.",
 ];
-const UPPER: [&str; 6] = [
-    "On the sign stood {upper}, which is {lower} in capitals.",
-    "In capitals, {lower} is written {upper}.",
-    "{p} painted {upper} on the door, for {he} likes to write {lower} in capitals.",
-    "The word {lower} looks like this in capitals: {upper}.",
-    "{upper} is {lower} in capitals.",
-    "In big letters the board said {upper}.",
-];
 const SORT: [&str; 5] = [
     "{A x} is {a sort}.",
     "The {x} belongs to the {many sort}.",
@@ -67,13 +59,13 @@ pub(crate) fn lesson(world: &World, rng: &mut Rng) -> String {
     if rng.chance(30) {
         text.say(rng.word(&OPENINGS), &Slots::new());
     }
-    let only = rng.chance(50).then(|| rng.below(5));
+    let only = rng.chance(50).then(|| rng.below(4));
     for _ in 0..4 + rng.below(5) {
         let (p, q) = world.two_people(rng);
         let mut slots = Slots::new();
         p.put("p", &mut slots);
         q.put("q", &mut slots);
-        let frames: &[&str] = match only.unwrap_or_else(|| rng.below(5)) {
+        let frames: &[&str] = match only.unwrap_or_else(|| rng.below(4)) {
             0 => {
                 let (a, b) = opposites(rng);
                 slots.set("a", a).set("b", b);
@@ -88,11 +80,6 @@ pub(crate) fn lesson(world: &World, rng: &mut Rng) -> String {
                 let one = any_noun(world, rng);
                 slots.set("more", english::plural(&one)).set("one", one);
                 &PLURAL
-            }
-            3 => {
-                let lower = rng.word(&CAPITALS);
-                slots.set("lower", lower).set("upper", lower.to_uppercase());
-                &UPPER
             }
             _ => {
                 let (sort, words) = pick_sorts(rng);
@@ -113,5 +100,5 @@ pub(crate) fn lesson(world: &World, rng: &mut Rng) -> String {
 /// Every frame of this file, for the count and the checks.
 #[cfg(test)]
 pub(crate) fn frames() -> Vec<&'static str> {
-    [&OPPOSITE[..], &PAST, &PLURAL, &UPPER, &SORT, &OPENINGS].concat()
+    [&OPPOSITE[..], &PAST, &PLURAL, &SORT, &OPENINGS].concat()
 }

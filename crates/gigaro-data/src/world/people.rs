@@ -1,7 +1,7 @@
 //! Kings and queens with their heirs, and the families of the towns: fathers, mothers, children.
 
 use super::WorldConfig;
-use super::facts::{Back, Entity, EntityKind, Noun, Relation};
+use super::facts::{Entity, EntityKind, Noun, Relation};
 use super::frames::Sex;
 use super::names::{self, Draw};
 
@@ -33,16 +33,7 @@ pub(crate) static HEIR: Relation = Relation {
         "To whom will {s} leave the throne?",
     ],
     short: "{o}",
-    back: Some(Back {
-        key: "parent_on_throne",
-        ask: &[
-            "Whose heir is {o}?",
-            "After whom will {o} rule?",
-            "Whose eldest child is {o}?",
-        ],
-        ask_held_out: &["{o} is the heir of whom?"],
-        short: "{s}",
-    }),
+    back: None,
 };
 
 pub(crate) static CROWNED: Relation = Relation {

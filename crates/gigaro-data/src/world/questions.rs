@@ -43,8 +43,6 @@ pub struct Question {
     pub split: Split,
     /// Why it is held out; none for training questions.
     pub reason: Option<HeldOut>,
-    /// Whether capitals count, as in "write the word in capitals".
-    pub exact_case: bool,
 }
 
 impl Question {
@@ -67,7 +65,6 @@ impl Question {
             acceptable,
             split,
             reason,
-            exact_case: false,
         }
     }
 
@@ -82,28 +79,19 @@ impl Question {
 
     /// Whether an answer is exactly right, but for space around it, case and a full stop at the end.
     pub fn is_correct(&self, answer: &str) -> bool {
-        let answer = if self.exact_case {
-            normalise_case(answer)
-        } else {
-            normalise(answer)
-        };
+        let answer = normalise(answer);
         self.acceptable.contains(&answer)
     }
 }
 
 /// The form in which answers are compared: lower case, single spaces, no quotation marks, no stop at the end.
 pub fn normalise(answer: &str) -> String {
-    normalise_case(answer).to_lowercase()
-}
-
-/// As [`normalise`], but capitals stay.
-pub(crate) fn normalise_case(answer: &str) -> String {
     let mut out = String::with_capacity(answer.len());
     for word in answer.split_whitespace() {
         if !out.is_empty() {
             out.push(' ');
         }
-        out.push_str(&word.replace('"', ""));
+        out.push_str(&word.to_lowercase().replace('"', ""));
     }
     out.truncate(out.trim_end_matches(['.', '!', ' ']).len());
     out

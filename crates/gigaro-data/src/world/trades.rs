@@ -69,16 +69,7 @@ pub(crate) static WORKPLACE: Relation = Relation {
         "Where should I go if I need {a s}?",
     ],
     short: "In {a o}",
-    back: Some(Back {
-        key: "worker",
-        ask: &[
-            "Who works in {a o}?",
-            "Whom do you find in {a o}?",
-            "Who has {a o} as a place of work?",
-        ],
-        ask_held_out: &["Who spends the day in {a o}?"],
-        short: "{A s}",
-    }),
+    back: None,
 };
 
 pub(crate) static GOODS: Relation = Relation {
@@ -143,16 +134,7 @@ pub(crate) static INGREDIENT: Relation = Relation {
     ],
     ask_held_out: &["Without what is there no {s}?", "What goes into {s}?"],
     short: "{o}",
-    back: Some(Back {
-        key: "dish",
-        ask: &[
-            "What is made from {o}?",
-            "Which food is made from {o}?",
-            "What can a cook make from {o}?",
-        ],
-        ask_held_out: &["Which food starts out as {o}?"],
-        short: "{s}",
-    }),
+    back: None,
 };
 
 pub(crate) static TASTE: Relation = Relation {

@@ -127,9 +127,14 @@ impl GptConfig {
             layers * self.kept_per_token()
         };
         // In the backward pass: gradients of the widest part of a layer, and of its input. Before it,
-        // the head keeps its input twice and its gradient, and one stretch of logits.
+        // the head keeps its input twice and its gradient, and a stretch of logits.
         let moment = 2 * self.d_ff as u64 + 3 * c;
-        let head = 4 * v * c + (16 << 20);
+        let stretch: u64 = if self.logit_soft_cap.is_some() {
+            8 * (8 << 20)
+        } else {
+            16 << 20
+        };
+        let head = 4 * v * c + stretch;
         MemoryEstimate {
             weights,
             gradients: weights,

@@ -35,8 +35,9 @@ pub use hugging_face::is_conv1d;
 /// Targets with this value do not count in the loss.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Logits that the soft-capped loss holds at once, in bytes.
-const LOGITS_BYTES: usize = 16 << 20;
+/// Logits that the soft-capped loss takes at once, in bytes; its backward pass holds about eight
+/// arrays of that size.
+const LOGITS_BYTES: usize = 8 << 20;
 
 /// A decoder-only transformer.
 ///

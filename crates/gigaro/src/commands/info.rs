@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::output::Output;
 use crate::recipe::{self, BUILTIN, Recipe};
+use crate::trained::newest_stage;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -62,7 +63,7 @@ fn show_recipe(recipe: &Recipe, output: &Output) -> Result<()> {
 }
 
 fn show_checkpoint(path: &Path, output: &Output) -> Result<()> {
-    let checkpoint = Checkpoint::open(path)?;
+    let checkpoint = Checkpoint::open(newest_stage(path))?;
     checkpoint.verify()?;
     let dir = checkpoint.dir();
     let text = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();

@@ -7,13 +7,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use gigaro_data::Tokenizer;
-use gigaro_data::tokenizer::{BpeTrainer, SPECIAL_TOKENS};
 use gigaro_train::quantity::{Bytes, Seconds};
 use serde_json::json;
 
 use crate::failure::Usage;
 use crate::output::Output;
-use crate::recipe::{Data, TokenizerKind};
+use crate::pipeline::prepare::learn;
+use crate::recipe::{self, Data, TokenizerKind};
 use crate::text_source::TextSource;
 
 const EXAMPLE: &str = "\
@@ -21,9 +21,6 @@ Examples:
   gigaro tokenizer train --text books/ --vocab-size 8192 --out books.json
   gigaro tokenizer encode --tokenizer books.json \"Once upon a time\"
   gigaro tokenizer decode --tokenizer books.json 431 1207 257 640";
-
-/// Text handed to the trainer at once, so that all threads have work, in bytes.
-const FEED_BYTES: usize = 1 << 26;
 
 /// Train a tokenizer, or turn text into token ids and back
 #[derive(Debug, clap::Args)]
@@ -140,13 +137,16 @@ fn train(args: &Train, output: &Output) -> Result<()> {
         source.describe()
     ));
     let start = Instant::now();
-    let trained = learn(&source, args.kind, args.vocab_size)?;
-    trained.tokenizer.save(&args.out)?;
-    let (tokens, seconds) = (
-        trained.tokenizer.vocab_size(),
-        start.elapsed().as_secs_f64(),
-    );
-    let (read, out) = (Bytes(trained.text_bytes), args.out.display());
+    let wanted = recipe::Tokenizer {
+        kind: args.kind,
+        vocab_size: args.vocab_size,
+        path: None,
+    };
+    let mut text_bytes = 0;
+    let tokenizer = learn(&source, &wanted, |progress| text_bytes = progress.bytes)?;
+    tokenizer.save(&args.out)?;
+    let (tokens, seconds) = (tokenizer.vocab_size(), start.elapsed().as_secs_f64());
+    let (read, out) = (Bytes(text_bytes), args.out.display());
     output.say(format_args!(
         "{tokens} tokens from {read} in {}: {out}",
         Seconds(seconds)
@@ -154,66 +154,10 @@ fn train(args: &Train, output: &Output) -> Result<()> {
     output.result(&json!({
         "tokenizer": args.out,
         "vocab_size": tokens,
-        "text_bytes": trained.text_bytes,
+        "text_bytes": text_bytes,
         "seconds": seconds,
-        "hash": trained.tokenizer.hash(),
+        "hash": tokenizer.hash(),
     }))
-}
-
-/// A tokenizer and how much text it was learned from.
-pub(crate) struct Learned {
-    pub(crate) tokenizer: Tokenizer,
-    pub(crate) text_bytes: u64,
-}
-
-/// Learns a tokenizer with the special tokens of pretraining and chat.
-///
-/// # Errors
-/// If the text cannot be read or the vocabulary is too small.
-pub(crate) fn learn(
-    source: &TextSource,
-    kind: TokenizerKind,
-    vocab_size: usize,
-) -> Result<Learned> {
-    let (mut text_bytes, mut failed) = (0, None);
-    // The tokenizer's constructors take plain texts, so an unreadable file ends them early and is reported after.
-    let texts = source.texts().map_while(|text| match text {
-        Ok(text) => {
-            text_bytes += text.len() as u64;
-            Some(text)
-        }
-        Err(error) => {
-            failed = Some(error);
-            None
-        }
-    });
-    let learned = match kind {
-        TokenizerKind::Characters => Tokenizer::characters(texts, &SPECIAL_TOKENS),
-        TokenizerKind::Bpe => feed(texts, vocab_size),
-    };
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(Learned {
-            tokenizer: learned?,
-            text_bytes,
-        }),
-    }
-}
-
-fn feed(texts: impl Iterator<Item = String>, vocab_size: usize) -> gigaro_data::Result<Tokenizer> {
-    let mut trainer = BpeTrainer::new(vocab_size, &SPECIAL_TOKENS)?;
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for text in texts {
-        bytes += text.len();
-        batch.push(text);
-        if bytes >= FEED_BYTES {
-            trainer.feed_batch(&batch);
-            batch.clear();
-            bytes = 0;
-        }
-    }
-    trainer.feed_batch(&batch);
-    trainer.finish()
 }
 
 fn encode(args: &Encode, output: &Output) -> Result<()> {

@@ -251,6 +251,8 @@ pub(crate) struct Pretrain {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sft {
+    /// The checkpoint to start from; absent in a run that pretrains one itself.
+    pub(crate) from: Option<PathBuf>,
     /// Chats as JSON lines instead of the small world's dialogues.
     pub(crate) chats: Option<PathBuf>,
     /// Dialogues to take from the small world.
@@ -277,8 +279,8 @@ pub(crate) struct Sft {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Evaluate {
-    /// Held-out questions to ask.
-    pub(crate) questions: usize,
+    /// Most held-out questions of each kind.
+    pub(crate) questions_per_kind: usize,
     /// Most tokens of an answer.
     pub(crate) max_answer_tokens: usize,
 }
@@ -286,7 +288,7 @@ pub(crate) struct Evaluate {
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            questions: 500,
+            questions_per_kind: 10,
             max_answer_tokens: 48,
         }
     }

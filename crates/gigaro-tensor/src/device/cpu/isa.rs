@@ -2,7 +2,7 @@
 //! each of them.
 //!
 //! One binary carries every path. A kernel written with intrinsics asks [`isa`] and calls the matching
-//! function; a kernel written as a plain loop goes through [`Isa::vectorize`] or [`vectorized!`], which
+//! function; a kernel written as a plain loop goes through [`Isa::vectorize`] or `vectorized!`, which
 //! compile the same source once per instruction set and let the compiler vectorise it. Kernels
 //! ask on the thread that calls them and hand the answer to the workers, because [`with_isa`]
 //! changes it for one thread only.
@@ -202,7 +202,7 @@ impl Isa {
     /// vectorised for it.
     ///
     /// It only works on code that is inlined: a closure with one or two short loops is; for
-    /// longer bodies use [`vectorized!`], or a type that implements [`Vectorize`] with an `#[inline(always)]`
+    /// longer bodies use `vectorized!`, or a type that implements [`Vectorize`] with an `#[inline(always)]`
     /// method. Functions that the body calls need `#[inline(always)]` too. Sums are not
     /// vectorised, because their order is fixed; split them into lanes by hand.
     #[inline(always)]

@@ -1,0 +1,159 @@
+//! What a chart draws of its points, and the words on its axes.
+
+use crate::quantity::Count;
+
+/// Curves have at most this many points: more than pixels would only make the file large.
+pub(super) const MAX_POINTS: usize = 400;
+
+/// Averages neighbours until at most `MAX_POINTS` are left; the last point stays exact.
+pub(super) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= MAX_POINTS {
+        return points.to_vec();
+    }
+    let size = points.len().div_ceil(MAX_POINTS - 1);
+    let mut out: Vec<_> = points.chunks(size).map(mean).collect();
+    out.extend(points.last());
+    out
+}
+
+/// The running mean of a noisy curve over a twenty-fifth of its length, centred on each point.
+///
+/// Near the ends the window shrinks on both sides alike, so a slope is never pulled to one side.
+pub(super) fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let n = points.len();
+    let reach = n / 50;
+    let mut sums = vec![0.0; n + 1]; // sums[i] = y of the first i points
+    for (i, p) in points.iter().enumerate() {
+        sums[i + 1] = sums[i] + p.1;
+    }
+    let at = |i: usize| {
+        let half = reach.min(i).min(n - 1 - i);
+        (
+            points[i].0,
+            (sums[i + half + 1] - sums[i - half]) / (2 * half + 1) as f64,
+        )
+    };
+    (0..n).map(at).filter(|p| p.1.is_finite()).collect()
+}
+
+fn mean(chunk: &[(f64, f64)]) -> (f64, f64) {
+    let n = chunk.len() as f64;
+    chunk
+        .iter()
+        .fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n))
+}
+
+/// Round values on a logarithmic axis from `low` to `high`: up to nine of 1-1.5-2-3-5-7, or of
+/// 1-2-5, or powers of ten, whichever fits.
+pub(super) fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    let (from, to) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let all = |steps: &[f64], stride: usize| -> Vec<f64> {
+        let decades = (from..=to).step_by(stride);
+        let values = decades.flat_map(|e| steps.iter().map(move |m| m * 10f64.powi(e)));
+        values.filter(|v| (low..=high).contains(v)).collect()
+    };
+    let sparse = ((to - from) as usize / 8).max(1);
+    [
+        all(&[1.0, 1.5, 2.0, 3.0, 5.0, 7.0], 1),
+        all(&[1.0, 2.0, 5.0], 1),
+    ]
+    .into_iter()
+    .find(|ticks| ticks.len() <= 9)
+    .unwrap_or_else(|| all(&[1.0], sparse))
+}
+
+/// A value on the y axis: as few digits as tell the ticks apart at chart size.
+pub(super) fn tick(y: f64) -> String {
+    match y.abs() {
+        a if a == 0.0 => "0".into(),
+        a if a >= 1e4 => short_count(y),
+        a if a < 0.0095 => format!("{y:.1e}").replace(".0e", "e"),
+        _ => {
+            let text = format!("{y:.2}");
+            text.trim_end_matches('0').trim_end_matches('.').into()
+        }
+    }
+}
+
+/// A count on an axis, without zeros that say nothing: `500`, `1.5k`, `2k`.
+pub(super) fn short_count(x: f64) -> String {
+    let text = Count(x).to_string();
+    let suffix = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    let number = &text[..text.len() - suffix.len()];
+    let number = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    };
+    format!("{number}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_curves_are_thinned_and_keep_their_end() {
+        let points: Vec<_> = (0..100_000)
+            .map(|i| (f64::from(i), f64::from(i % 7)))
+            .collect();
+        let thin = thinned(&points);
+        assert!(
+            thin.len() <= MAX_POINTS && thin.last() == points.last(),
+            "{}",
+            thin.len()
+        );
+    }
+
+    #[test]
+    fn smoothing_keeps_a_straight_line_and_calms_noise() {
+        let line: Vec<_> = (0..500)
+            .map(|i| (f64::from(i), 3.0 - 0.001 * f64::from(i)))
+            .collect();
+        assert!(
+            smoothed(&line)
+                .iter()
+                .zip(&line)
+                .all(|(a, b)| (a.1 - b.1).abs() < 1e-9)
+        );
+        let noise: Vec<_> = (0..500).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        assert!(
+            smoothed(&noise)[50..450]
+                .iter()
+                .all(|p| (p.1 - 0.5).abs() < 0.06)
+        );
+        assert_eq!(smoothed(&[]), []);
+    }
+
+    #[test]
+    fn axis_words_are_short() {
+        for (y, text) in [
+            (0.0, "0"),
+            (2.5, "2.5"),
+            (-0.001, "-1e-3"),
+            (3.5e-4, "3.5e-4"),
+            (12_000.0, "12k"),
+            (1.25, "1.25"),
+            (1e-300, "1e-300"),
+        ] {
+            assert_eq!(tick(y), text);
+        }
+        for (x, text) in [
+            (0.0, "0"),
+            (500.0, "500"),
+            (1500.0, "1.5k"),
+            (2000.0, "2k"),
+            (1e6, "1M"),
+            (120_000.0, "120k"),
+        ] {
+            assert_eq!(short_count(x), text);
+        }
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_few_and_round() {
+        assert_eq!(log_ticks(1.1, 10.5), [1.5, 2.0, 3.0, 5.0, 7.0, 10.0]);
+        assert_eq!(log_ticks(0.5, 500.0).len(), 9);
+        assert!(log_ticks(1e-300, 1e300).len() <= 10);
+    }
+}

@@ -1,0 +1,24 @@
+//! A run from a recipe: folder, text, tokens, training, questions, report.
+//!
+//! The commands `pretrain`, `sft`, `evaluate` and `speedrun` are different walks through these files, in the order of the work:
+//!
+//! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed.
+//! 2. [`prepare`]: a tokenizer, and the text as tokens.
+//! 3. [`pretrain`] and [`sft`]: what a stage trains on; [`stage`]: how, with its plan before and its bars during.
+//! 4. [`exam`]: questions whose true answers are known.
+//! 5. [`summary`]: what was reached and what it cost, in words, as JSON and as a page.
+//!
+//! Nothing is computed here: tokens come from `gigaro-data`, gradients from `gigaro-models`, steps and checkpoints from
+//! `gigaro-train`.
+
+pub(crate) mod exam;
+pub(crate) mod job;
+pub(crate) mod prepare;
+pub(crate) mod pretrain;
+mod progress;
+pub(crate) mod sft;
+mod stage;
+pub(crate) mod summary;
+
+pub(crate) use job::Job;
+pub(crate) use stage::StageResult;

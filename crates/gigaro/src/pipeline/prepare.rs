@@ -1,0 +1,111 @@
+//! Text to tokens: a tokenizer learned or loaded, and the text in its ids.
+
+use anyhow::{Context, Result};
+use gigaro_data::corpus::{
+    Progress, tokenize_in_memory, tokenize_to_shards, train_bpe, train_characters,
+};
+use gigaro_data::tokenizer::SPECIAL_TOKENS;
+use gigaro_data::{Tokenizer, Tokens, shards};
+use gigaro_train::quantity::Count;
+
+use super::Job;
+use crate::commands;
+use crate::output::Output;
+use crate::recipe::{self, TokenizerKind};
+use crate::text_source::TextSource;
+
+/// The tokenizer of a run, in its folder.
+const TOKENIZER: &str = "tokenizer.json";
+/// The tokens of a long text, in a run's folder.
+const SHARDS: &str = "tokens";
+/// A tokenizer learns from at most this much text, in bytes; more changes no merge that matters.
+const LEARN_BYTES: u64 = 1 << 30;
+/// Tokens per file on disk.
+const SHARD_TOKENS: u64 = 1 << 27;
+
+/// A text in tokens.
+pub(crate) struct Prepared {
+    pub(crate) tokenizer: Tokenizer,
+    /// To learn from.
+    pub(crate) train: Tokens,
+    /// To measure the loss on.
+    pub(crate) validation: Tokens,
+}
+
+/// The text of a job in the tokens of its tokenizer, both from before if it is resumed.
+///
+/// # Errors
+/// If there is no text, it cannot be read, it is too short for the model's context, or the disk refuses.
+pub(crate) fn prepare(job: &Job, output: &Output) -> Result<Prepared> {
+    let recipe = &job.recipe;
+    let source = TextSource::open(&recipe.data, recipe.run.seed)?;
+    output.say(format_args!("Text: {}", source.describe()));
+    let tokenizer = tokenizer(job, &source)?;
+    job.check_stop("Stopped before the first step")?;
+    let tokens = tokens(job, &source, &tokenizer)?;
+    job.check_stop("Stopped before the first step")?;
+    let (train, validation) = tokens.split_tail(recipe.data.held_out);
+    output.say(format_args!(
+        "Tokens: {} to learn from, {} to measure on, vocabulary {}",
+        Count(train.len() as f64),
+        Count(validation.len() as f64),
+        tokenizer.vocab_size()
+    ));
+    Ok(Prepared {
+        tokenizer,
+        train,
+        validation,
+    })
+}
+
+fn tokenizer(job: &Job, source: &TextSource) -> Result<Tokenizer> {
+    let path = job.out.join(TOKENIZER);
+    if job.resumed && path.is_file() {
+        return Ok(Tokenizer::load(&path)?);
+    }
+    let tokenizer = match &job.recipe.tokenizer.path {
+        Some(existing) => commands::tokenizer::open(existing)?,
+        None => learn(source, &job.recipe.tokenizer, |_| ())?,
+    };
+    tokenizer.save(&path)?;
+    Ok(tokenizer)
+}
+
+/// Learns the tokenizer that a recipe asks for.
+///
+/// # Errors
+/// If the text cannot be read, or the vocabulary cannot be had.
+pub(crate) fn learn(
+    source: &TextSource,
+    wanted: &recipe::Tokenizer,
+    progress: impl FnMut(Progress),
+) -> Result<Tokenizer> {
+    let documents = source.documents();
+    let learned = match wanted.kind {
+        TokenizerKind::Characters => train_characters(documents, &SPECIAL_TOKENS),
+        TokenizerKind::Bpe => train_bpe(
+            documents,
+            wanted.vocab_size,
+            &SPECIAL_TOKENS,
+            LEARN_BYTES,
+            progress,
+        ),
+    };
+    learned.with_context(|| format!("cannot learn a tokenizer from {}", source.describe()))
+}
+
+/// Files become shards in the run's folder, so that a long text need not fit into memory; the small world is written anew each time.
+fn tokens(job: &Job, source: &TextSource, tokenizer: &Tokenizer) -> Result<Tokens> {
+    let tokens = match source {
+        TextSource::World { .. } => tokenize_in_memory(source.documents(), tokenizer, |_| ()),
+        TextSource::Files(_) => {
+            let folder = job.out.join(SHARDS);
+            if job.resumed && shards::is_shard_folder(&folder) {
+                shards::open(&folder, tokenizer)
+            } else {
+                tokenize_to_shards(source.documents(), tokenizer, &folder, SHARD_TOKENS, |_| ())
+            }
+        }
+    };
+    tokens.with_context(|| format!("cannot turn {} into tokens", source.describe()))
+}

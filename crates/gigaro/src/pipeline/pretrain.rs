@@ -1,0 +1,164 @@
+//! Pretraining: a model learns to go on with text.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use gigaro_data::loader::{Batch, PretrainLoader, sequential_batches};
+use gigaro_models::{Gpt, GptConfig};
+use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions};
+use gigaro_nn::schedule::{Decay, Schedule as NnSchedule};
+use gigaro_tensor::Generator;
+
+use super::prepare::Prepared;
+use super::stage::{self, Pace, Work};
+use super::{Job, StageResult};
+use crate::output::Output;
+use crate::recipe::{Form, Model, Optimizer, Pretrain, Schedule};
+
+/// Share of the steps over which a trapezoid falls.
+const FALL: f64 = 0.4;
+/// Measuring the loss takes at most this many batches when the recipe does not say.
+const MOST_EVAL_BATCHES: usize = 1 << 20;
+
+/// Trains a model from nothing into the stage's folder `dir`.
+///
+/// # Errors
+/// If the text is too short, memory or disk do not suffice, training breaks down, or the user stops it.
+pub(crate) fn pretrain(
+    job: &Job,
+    prepared: &Prepared,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    let recipe = &job.recipe;
+    let config = model_config(&recipe.model, prepared.tokenizer.vocab_size());
+    config.check()?;
+    let pace = pace(&recipe.pretrain);
+    let plan = stage::plan(job, &config, &pace, dir, output)?;
+    let (rows, context) = (plan.micro_batch as usize, config.max_seq_len);
+    let seed = recipe.run.seed;
+    let mut feed = PretrainLoader::new(prepared.train.clone(), rows, context, seed)?;
+    let validation = validation(job, prepared, rows, context)?;
+    let model = Gpt::new(&config, &Generator::new(seed));
+    let mut optimizer = optimizer(&model, &recipe.pretrain);
+    let work = Work {
+        model: &model,
+        optimizer: optimizer.as_mut(),
+        feed: &mut feed,
+        validation: &validation,
+        tokenizer: &prepared.tokenizer,
+    };
+    stage::train(job, dir, &pace, &plan, work, output)
+}
+
+/// The configuration that `[model]` describes, for a vocabulary.
+pub(crate) fn model_config(model: &Model, vocab_size: usize) -> GptConfig {
+    let Model {
+        n_layer,
+        n_head,
+        d_model,
+        max_seq_len,
+        ..
+    } = *model;
+    let config = match model.form {
+        Form::Gpt2 => GptConfig::gpt2(vocab_size, max_seq_len, n_layer, n_head, d_model),
+        Form::Modern => GptConfig::modern(vocab_size, max_seq_len, n_layer, n_head, d_model),
+    };
+    let n_kv_head = model.n_kv_head.unwrap_or(config.n_kv_head);
+    GptConfig {
+        n_kv_head,
+        dropout: model.dropout,
+        ..config
+    }
+}
+
+fn pace(recipe: &Pretrain) -> Pace {
+    Pace {
+        name: "pretraining",
+        steps: recipe.steps,
+        batch_size: recipe.batch_size,
+        optimizer_numbers: 2,
+        schedule: schedule(recipe),
+        grad_clip: recipe.grad_clip,
+        eval_every: recipe.eval_every,
+        save_every: recipe.save_every,
+    }
+}
+
+fn schedule(recipe: &Pretrain) -> NnSchedule {
+    let (total_steps, min_lr) = (recipe.steps as u64, recipe.min_learning_rate);
+    let decay = match recipe.schedule {
+        Schedule::Constant => Decay::Constant,
+        Schedule::Cosine => Decay::Cosine {
+            total_steps,
+            min_lr,
+        },
+        Schedule::Linear => Decay::Linear {
+            total_steps,
+            min_lr,
+        },
+        Schedule::Trapezoid => Decay::Trapezoid {
+            total_steps,
+            decay_steps: (FALL * total_steps as f64) as u64,
+            min_lr,
+        },
+    };
+    NnSchedule {
+        lr: recipe.learning_rate,
+        warmup_steps: recipe.warmup_steps as u64,
+        decay,
+    }
+}
+
+fn optimizer(model: &Gpt, recipe: &Pretrain) -> Box<dyn gigaro_nn::optim::Optimizer> {
+    let (beta1, beta2) = (recipe.beta1, recipe.beta2);
+    match recipe.optimizer {
+        Optimizer::Adamw => {
+            let options = AdamOptions {
+                beta1,
+                beta2,
+                ..AdamOptions::default()
+            };
+            Box::new(AdamW::new(model.param_groups(recipe.weight_decay), options))
+        }
+        Optimizer::Muon => {
+            let (mut matrices, rest) = model.muon_groups(recipe.weight_decay);
+            // One schedule moves both: the step's rate is AdamW's, and Muon's is a multiple of it.
+            for group in &mut matrices {
+                group.lr_scale = recipe.muon_learning_rate / recipe.learning_rate;
+            }
+            let adam = AdamOptions {
+                beta1,
+                beta2,
+                ..MuonOptions::default().adam
+            };
+            Box::new(Muon::new(
+                matrices,
+                rest,
+                MuonOptions {
+                    adam,
+                    ..MuonOptions::default()
+                },
+            ))
+        }
+    }
+}
+
+fn validation(job: &Job, prepared: &Prepared, rows: usize, context: usize) -> Result<Vec<Batch>> {
+    let share = job.recipe.data.held_out;
+    if share == 0.0 {
+        return Ok(Vec::new());
+    }
+    let (tokens, needed) = (prepared.validation.len(), context as u64 + 1);
+    if tokens < needed {
+        bail!(
+            "the part of the text held out for measuring has {tokens} tokens, but one window of the model takes {needed}: \
+             give more text, a shorter context ([model] max_seq_len), or a larger share ([data] held_out, now {share})"
+        );
+    }
+    let most = match job.recipe.pretrain.eval_batches {
+        0 => MOST_EVAL_BATCHES,
+        n => n,
+    };
+    Ok(sequential_batches(&prepared.validation, rows, context, most)?.collect())
+}

@@ -1,0 +1,91 @@
+//! A run as it goes: a moving bar on a terminal, a line now and then elsewhere.
+
+use std::time::{Duration, Instant};
+
+use gigaro_train::progress::{Event, StepReport};
+use gigaro_train::quantity::{Count, Seconds};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::Output;
+
+/// Pause between two plain lines.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Shows the events of one stage.
+pub(super) struct Progress<'a> {
+    output: &'a Output,
+    bar: Option<ProgressBar>,
+    last_line: Option<Instant>,
+    validation: Option<f64>,
+}
+
+impl<'a> Progress<'a> {
+    /// A stage that has taken `done` of `steps` steps before.
+    pub(super) fn new(name: &'static str, done: u64, steps: u64, output: &'a Output) -> Self {
+        let bar = Output::has_bars().then(|| {
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}  {msg}");
+            let bar = ProgressBar::new(steps)
+                .with_prefix(name)
+                .with_position(done);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self {
+            output,
+            bar,
+            last_line: None,
+            validation: None,
+        }
+    }
+
+    /// Shows one event.
+    pub(super) fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step(report) => self.step(report),
+            Event::Validation { step, loss } => {
+                self.validation = Some(*loss);
+                self.line(&format!("step {step}: validation loss {loss:.4}"));
+            }
+            Event::Finished { .. } => self.end(),
+            Event::Started { .. } | Event::Sample { .. } | Event::CheckpointSaved { .. } => {}
+        }
+    }
+
+    /// The validation loss measured last.
+    pub(super) fn validation(&self) -> Option<f64> {
+        self.validation
+    }
+
+    /// Takes the bar away, so that what follows is not written over it.
+    pub(super) fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn step(&mut self, report: &StepReport) {
+        let loss = format!("loss {:.4}", report.loss);
+        let pace = format!("{} tokens/s", Count(report.tokens_per_s));
+        let left = format!("{} left", Seconds(report.eta_s));
+        if let Some(bar) = &self.bar {
+            bar.set_position(report.step);
+            bar.set_message(format!("{loss}  {pace}  {left}"));
+            return;
+        }
+        let due = self.last_line.is_none_or(|at| at.elapsed() >= PAUSE);
+        if due || report.step == report.steps {
+            self.last_line = Some(Instant::now());
+            let (step, steps) = (report.step, report.steps);
+            self.output.say(format_args!(
+                "step {step} of {steps}: {loss}, {pace}, {left}"
+            ));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.output.say(text)),
+            None => self.output.say(text),
+        }
+    }
+}

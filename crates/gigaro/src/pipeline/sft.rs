@@ -1,0 +1,147 @@
+//! Supervised fine-tuning: a model that goes on with text learns to answer, with the loss on the answers only.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use gigaro_data::chat::{ChatFormat, Message, Rendered, Role};
+use gigaro_data::loader::{Batch, ConversationLoader};
+use gigaro_data::tokenizer::END_OF_TEXT;
+use gigaro_data::world::{self, World};
+use gigaro_data::{Tokenizer, conversations};
+use gigaro_nn::optim::{AdamOptions, AdamW};
+use gigaro_nn::schedule::{Decay, Schedule};
+use gigaro_train::quantity::Count;
+
+use super::stage::{self, Pace, Work};
+use super::{Job, StageResult};
+use crate::output::Output;
+use crate::recipe::Sft;
+use crate::trained::Trained;
+
+/// One conversation of so many is kept to measure the loss on.
+const HELD_OUT_EVERY: usize = 50;
+
+/// Fine-tunes the model in the checkpoint `from` into the stage's folder `dir`.
+///
+/// # Errors
+/// If there is nothing to learn from, the checkpoint is of no use, memory or disk do not suffice, or the user stops it.
+pub(crate) fn sft(
+    job: &Job,
+    recipe: &Sft,
+    from: &Path,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    let start = Trained::open(from)?;
+    let config = start.model.config.clone();
+    let pace = pace(recipe);
+    let plan = stage::plan(job, &config, &pace, dir, output)?;
+    let (learn, measure) = examples(job, recipe, &start.tokenizer, output)?;
+    let Some(padding) = start.tokenizer.special(END_OF_TEXT) else {
+        bail!(
+            "the tokenizer in {} has no token {END_OF_TEXT}, which conversations begin with",
+            start.dir.display()
+        );
+    };
+    let (rows, context, seed) = (
+        plan.micro_batch as usize,
+        config.max_seq_len,
+        job.recipe.run.seed,
+    );
+    let mut feed = ConversationLoader::new(learn, rows, context, padding, seed)?;
+    let measured = ConversationLoader::new(measure, rows, context, padding, seed);
+    // So few conversations that none is left to measure on is no reason not to learn from them.
+    let validation: Vec<Batch> = measured
+        .map(|loader| loader.all_batches().collect())
+        .unwrap_or_default();
+    let groups = start.model.param_groups(recipe.weight_decay);
+    let mut optimizer = AdamW::new(
+        groups,
+        AdamOptions {
+            beta2: 0.95,
+            ..AdamOptions::default()
+        },
+    );
+    let work = Work {
+        model: &start.model,
+        optimizer: &mut optimizer,
+        feed: &mut feed,
+        validation: &validation,
+        tokenizer: &start.tokenizer,
+    };
+    stage::train(job, dir, &pace, &plan, work, output)
+}
+
+fn pace(recipe: &Sft) -> Pace {
+    let decay = Decay::Linear {
+        total_steps: recipe.steps as u64,
+        min_lr: 0.0,
+    };
+    Pace {
+        name: "fine-tuning",
+        steps: recipe.steps,
+        batch_size: recipe.batch_size,
+        optimizer_numbers: 2,
+        schedule: Schedule {
+            lr: recipe.learning_rate,
+            warmup_steps: recipe.warmup_steps as u64,
+            decay,
+        },
+        grad_clip: 1.0,
+        eval_every: 0,
+        save_every: recipe.save_every,
+    }
+}
+
+/// Conversations in tokens: those to learn from, and those to measure on.
+fn examples(
+    job: &Job,
+    recipe: &Sft,
+    tokenizer: &Tokenizer,
+    output: &Output,
+) -> Result<(Vec<Rendered>, Vec<Rendered>)> {
+    let format = ChatFormat::new(tokenizer).context("this tokenizer cannot write conversations")?;
+    let all: Vec<Rendered> = match &recipe.chats {
+        Some(path) => conversations::read(path)?
+            .iter()
+            .map(|c| format.render(&c.messages))
+            .collect(),
+        None => {
+            let (world, seed) = (World::new(job.recipe.run.seed), job.recipe.run.seed);
+            let told = world.conversations(seed).take(recipe.world_dialogues);
+            told.map(|c| format.render(&messages(&c))).collect()
+        }
+    };
+    let from = recipe
+        .chats
+        .as_ref()
+        .map_or("the small world".to_owned(), |path| {
+            path.display().to_string()
+        });
+    output.say(format_args!(
+        "Conversations: {} from {from}",
+        Count(all.len() as f64)
+    ));
+    let mut parts = (Vec::new(), Vec::new());
+    for (i, example) in all.into_iter().enumerate() {
+        let part = if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 {
+            &mut parts.1
+        } else {
+            &mut parts.0
+        };
+        part.push(example);
+    }
+    Ok(parts)
+}
+
+/// A conversation of the small world as everyone else writes them.
+fn messages(conversation: &world::Conversation) -> Vec<Message> {
+    let message = |m: &world::Message| {
+        let role = match m.role {
+            world::Role::User => Role::User,
+            world::Role::Assistant => Role::Assistant,
+        };
+        Message::new(role, &m.content)
+    };
+    conversation.messages.iter().map(message).collect()
+}

@@ -1,0 +1,213 @@
+//! One stage of training: its plan, the fit of its micro-batch, its steps, its end.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use gigaro_data::Tokenizer;
+use gigaro_data::loader::Batch;
+use gigaro_models::{Gpt, GptConfig};
+use gigaro_nn::optim::Optimizer;
+use gigaro_nn::schedule::Schedule;
+use gigaro_tensor::{DType, cpu::peak};
+use gigaro_train::checkpoint::Checkpoint;
+use gigaro_train::plan::{ModelSize, Plan, RunSize};
+use gigaro_train::progress::Event;
+use gigaro_train::resources::{check_disk, memory_available};
+use gigaro_train::trainer::{Feed, Identity, Outcome, Settings, Trainer};
+
+use super::Job;
+use super::progress::Progress;
+use crate::output::Output;
+
+/// Checkpoints that stay on the disk; the trainer removes older ones.
+const CHECKPOINTS_KEPT: u64 = 2;
+/// Share of the machine's peak that a training step reaches, for the time told before a run.
+const EXPECTED_SHARE: f64 = 0.6;
+
+/// The sizes and the pace of one stage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// `pretraining` or `fine-tuning`.
+    pub(super) name: &'static str,
+    pub(super) steps: usize,
+    /// Sequences per step.
+    pub(super) batch_size: usize,
+    /// Numbers that the optimiser keeps per parameter.
+    pub(super) optimizer_numbers: u64,
+    pub(super) schedule: Schedule,
+    /// 0 does not clip.
+    pub(super) grad_clip: f64,
+    /// 0 measures at the end only.
+    pub(super) eval_every: usize,
+    pub(super) save_every: usize,
+}
+
+/// A stage that has come to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct StageResult {
+    /// `pretraining` or `fine-tuning`.
+    pub(crate) name: &'static str,
+    /// The folder of the stage.
+    pub(crate) dir: PathBuf,
+    /// Its last checkpoint.
+    pub(crate) checkpoint: PathBuf,
+    /// Over all resumptions.
+    pub(crate) seconds: f64,
+    pub(crate) tokens: u64,
+    pub(crate) flops: f64,
+    pub(crate) parameters: u64,
+    /// In nats per token.
+    pub(crate) validation_loss: Option<f64>,
+}
+
+/// Tells what a stage will cost, and chooses the micro-batch.
+///
+/// # Errors
+/// If memory or disk do not suffice.
+pub(super) fn plan(
+    job: &Job,
+    config: &GptConfig,
+    pace: &Pace,
+    dir: &Path,
+    output: &Output,
+) -> Result<Plan> {
+    let per_token = |tokens| config.memory_estimate(tokens, false).activations;
+    let many = 1024;
+    let model = ModelSize {
+        parameters: config.num_params(),
+        matrix_parameters: config.flops_per_token(0) / 6,
+        n_layer: config.n_layer as u64,
+        attention_width: config.d_model as u64,
+        activation_bytes_per_token: (per_token(many) - per_token(0)) / many as u64,
+    };
+    let run = RunSize {
+        steps: pace.steps as u64,
+        batch: pace.batch_size as u64,
+        seq_len: config.max_seq_len as u64,
+        optimizer_numbers: pace.optimizer_numbers,
+        ema: false,
+        checkpoints_kept: CHECKPOINTS_KEPT,
+        micro_batch: None,
+    };
+    let peak = match dtype(job) {
+        DType::BF16 => peak::bf16_flops().unwrap_or_else(peak::f32_flops),
+        _ => peak::f32_flops(),
+    };
+    let plan = Plan::new(
+        &model,
+        &run,
+        memory_available(),
+        Some(EXPECTED_SHARE * peak),
+    )?;
+    check_disk("keeping checkpoints", plan.disk_bytes, dir)?;
+    output.say(format_args!("\nPlan of {}\n{plan}\n", pace.name));
+    Ok(plan)
+}
+
+/// What products compute in.
+pub(super) fn dtype(job: &Job) -> DType {
+    job.recipe.run.dtype.dtype()
+}
+
+/// What a stage works with.
+pub(super) struct Work<'a> {
+    pub(super) model: &'a Gpt,
+    pub(super) optimizer: &'a mut dyn Optimizer,
+    pub(super) feed: &'a mut dyn Feed,
+    pub(super) validation: &'a [Batch],
+    pub(super) tokenizer: &'a Tokenizer,
+}
+
+/// Trains to the end of the stage, from its last checkpoint if it has one.
+///
+/// # Errors
+/// If training breaks down, the disk refuses, or the user stops it (after saving).
+pub(super) fn train(
+    job: &Job,
+    dir: &Path,
+    pace: &Pace,
+    plan: &Plan,
+    work: Work<'_>,
+    output: &Output,
+) -> Result<StageResult> {
+    let config = &work.model.config;
+    let identity = Identity {
+        config: serde_json::from_str(&config.to_json())
+            .context("the model's configuration is no JSON")?,
+        tokenizer: Some(work.tokenizer.to_json().into_bytes()),
+    };
+    let settings = Settings {
+        steps: pace.steps as u64,
+        accumulate: plan.batch / plan.micro_batch,
+        schedule: pace.schedule,
+        max_norm: if pace.grad_clip > 0.0 {
+            pace.grad_clip
+        } else {
+            f64::INFINITY
+        },
+        dtype: dtype(job),
+        validate_every: pace.eval_every as u64,
+        checkpoint_every: pace.save_every as u64,
+    };
+    let from = last_checkpoint(job, dir)?;
+    let state = from
+        .as_ref()
+        .map(Checkpoint::state)
+        .transpose()?
+        .unwrap_or_default();
+    let mut progress = Progress::new(pace.name, state.step, settings.steps, output);
+    let trainer = Trainer::new(
+        work.model,
+        work.optimizer,
+        work.feed,
+        work.validation,
+        settings,
+        identity,
+        dir,
+        job.recipe.run.seed,
+        from.as_ref(),
+    )?;
+    let (mut tokens, mut step) = (state.tokens_seen, state.step);
+    let outcome = trainer.run(&job.stop, &mut |event| {
+        if let Event::Step(report) = event {
+            (tokens, step) = (report.tokens, report.step);
+        }
+        progress.show(event);
+    });
+    progress.end();
+    let checkpoint = match outcome? {
+        Outcome::Finished(path) => path,
+        Outcome::Interrupted(path) => {
+            let done = format!(
+                "Stopped in {} after step {step} of {}; saved in {}",
+                pace.name,
+                pace.steps,
+                path.display()
+            );
+            return Err(job.interrupted(&done));
+        }
+    };
+    let last = Checkpoint::open(&checkpoint)?.state()?;
+    Ok(StageResult {
+        name: pace.name,
+        dir: dir.to_owned(),
+        checkpoint,
+        seconds: last.seconds_trained,
+        tokens,
+        flops: tokens as f64 * plan.flops_per_token,
+        parameters: plan.parameters,
+        validation_loss: progress.validation().or(last.best_validation_loss),
+    })
+}
+
+/// The checkpoint that a resumed stage goes on from.
+fn last_checkpoint(job: &Job, dir: &Path) -> Result<Option<Checkpoint>> {
+    let any = dir
+        .join(gigaro_train::checkpoint::CHECKPOINTS)
+        .join(gigaro_train::checkpoint::LATEST);
+    if job.resumed && any.exists() {
+        Ok(Some(Checkpoint::open(dir)?))
+    } else {
+        Ok(None)
+    }
+}

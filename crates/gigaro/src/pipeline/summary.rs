@@ -1,0 +1,314 @@
+//! What a run reached and what it cost: held against its recipe, as lines, and as a page.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use gigaro_train::metrics;
+use gigaro_train::quantity::{Count, Seconds, Timestamp};
+use gigaro_train::report::{Cell, Chart, Cost, FILE_NAME, Figure, Report, Sample, Table};
+use gigaro_train::resources::Machine;
+
+use super::exam::ExamResult;
+use super::{Job, StageResult};
+use crate::output::Output;
+use crate::recipe::MustReach;
+
+/// Answers shown in the report.
+const SAMPLES: usize = 24;
+
+/// All that a run produced.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) stages: Vec<StageResult>,
+    /// Before fine-tuning.
+    pub(crate) base: Option<ExamResult>,
+    /// After it.
+    pub(crate) tuned: Option<ExamResult>,
+    /// The whole run as the clock saw it.
+    pub(crate) seconds: f64,
+}
+
+/// One figure that a recipe asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) asked: String,
+    pub(crate) found: String,
+    pub(crate) reached: bool,
+}
+
+impl Summary {
+    /// The validation loss of pretraining, in nats per token.
+    pub(crate) fn validation_loss(&self) -> Option<f64> {
+        self.stages.first().and_then(|stage| stage.validation_loss)
+    }
+
+    /// Each figure that the recipe asks for and this run measured.
+    pub(crate) fn checks(&self, must: &MustReach) -> Vec<Check> {
+        let mut checks = Vec::new();
+        let mut check = |name,
+                         bound: Option<f64>,
+                         found: Option<f64>,
+                         at_most: bool,
+                         words: &dyn Fn(f64) -> String| {
+            if let (Some(bound), Some(found)) = (bound, found) {
+                let reached = if at_most {
+                    found <= bound
+                } else {
+                    found >= bound
+                };
+                let side = if at_most { "at most" } else { "at least" };
+                checks.push(Check {
+                    name,
+                    asked: format!("{side} {}", words(bound)),
+                    found: words(found),
+                    reached,
+                });
+            }
+        };
+        let (loss, share) = (
+            |x: f64| format!("{x:.4}"),
+            |x: f64| format!("{:.1} %", 100.0 * x),
+        );
+        let (base, tuned) = (
+            self.base.as_ref().map(|e| e.all.accuracy()),
+            self.tuned.as_ref().map(|e| e.all.accuracy()),
+        );
+        check(
+            "validation loss",
+            must.validation_loss_at_most,
+            self.validation_loss(),
+            true,
+            &loss,
+        );
+        check(
+            "accuracy before fine-tuning",
+            must.base_accuracy_at_most,
+            base,
+            true,
+            &share,
+        );
+        check(
+            "held-out accuracy",
+            must.held_out_accuracy_at_least,
+            tuned,
+            false,
+            &share,
+        );
+        check(
+            "time",
+            must.seconds_at_most,
+            Some(self.seconds),
+            true,
+            &|x| Seconds(x).to_string(),
+        );
+        checks
+    }
+
+    /// Says what was reached; returns whether all of it was.
+    pub(crate) fn tell(&self, job: &Job, output: &Output) -> bool {
+        let checks = self.checks(&job.recipe.must_reach);
+        let line = |c: &Check| {
+            let word = if c.reached { "reached" } else { "NOT reached" };
+            (
+                c.name,
+                format!("{} ({} asked for): {word}", c.found, c.asked),
+            )
+        };
+        let lines: Vec<(&str, String)> = checks.iter().map(line).collect();
+        if !lines.is_empty() {
+            output.fields("\nWhat the recipe asks for", &lines);
+        }
+        checks.iter().all(|c| c.reached)
+    }
+
+    /// Writes the run's page and returns its path.
+    ///
+    /// # Errors
+    /// If the metrics cannot be read or the page cannot be written.
+    pub(crate) fn write_report(&self, job: &Job) -> Result<PathBuf> {
+        let recipe = &job.recipe;
+        let mut report = Report::new(
+            &recipe.name,
+            format!("{} {}", recipe.about, Timestamp::now()),
+        );
+        report.figures(self.figures());
+        for stage in &self.stages {
+            report.heading(stage.name).chart(loss_chart(&stage.dir)?);
+        }
+        if let Some(exam) = &self.tuned {
+            report
+                .heading("Questions never asked in training")
+                .table(exam_table(exam))
+                .samples(samples(exam));
+        }
+        let checks = self.checks(&recipe.must_reach);
+        if !checks.is_empty() {
+            report
+                .heading("What the recipe asks for")
+                .table(check_table(&checks));
+        }
+        report.heading("What it cost").cost(&self.costs());
+        report.machine(&Machine::here(), recipe.run.dtype.name());
+        report.settings("Recipe", serde_json::to_value(recipe)?);
+        let path = job.out.join(FILE_NAME);
+        report.write(&path)?;
+        Ok(path)
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let figure = |name: &str, value: String, note: String| Figure {
+            name: name.into(),
+            value,
+            note,
+        };
+        let share = |exam: &ExamResult| format!("{:.1} %", 100.0 * exam.all.accuracy());
+        let mut figures = Vec::new();
+        if let Some(tuned) = &self.tuned {
+            let note = self
+                .base
+                .as_ref()
+                .map(|base| format!("{} before fine-tuning", share(base)));
+            figures.push(figure(
+                "held-out accuracy",
+                share(tuned),
+                note.unwrap_or_default(),
+            ));
+        }
+        if let Some(loss) = self.validation_loss() {
+            figures.push(figure(
+                "validation loss",
+                format!("{loss:.4}"),
+                "nats per token".into(),
+            ));
+        }
+        if let Some(stage) = self.stages.first() {
+            figures.push(figure(
+                "parameters",
+                Count(stage.parameters as f64).to_string(),
+                String::new(),
+            ));
+        }
+        figures.push(figure(
+            "time",
+            Seconds(self.seconds).to_string(),
+            "from the command to the end".into(),
+        ));
+        figures
+    }
+
+    fn costs(&self) -> Vec<Cost> {
+        let stage = |s: &StageResult| Cost {
+            stage: s.name.into(),
+            seconds: s.seconds,
+            tokens: s.tokens,
+            flops: s.flops,
+        };
+        let exam = |e: &ExamResult| Cost {
+            stage: "answering questions".into(),
+            seconds: e.seconds,
+            tokens: 0,
+            flops: 0.0,
+        };
+        let exams = self.base.iter().chain(&self.tuned).map(exam);
+        self.stages.iter().map(stage).chain(exams).collect()
+    }
+}
+
+fn loss_chart(dir: &Path) -> Result<Chart> {
+    let records = metrics::read(&dir.join(metrics::FILE_NAME))?;
+    let curve = |name: &str| -> Vec<(f64, f64)> {
+        records
+            .iter()
+            .filter_map(|r| Some((r.step as f64, r.number(name)?)))
+            .collect()
+    };
+    let chart =
+        Chart::new("Loss", "step", "loss, nats per token").noisy_curve("training", curve("loss"));
+    Ok(chart.curve("validation", curve("validation_loss")))
+}
+
+fn exam_table(exam: &ExamResult) -> Table {
+    let mut table = Table::new("", &["question", "asked", "exactly right"]);
+    for (kind, score) in exam.by_reason.iter().chain(&exam.by_kind) {
+        table = table.row([
+            (*kind).into(),
+            score.asked.to_string().into(),
+            Cell::Share(score.accuracy()),
+        ]);
+    }
+    table
+}
+
+fn check_table(checks: &[Check]) -> Table {
+    let mut table = Table::new("", &["figure", "asked for", "found", ""]);
+    for check in checks {
+        let word = if check.reached {
+            "reached"
+        } else {
+            "not reached"
+        };
+        table = table.row([
+            check.name.into(),
+            check.asked.as_str().into(),
+            check.found.as_str().into(),
+            word.into(),
+        ]);
+    }
+    table
+}
+
+/// Answers spread evenly over the exam, so that every kind has its chance.
+fn samples(exam: &ExamResult) -> Vec<Sample> {
+    let every = exam.answers.len().div_ceil(SAMPLES).max(1);
+    let sample = |a: &super::exam::Answered| Sample {
+        prompt: a.question.text.clone(),
+        reply: a.answer.clone(),
+        truth: Some(a.question.answer.clone()),
+        label: format!(
+            "{}, {}",
+            a.question.kind,
+            if a.right { "right" } else { "wrong" }
+        ),
+    };
+    exam.answers.iter().step_by(every).map(sample).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_held_against_the_recipe() {
+        let must = MustReach {
+            validation_loss_at_most: Some(1.88),
+            seconds_at_most: Some(600.0),
+            ..MustReach::default()
+        };
+        let stage = StageResult {
+            name: "pretraining",
+            dir: PathBuf::new(),
+            checkpoint: PathBuf::new(),
+            seconds: 1.0,
+            tokens: 1,
+            flops: 1.0,
+            parameters: 1,
+            validation_loss: Some(1.9),
+        };
+        let summary = Summary {
+            stages: vec![stage],
+            seconds: 60.0,
+            ..Summary::default()
+        };
+        let checks = summary.checks(&must);
+        assert_eq!(
+            checks
+                .iter()
+                .map(|c| (c.name, c.reached))
+                .collect::<Vec<_>>(),
+            [("validation loss", false), ("time", true)]
+        );
+        assert_eq!(checks[0].asked, "at most 1.8800");
+        assert_eq!(checks[0].found, "1.9000");
+    }
+}
