@@ -72,7 +72,7 @@ impl<T> Target<T> {
 }
 
 impl<'a, T: Copy> Right<'a, T> {
-    fn from_row(self, row: usize) -> Self {
+    fn rows_from(self, row: usize) -> Self {
         Right {
             data: &self.data[row * self.rs..],
             ..self
@@ -226,7 +226,7 @@ impl<T: Scalar> ForwardBlock<'_, T> {
             };
             product::<T, FMA>(
                 [rows, n, d],
-                q.from_row(self.from).as_left(),
+                q.rows_from(self.from).as_left(),
                 keys,
                 scores,
                 BLOCK_K,
@@ -252,7 +252,7 @@ impl<T: Scalar> ForwardBlock<'_, T> {
                 rs: BLOCK_K,
                 cs: 1,
             };
-            product::<T, FMA>([rows, d, n], weights, v.from_row(first), sums, d, true);
+            product::<T, FMA>([rows, d, n], weights, v.rows_from(first), sums, d, true);
         }
         let (b, head) = self.at;
         for i in 0..rows {
@@ -425,10 +425,10 @@ impl<T: Scalar> BackwardBlock<'_, T> {
         let rows = BLOCK_Q.min(t - self.from);
         let (p, work) = work.split_at_mut(BLOCK_Q * BLOCK_K);
         let (ds, dq_sums) = work.split_at_mut(BLOCK_Q * BLOCK_K);
-        let q = saved.q.head(b, head).from_row(self.from);
+        let q = saved.q.head(b, head).rows_from(self.from);
         let k = saved.k.head(b, self.kv);
-        let grad = saved.grad.head(b, head).from_row(self.from);
-        let out = saved.out.head(b, head).from_row(self.from);
+        let grad = saved.grad.head(b, head).rows_from(self.from);
+        let out = saved.out.head(b, head).rows_from(self.from);
         let lse = &saved.lse[(b * h + head) * t + self.from..][..rows];
         let mut delta = [T::ZERO; BLOCK_Q];
         for (i, delta) in delta[..rows].iter_mut().enumerate() {
@@ -489,7 +489,7 @@ impl<T: Scalar> BackwardBlock<'_, T> {
                 rs: BLOCK_K,
                 cs: 1,
             };
-            product::<T, FMA>([rows, d, n], along, k.from_row(first), dq_sums, d, true);
+            product::<T, FMA>([rows, d, n], along, k.rows_from(first), dq_sums, d, true);
         }
         for i in 0..rows {
             // SAFETY: this task alone writes these heads' rows.

@@ -127,6 +127,18 @@ fn run(case: &Case, x: &Inputs) -> Results {
     Results { out, lse, grads }
 }
 
+/// What the kernel reads: in bf16 the rounded values.
+fn rounded(values: &[f32], compute: Compute) -> Vec<f64> {
+    let round = |&x: &f32| {
+        if compute == Compute::BF16 {
+            half::bf16::from_f32(x).to_f32()
+        } else {
+            x
+        }
+    };
+    values.iter().map(|x| f64::from(round(x))).collect()
+}
+
 /// Every score in memory, in f64; elements that no head owns are left as they were.
 fn naive(case: &Case, x: &Inputs) -> [Vec<f64>; 5] {
     let Dims {
@@ -137,18 +149,8 @@ fn naive(case: &Case, x: &Inputs) -> [Vec<f64>; 5] {
         s,
         d,
     } = case.dims;
-    let rounded = |v: &[f32]| -> Vec<f64> {
-        let round = |&x: &f32| {
-            if case.compute == Compute::BF16 {
-                half::bf16::from_f32(x).to_f32()
-            } else {
-                x
-            }
-        };
-        v.iter().map(|x| f64::from(round(x))).collect()
-    };
-    let [q, k, v] = x.x.each_ref().map(|v| rounded(v));
-    let grad = rounded(&x.grad);
+    let [q, k, v] = x.x.each_ref().map(|v| rounded(v, case.compute));
+    let grad = rounded(&x.grad, case.compute);
     let mut out = vec![7.0; grad.len()];
     let mut lse = vec![7.0; b * h * t];
     let (mut dq, mut dk, mut dv) = (vec![7.0; q.len()], vec![7.0; k.len()], vec![7.0; v.len()]);
