@@ -1,6 +1,6 @@
 //! Reverse-mode automatic differentiation on a graph that is recorded as the program runs.
 //!
-//! Every op whose inputs want gradients leaves a [`Node`]: the name of the op, where its inputs
+//! Every op whose inputs want gradients leaves a `Node`: the name of the op, where its inputs
 //! came from, and a closure that turns the gradient of the output into gradients of the inputs.
 //! Node ids grow with time, so visiting nodes by falling id is a topological order, the same in
 //! every run. Backward closures are written with ordinary tensor ops, so recording them gives

@@ -290,7 +290,7 @@ impl Number for bf16 {
         let bits = c.to_bits();
         let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16;
         let quiet = ((bits >> 16) | 0x40) as u16;
-        Self::from_bits(if c != c { quiet } else { rounded })
+        Self::from_bits(if c.is_nan() { quiet } else { rounded })
     }
     #[inline(always)]
     fn of_f64(x: f64) -> Self {

@@ -98,7 +98,7 @@ pub(crate) fn ln_f32(x: f32) -> f32 {
     let y = m + y + e * 0.693_359_375;
     let y = if x == f32::INFINITY { x } else { y };
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
-    if x < 0.0 || x != x { f32::NAN } else { y }
+    if x < 0.0 || x.is_nan() { f32::NAN } else { y }
 }
 
 /// `tanh x = 1 - 2 / (e^2x + 1)`, with the odd series near zero where the difference cancels.
@@ -202,7 +202,7 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn maximum(self, rhs: Self) -> Self {
-        if self > rhs || self != self {
+        if self > rhs || self.is_nan() {
             self
         } else {
             rhs
@@ -210,7 +210,7 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn minimum(self, rhs: Self) -> Self {
-        if self < rhs || self != self {
+        if self < rhs || self.is_nan() {
             self
         } else {
             rhs
@@ -281,14 +281,14 @@ impl Real for f64 {
         self.round_ties_even()
     }
     fn maximum(self, rhs: Self) -> Self {
-        if self > rhs || self != self {
+        if self > rhs || self.is_nan() {
             self
         } else {
             rhs
         }
     }
     fn minimum(self, rhs: Self) -> Self {
-        if self < rhs || self != self {
+        if self < rhs || self.is_nan() {
             self
         } else {
             rhs

@@ -168,7 +168,8 @@ fn elementwise_ops() -> Vec<Op> {
 }
 
 fn comparisons() -> Vec<Op> {
-    let ops: [(&'static str, fn() -> Vec<Case>); 8] = [
+    type Comparison = (&'static str, fn() -> Vec<Case>);
+    let ops: [Comparison; 8] = [
         ("eq", || pairs(Tensor::eq, -2.0, 2.0)),
         ("ne", || pairs(Tensor::ne, -2.0, 2.0)),
         ("lt", || pairs(Tensor::lt, -2.0, 2.0)),

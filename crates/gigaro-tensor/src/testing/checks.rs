@@ -196,9 +196,10 @@ pub fn check_second_gradient(name: &str, case: &Case) {
 /// The same numbers in other layouts: transposed storage, an offset into a larger tensor, every
 /// second element of a longer dim, and (for constant inputs) a single element expanded.
 pub fn check_layouts(name: &str, case: &Case) {
+    type Layout = (&'static str, fn(&Tensor) -> Tensor);
     let inputs = case.draw();
     let expected = (case.run)(&inputs);
-    let layouts: [(&str, fn(&Tensor) -> Tensor); 4] = [
+    let layouts: [Layout; 4] = [
         ("transposed", |x| {
             if x.ndim() < 2 {
                 x.clone()

@@ -7,6 +7,7 @@
 //! with what was accumulated rescaled when the maximum grows.
 
 use super::tile::{Left, Right, Scalar, product};
+use crate::device::cpu::attention::Dims;
 use crate::device::cpu::isa::{Isa, Vectorize, isa};
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 
@@ -14,17 +15,6 @@ use crate::device::cpu::threads::{SendPtr, parallel_for};
 const BLOCK_Q: usize = 64;
 /// Keys of one block.
 const BLOCK_K: usize = 64;
-
-/// Extents of one call: batch, query heads, key heads, queries, keys, head width.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dims {
-    pub(super) b: usize,
-    pub(super) h: usize,
-    pub(super) h_kv: usize,
-    pub(super) t: usize,
-    pub(super) s: usize,
-    pub(super) d: usize,
-}
 
 /// How scores are scaled and hidden.
 #[derive(Clone, Copy)]
@@ -56,6 +46,8 @@ impl<'a, T: Copy> View<'a, T> {
 #[derive(Clone, Copy)]
 pub(super) struct Target<T> {
     pub(super) base: SendPtr<T>,
+    /// Elements from `base` on.
+    pub(super) len: usize,
     pub(super) strides: [usize; 3],
 }
 
@@ -96,17 +88,6 @@ fn transposed<T: Scalar>(x: Right<'_, T>, s: usize, d: usize, out: &mut [T]) {
     }
 }
 
-impl Dims {
-    /// How many keys query `t` may look at.
-    fn visible(&self, rule: &Rule<'_>, t: usize) -> usize {
-        if rule.causal {
-            (t + 1 + self.s).saturating_sub(self.t)
-        } else {
-            self.s
-        }
-    }
-}
-
 /// Hides what query rows `from..from + rows` may not see of keys `first..first + keys`, and scales.
 #[inline(always)]
 fn finish_scores<T: Scalar>(
@@ -129,7 +110,10 @@ fn finish_scores<T: Scalar>(
                 *x = *x + T::from_f64(f64::from(mask[start + (first + j) * st[3]]));
             }
         }
-        let visible = dims.visible(rule, from + i).saturating_sub(first).min(keys);
+        let visible = dims
+            .visible(rule.causal, from + i)
+            .saturating_sub(first)
+            .min(keys);
         line[visible..].fill(T::NEG_INFINITY);
     }
 }
@@ -217,7 +201,10 @@ impl<T: Scalar> ForwardBlock<'_, T> {
         sums[..rows * d].fill(T::ZERO);
         let mut top = [T::NEG_INFINITY; BLOCK_Q];
         let mut total = [T::ZERO; BLOCK_Q];
-        let end = self.dims.visible(self.rule, self.from + rows - 1).min(s);
+        let end = self
+            .dims
+            .visible(self.rule.causal, self.from + rows - 1)
+            .min(s);
         for first in (0..end).step_by(BLOCK_K) {
             let n = BLOCK_K.min(s - first);
             let keys = Right {
@@ -437,7 +424,10 @@ impl<T: Scalar> BackwardBlock<'_, T> {
         }
         dq_sums[..rows * d].fill(T::ZERO);
         let scale = T::from_f64(self.rule.scale);
-        let end = self.dims.visible(self.rule, self.from + rows - 1).min(s);
+        let end = self
+            .dims
+            .visible(self.rule.causal, self.from + rows - 1)
+            .min(s);
         for first in (0..end).step_by(BLOCK_K) {
             let n = BLOCK_K.min(s - first);
             let keys = Right {

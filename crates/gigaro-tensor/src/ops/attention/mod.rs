@@ -1,14 +1,18 @@
 //! Scaled dot-product attention.
 
 mod cpu;
+mod kernel;
 mod tile;
 
+use super::matmul::precision;
 use super::softmax::softmax;
 use crate::autograd::record_fused;
+use crate::device::cpu::attention::Dims;
+use crate::device::cpu::gemm::Compute;
 use crate::device::cpu::threads::SendPtr;
 use crate::storage::Buffer;
 use crate::{DType, Tensor};
-use cpu::{Dims, Rule, Target, View};
+use cpu::{Rule, Target, View};
 use tile::Scalar;
 
 /// `softmax(q k^T scale + mask) v`, for every head.
@@ -52,6 +56,7 @@ pub fn scaled_dot_product_attention(
         scale,
         causal: is_causal,
         mask: mask.map(|m| expanded_mask(m, &dims)),
+        compute: precision(),
     };
     let [q32, k32, v32] = &inputs;
     let result = if computed == DType::F64 {
@@ -68,6 +73,8 @@ struct Settings {
     scale: f64,
     causal: bool,
     mask: Option<Tensor>,
+    /// What products compute in, backwards as forwards.
+    compute: Compute,
 }
 
 impl Settings {
@@ -147,8 +154,10 @@ fn view<'a, T: Scalar>(x: &Tensor, data: &'a [T]) -> View<'a, T> {
 
 /// A buffer laid out (B, T, H, D), so that joining the heads afterwards costs nothing.
 fn target<T: Scalar>(buffer: &mut Buffer, heads: usize, rows: usize, d: usize) -> Target<T> {
+    let data = buffer.as_mut::<T>();
     Target {
-        base: SendPtr::new(buffer.as_mut::<T>().as_mut_ptr()),
+        base: SendPtr::new(data.as_mut_ptr()),
+        len: data.len(),
         strides: [rows * heads * d, d, heads * d],
     }
 }
@@ -173,9 +182,9 @@ fn tiled<T: Scalar + crate::Element>(
     let mut lse = Buffer::scratch::<T>(b * h * t);
     let (qd, kd, vd) = (q.data::<T>(), k.data::<T>(), v.data::<T>());
     settings.with_rule(|rule| {
-        let views = [view(&q, &*qd), view(&k, &*kd), view(&v, &*vd)];
-        let lse = SendPtr::new(lse.as_mut::<T>().as_mut_ptr());
-        cpu::forward(dims, rule, views, target(&mut out, h, t, d), lse);
+        let views = [view(&q, &qd), view(&k, &kd), view(&v, &vd)];
+        let (out, lse) = (target(&mut out, h, t, d), lse.as_mut::<T>());
+        kernel::forward(dims, rule, views, out, lse, settings.compute);
     });
     let out = Tensor::from_buffer(out, [b, t, h, d], T::DTYPE).transpose(1, 2);
     let lse = Tensor::from_buffer(lse, [b, h, t], T::DTYPE);
@@ -225,14 +234,14 @@ fn gradients<T: Scalar + crate::Element>(
     let (qd, kd, vd, od) = (q.data::<T>(), k.data::<T>(), v.data::<T>(), out.data::<T>());
     let (gd, ld) = (grad.data::<T>(), lse.data::<T>());
     let saved = cpu::Saved {
-        q: view(q, &*qd),
-        k: view(k, &*kd),
-        v: view(v, &*vd),
-        out: view(out, &*od),
-        grad: view(&grad, &*gd),
+        q: view(q, &qd),
+        k: view(k, &kd),
+        v: view(v, &vd),
+        out: view(out, &od),
+        grad: view(&grad, &gd),
         lse: &ld,
     };
-    settings.with_rule(|rule| cpu::backward(dims, rule, saved, targets));
+    settings.with_rule(|rule| kernel::backward(dims, rule, saved, targets, settings.compute));
 }
 
 /// The textbook form, with all scores in memory: what the tiled kernel is checked against.
@@ -323,6 +332,7 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
         scale: 1.0 / (d as f64).sqrt(),
         causal: true,
         mask: None,
+        compute: precision(),
     };
     let qkv = with_unit_rows(qkv);
     let parts = unpacked(&qkv.detach(), dims);
@@ -330,9 +340,9 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
     let mut lse = Buffer::scratch::<T>(b * h * t);
     let data = parts.each_ref().map(|x| x.data::<T>());
     settings.with_rule(|rule| {
-        let views = [0, 1, 2].map(|i| view(&parts[i], &*data[i]));
-        let lse = SendPtr::new(lse.as_mut::<T>().as_mut_ptr());
-        cpu::forward(dims, rule, views, target(&mut out, h, t, d), lse);
+        let views = [0, 1, 2].map(|i| view(&parts[i], &data[i]));
+        let (out, lse) = (target(&mut out, h, t, d), lse.as_mut::<T>());
+        kernel::forward(dims, rule, views, out, lse, settings.compute);
     });
     let out = Tensor::from_buffer(out, [b, t, h * d], T::DTYPE);
     let lse = Tensor::from_buffer(lse, [b, h, t], T::DTYPE);
@@ -351,10 +361,12 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
             let [q, k, v] = unpacked(&saved[0].detach(), dims);
             let heads = |x: &Tensor| x.detach().reshape([b, t, h, d]).transpose(1, 2);
             let mut buffer = Buffer::scratch::<T>(b * t * 3 * h * d);
-            let base = buffer.as_mut::<T>().as_mut_ptr();
+            let all = buffer.as_mut::<T>();
+            let (base, len) = (all.as_mut_ptr(), all.len());
             let targets = [0, 1, 2].map(|i| Target {
                 // The three gradients lie side by side, as the projection's output did.
                 base: SendPtr::new(base.wrapping_add(i * h * d)),
+                len: len.saturating_sub(i * h * d),
                 strides: [t * 3 * h * d, d, 3 * h * d],
             });
             gradients::<T>(

@@ -10,14 +10,18 @@ use crate::dtype::Real;
 pub(super) trait Scalar: Real + bytemuck::Pod {
     /// `self * a + b`, rounded once.
     fn fused(self, a: Self, b: Self) -> Self;
+    /// Whether this is `f32`, for which the device may have kernels of its own.
+    const IS_F32: bool;
 }
 impl Scalar for f32 {
+    const IS_F32: bool = true;
     #[inline(always)]
     fn fused(self, a: Self, b: Self) -> Self {
         self.mul_add(a, b)
     }
 }
 impl Scalar for f64 {
+    const IS_F32: bool = false;
     #[inline(always)]
     fn fused(self, a: Self, b: Self) -> Self {
         self.mul_add(a, b)

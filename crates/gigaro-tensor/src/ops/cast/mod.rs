@@ -18,20 +18,10 @@ fn convert<S: Number, T: Number>(x: &Tensor, dtype: DType) -> Tensor {
 fn half_pair(x: &Tensor, dtype: DType) -> Option<Tensor> {
     // The conversions of mixed precision, without the detour through f64.
     Some(match (x.dtype(), dtype) {
-        (DType::F32, DType::BF16) => map::<f32, bf16>(
-            x,
-            dtype,
-            #[inline(always)]
-            |v| <bf16 as Number>::store(v),
-        ),
-        (DType::BF16, DType::F32) => map::<bf16, f32>(
-            x,
-            dtype,
-            #[inline(always)]
-            |v| Number::load(v),
-        ),
-        (DType::F32, DType::F16) => map::<f32, f16>(x, dtype, |v| f16::from_f32(v)),
-        (DType::F16, DType::F32) => map::<f16, f32>(x, dtype, |v| v.to_f32()),
+        (DType::F32, DType::BF16) => map::<f32, bf16>(x, dtype, Number::store),
+        (DType::BF16, DType::F32) => map::<bf16, f32>(x, dtype, Number::load),
+        (DType::F32, DType::F16) => map::<f32, f16>(x, dtype, f16::from_f32),
+        (DType::F16, DType::F32) => map::<f16, f32>(x, dtype, f16::to_f32),
         _ => return None,
     })
 }

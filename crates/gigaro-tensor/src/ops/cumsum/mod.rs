@@ -28,16 +28,16 @@ impl Tensor {
             let data = x.data::<T>();
             let mut buffer = Buffer::scratch::<T>(data.len());
             let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
-            let lines = if n == 0 { 0 } else { data.len() / n };
+            let lines = data.len().checked_div(n).unwrap_or(0);
             parallel_for(lines, |line| {
                 let start = line / inner * n * inner + line % inner;
-                let mut sum = Compute::ZERO;
-                for i in 0..n {
+                (0..n).fold(Compute::ZERO, |before, i| {
                     let at = start + inner * if reverse { n - 1 - i } else { i };
-                    sum = sum + Number::load(data[at]);
+                    let sum = before + Number::load(data[at]);
                     // SAFETY: lines have no element in common.
                     unsafe { base.slice_mut(at, 1)[0] = <T as Number>::store(sum) };
-                }
+                    sum
+                });
             });
             Self::from_buffer(buffer, x.shape(), x.dtype())
         });

@@ -21,8 +21,9 @@ use crate::{DType, Tensor};
 #[track_caller]
 pub fn rotary_embedding(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
     x.check_float("rotary_embedding");
-    let fits =
-        x.ndim() == 4 && x.shape()[3] % 2 == 0 && cos.shape() == [x.shape()[1], x.shape()[3] / 2];
+    let fits = x.ndim() == 4
+        && x.shape()[3].is_multiple_of(2)
+        && cos.shape() == [x.shape()[1], x.shape()[3] / 2];
     assert!(
         fits && cos.shape() == sin.shape(),
         "rotary_embedding: x of shape {} with tables of shape {} and {}",

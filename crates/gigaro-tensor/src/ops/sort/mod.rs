@@ -50,7 +50,7 @@ impl Tensor {
         let base = SendPtr::new(buffer.as_mut::<i64>().as_mut_ptr());
         dispatch!(self.dtype(), T => {
             let data = lines.data::<T>();
-            let count = if n == 0 { 0 } else { data.len() / n };
+            let count = data.len().checked_div(n).unwrap_or(0);
             parallel_for(count, |line| {
                 let values = &data[line * n..(line + 1) * n];
                 // SAFETY: lines of the output do not overlap.

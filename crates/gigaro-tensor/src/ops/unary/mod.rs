@@ -92,7 +92,7 @@ unary! {
     /// Absolute value; gradient 0 at 0.
     abs(Abs) = |v| v.abs(), gradient |g, x, y| g * x.sign(), keeps output: false;
     /// `max(x, 0)`; gradient 0 at 0.
-    relu(Relu) = |v| if v > C::ZERO || v != v { v } else { C::ZERO },
+    relu(Relu) = |v| if v > C::ZERO || v.is_nan() { v } else { C::ZERO },
         gradient |g, x, y| g * x.gt(&zero(x)).to_dtype(x.dtype()), keeps output: false;
     /// -1, 0 or 1 by the sign; gradient 0.
     sign(Sign) = |v| if v > C::ZERO { C::ONE } else if v < C::ZERO { C::ZERO - C::ONE } else { v },

@@ -29,7 +29,7 @@ pub(super) fn run(
     compute: Compute,
 ) {
     let precision = Precision::pick(compute);
-    let [dq, dk, dv] = to.map(|t| (SendPtr::new(t.data.as_mut_ptr()), t.strides));
+    let [dq, dk, dv] = to.map(|t| (t.base, t.strides));
     let at = |(base, strides): (SendPtr<f32>, [usize; 3]), b: usize, h: usize| Rows {
         ptr: base.get().wrapping_add(b * strides[0] + h * strides[1]),
         stride: strides[2],

@@ -24,7 +24,7 @@ pub(super) fn run(
     compute: Compute,
 ) {
     let precision = Precision::pick(compute);
-    let (strides, base) = (out.strides, SendPtr::new(out.data.as_mut_ptr()));
+    let (strides, base) = (out.strides, out.base);
     let lse = SendPtr::new(lse.as_mut_ptr());
     let chunks = dims.t.div_ceil(CHUNK);
     let group = dims.h / dims.h_kv;

@@ -22,8 +22,11 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+
 use super::gemm::{Compute, Data};
 use super::isa::{self, Isa};
+use super::threads::SendPtr;
 
 /// Extents of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +68,31 @@ pub struct View<'a> {
 /// A result, addressed like a [`View`].
 #[derive(Debug)]
 pub struct Target<'a> {
-    /// The elements.
-    pub data: &'a mut [f32],
-    /// Of batch, head and row, in elements.
-    pub strides: [usize; 3],
+    base: SendPtr<f32>,
+    len: usize,
+    strides: [usize; 3],
+    owner: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Target<'a> {
+    /// Elements with the strides of batch, head and row.
+    pub fn new(data: &'a mut [f32], strides: [usize; 3]) -> Self {
+        // SAFETY: the slice is borrowed for as long as the target lives.
+        unsafe { Self::from_raw(SendPtr::new(data.as_mut_ptr()), data.len(), strides) }
+    }
+
+    /// As [`Target::new`], for results that lie between one another in one buffer.
+    ///
+    /// # Safety
+    /// The `len` elements are live during `'a`, and nothing else touches those that the strides reach.
+    pub unsafe fn from_raw(base: SendPtr<f32>, len: usize, strides: [usize; 3]) -> Self {
+        Self {
+            base,
+            len,
+            strides,
+            owner: PhantomData,
+        }
+    }
 }
 
 /// What the backward pass reads.
@@ -161,8 +185,8 @@ pub fn backward(
 }
 
 impl Dims {
-    /// How many keys query `t` sees.
-    fn visible(&self, causal: bool, t: usize) -> usize {
+    /// How many keys query `t` sees at most; with a causal rule, the first ones.
+    pub(crate) fn visible(&self, causal: bool, t: usize) -> usize {
         if causal {
             (t + 1 + self.s).saturating_sub(self.t).min(self.s)
         } else {
@@ -236,7 +260,7 @@ impl Target<'_> {
         let Some(last) = last(shape, self.strides) else {
             return;
         };
-        let len = self.data.len();
+        let len = self.len;
         assert!(
             last < len,
             "attention: {what} {shape:?} needs {} elements, but its slice holds {len}",

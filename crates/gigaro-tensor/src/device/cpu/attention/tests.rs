@@ -106,10 +106,7 @@ fn run(case: &Case, x: &Inputs) -> Results {
     ];
     let mut out = vec![7.0; x.grad.len()];
     let mut lse = vec![7.0; b * h * t];
-    let target = Target {
-        data: &mut out,
-        strides: x.queries,
-    };
+    let target = Target::new(&mut out, x.queries);
     forward(case.dims, rule, [q, k, v], target, &mut lse, case.compute);
     let mut grads = x.x.clone().map(|x| vec![7.0; x.len()]);
     let saved = Saved {
@@ -122,7 +119,7 @@ fn run(case: &Case, x: &Inputs) -> Results {
     };
     let [dq, dk, dv] = &mut grads;
     let targets = [(dq, x.queries), (dk, x.keys), (dv, x.keys)]
-        .map(|(data, strides)| Target { data, strides });
+        .map(|(data, strides)| Target::new(data, strides));
     backward(case.dims, rule, saved, targets, case.compute);
     Results { out, lse, grads }
 }
@@ -393,10 +390,7 @@ fn keys_and_values_may_be_narrow() {
         dims,
         rule,
         views,
-        Target {
-            data: &mut out,
-            strides: x.queries,
-        },
+        Target::new(&mut out, x.queries),
         &mut lse,
         Compute::F32,
     );
@@ -416,9 +410,7 @@ fn a_short_slice_is_refused() {
         data: Data::F32(&[0.0; 31]),
         strides: [32, 32, 8],
     };
-    let target = Target {
-        data: &mut [0.0; 32],
-        strides: [32, 32, 8],
-    };
+    let mut out = [0.0; 32];
+    let target = Target::new(&mut out, [32, 32, 8]);
     forward(dims, rule, [view; 3], target, &mut [0.0; 4], Compute::F32);
 }
