@@ -54,7 +54,7 @@ pub(crate) fn report(error: &anyhow::Error, output: &Output) -> ExitCode {
     } else {
         "error"
     };
-    output.complain(&format!("{label}: {sentence}"));
+    output.complain(format!("{label}: {sentence}"));
     // If not even this can be written there is nobody left to tell.
     let _ = output.result(&json!({ label: sentence, "exit_code": code }));
     ExitCode::from(code)

@@ -1,3 +1,5 @@
+//! Thousands of mutations of valid files, through every parser.
+
 use super::*;
 use crate::tokenizer::SPECIAL_TOKENS;
 

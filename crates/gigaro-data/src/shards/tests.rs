@@ -1,3 +1,5 @@
+//! Shards: what is written is read, and damage is noticed.
+
 use super::*;
 use crate::corpus::{Document, tokenize_in_memory, tokenize_to_shards};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tokenizers of every kind against the ecosystem's, and the files that they are kept in.
+
 use super::*;
 use crate::shared_data;
 use proptest::prelude::*;

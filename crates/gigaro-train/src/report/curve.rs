@@ -65,7 +65,7 @@ pub(super) fn log_ticks(low: f64, high: f64) -> Vec<f64> {
 /// A value on the y axis: as few digits as tell the ticks apart at chart size.
 pub(super) fn tick(y: f64) -> String {
     match y.abs() {
-        a if a == 0.0 => "0".into(),
+        0.0 => "0".into(),
         a if a >= 1e4 => short_count(y),
         a if a < 0.0095 => format!("{y:.1e}").replace(".0e", "e"),
         _ => {

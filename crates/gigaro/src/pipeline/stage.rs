@@ -42,6 +42,35 @@ pub(super) struct Pace {
     pub(super) save_every: usize,
 }
 
+impl Pace {
+    /// What the trainer is told.
+    fn settings(&self, plan: &Plan, dtype: DType) -> Settings {
+        Settings {
+            steps: self.steps as u64,
+            accumulate: plan.batch / plan.micro_batch,
+            schedule: self.schedule,
+            max_norm: if self.grad_clip > 0.0 {
+                self.grad_clip
+            } else {
+                f64::INFINITY
+            },
+            dtype,
+            validate_every: self.eval_every as u64,
+            checkpoint_every: self.save_every as u64,
+        }
+    }
+
+    /// What the user reads after stopping the stage.
+    fn stopped(&self, step: u64, checkpoint: &Path) -> String {
+        format!(
+            "Stopped in {} after step {step} of {}; saved in {}",
+            self.name,
+            self.steps,
+            checkpoint.display()
+        )
+    }
+}
+
 /// A stage that has come to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct StageResult {
@@ -136,19 +165,7 @@ pub(super) fn train(
             .context("the model's configuration is no JSON")?,
         tokenizer: Some(work.tokenizer.to_json().into_bytes()),
     };
-    let settings = Settings {
-        steps: pace.steps as u64,
-        accumulate: plan.batch / plan.micro_batch,
-        schedule: pace.schedule,
-        max_norm: if pace.grad_clip > 0.0 {
-            pace.grad_clip
-        } else {
-            f64::INFINITY
-        },
-        dtype: dtype(job),
-        validate_every: pace.eval_every as u64,
-        checkpoint_every: pace.save_every as u64,
-    };
+    let settings = pace.settings(plan, dtype(job));
     let from = last_checkpoint(job, dir)?;
     let state = from
         .as_ref()
@@ -177,15 +194,7 @@ pub(super) fn train(
     progress.end();
     let checkpoint = match outcome? {
         Outcome::Finished(path) => path,
-        Outcome::Interrupted(path) => {
-            let done = format!(
-                "Stopped in {} after step {step} of {}; saved in {}",
-                pace.name,
-                pace.steps,
-                path.display()
-            );
-            return Err(job.interrupted(&done));
-        }
+        Outcome::Interrupted(path) => return Err(job.interrupted(&pace.stopped(step, &path))),
     };
     let last = Checkpoint::open(&checkpoint)?.state()?;
     Ok(StageResult {

@@ -1,3 +1,5 @@
+//! Training against the ecosystem's trainer: the same merges and the same vocabulary.
+
 use super::*;
 use proptest::prelude::*;
 use tokenizers::models::bpe::{BPE, BpeTrainer as PeerTrainer};
