@@ -201,10 +201,7 @@ impl<T: Scalar> ForwardBlock<'_, T> {
         sums[..rows * d].fill(T::ZERO);
         let mut top = [T::NEG_INFINITY; BLOCK_Q];
         let mut total = [T::ZERO; BLOCK_Q];
-        let end = self
-            .dims
-            .visible(self.rule.causal, self.from + rows - 1)
-            .min(s);
+        let end = self.dims.visible(self.rule.causal, self.from + rows - 1);
         for first in (0..end).step_by(BLOCK_K) {
             let n = BLOCK_K.min(s - first);
             let keys = Right {
@@ -424,10 +421,7 @@ impl<T: Scalar> BackwardBlock<'_, T> {
         }
         dq_sums[..rows * d].fill(T::ZERO);
         let scale = T::from_f64(self.rule.scale);
-        let end = self
-            .dims
-            .visible(self.rule.causal, self.from + rows - 1)
-            .min(s);
+        let end = self.dims.visible(self.rule.causal, self.from + rows - 1);
         for first in (0..end).step_by(BLOCK_K) {
             let n = BLOCK_K.min(s - first);
             let keys = Right {
