@@ -18,7 +18,10 @@ fn main() {
     let targets = Tensor::from_slice(&letters[1..], [1, length]); // (B, T)
 
     // Vocabulary of all ASCII codes, context, layers, heads, width.
-    let gpt = Gpt::new(&GptConfig::gpt2(128, letters.len(), 2, 2, 64), &Generator::new(7));
+    let gpt = Gpt::new(
+        &GptConfig::gpt2(128, letters.len(), 2, 2, 64),
+        &Generator::new(7),
+    );
     let mut optimizer = AdamW::new(gpt.param_groups(0.1), AdamOptions::default());
     for step in 0..=100 {
         let loss = gpt.loss(&ids, &targets, &Mode::Eval);
@@ -38,6 +41,10 @@ fn main() {
         let last = logits.select(1, written.len() - 1);
         written.extend(last.argmax(-1).to_vec::<i64>());
     }
-    let text: String = written.iter().filter_map(|&c| u8::try_from(c).ok()).map(char::from).collect();
+    let text: String = written
+        .iter()
+        .filter_map(|&c| u8::try_from(c).ok())
+        .map(char::from)
+        .collect();
     println!("{text}");
 }
