@@ -251,8 +251,9 @@ impl<'a> Trainer<'a> {
             return Err(broken(format!("the gradient of {name}")));
         }
         let lr = self.settings.schedule.lr_at(self.state.step);
-        self.optimizer
-            .step(lr, clip::clip_scale(grad_norm, self.settings.max_norm));
+        let scale = clip::clip_scale(grad_norm, self.settings.max_norm);
+        // Muon's products may be as coarse as the model's; everything else is f32 either way.
+        autocast(self.settings.dtype, || self.optimizer.step(lr, scale));
         self.optimizer.zero_grad();
         let before = self.state.tokens_seen;
         self.state.step = number;

@@ -9,7 +9,7 @@ use gigaro_data::Tokenizer;
 use gigaro_models::generate::{Reply, SamplingParams, Vocabulary, reply};
 use gigaro_models::gpt::KvCache;
 use gigaro_models::{Gpt, GptConfig};
-use gigaro_tensor::{DType, Generator, autocast};
+use gigaro_tensor::{DType, autocast};
 use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::weights;
 
@@ -40,7 +40,7 @@ impl Trained {
             bail!("the checkpoint {shown} has no tokenizer, so it cannot read or write text");
         };
         let tokenizer = Tokenizer::from_json(&json, &format!("the tokenizer of {shown}"))?;
-        let model = Gpt::new(&config, &Generator::new(0));
+        let model = Gpt::zeroed(&config);
         let tensors = weights::collect(&dir, |take| checkpoint.weights(take))?;
         model
             .load_hugging_face(&tensors)

@@ -32,15 +32,15 @@ pub enum DocumentKind {
 
 /// How many of a hundred documents are of each kind.
 const MIX: [(DocumentKind, usize); 9] = [
-    (DocumentKind::Entry, 42),
-    (DocumentKind::Almanac, 21),
+    (DocumentKind::Entry, 30),
+    (DocumentKind::Almanac, 14),
     (DocumentKind::Chapter, 1),
-    (DocumentKind::Story, 9),
-    (DocumentKind::Dialogue, 6),
-    (DocumentKind::Arithmetic, 6),
-    (DocumentKind::Words, 8),
-    (DocumentKind::Lesson, 5),
-    (DocumentKind::Review, 2),
+    (DocumentKind::Story, 7),
+    (DocumentKind::Dialogue, 20),
+    (DocumentKind::Arithmetic, 8),
+    (DocumentKind::Words, 11),
+    (DocumentKind::Lesson, 6),
+    (DocumentKind::Review, 3),
 ];
 
 /// One document of the corpus.

@@ -104,7 +104,8 @@ impl Gpt {
         );
         no_grad(|| {
             let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-            let mut x = self.wte.forward(&Tensor::from_vec(ids, [1, t]));
+            let x = self.wte.forward(&Tensor::from_vec(ids, [1, t]));
+            let mut x = x.to_dtype(DType::F32); // embeddings may be held in less
             if let Some(wpe) = &self.wpe {
                 x = x + wpe.weight.narrow(0, start, t);
             }

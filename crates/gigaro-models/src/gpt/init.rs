@@ -18,10 +18,11 @@ const STD: f64 = 0.02;
 
 struct Draw<'a> {
     config: &'a GptConfig,
-    generator: &'a Generator,
+    /// `None` leaves zeros, for weights that are loaded anyway.
+    generator: Option<&'a Generator>,
 }
 
-pub(super) fn fresh(config: &GptConfig, generator: &Generator) -> Gpt {
+pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
     let draw = Draw { config, generator };
     let c = config.d_model;
     let rotary = match config.position {
@@ -33,7 +34,7 @@ pub(super) fn fresh(config: &GptConfig, generator: &Generator) -> Gpt {
             theta,
         )),
     };
-    let embedding = |n: usize| Embedding::from_weight(init::normal([n, c], 0.0, STD, generator));
+    let embedding = |n: usize| Embedding::from_weight(draw.normal([n, c], STD));
     Gpt {
         config: config.clone(),
         wte: embedding(config.vocab_size),
@@ -41,10 +42,8 @@ pub(super) fn fresh(config: &GptConfig, generator: &Generator) -> Gpt {
         blocks: (0..config.n_layer).map(|_| draw.block()).collect(),
         ln_f: draw.norm(),
         lm_head: (!config.tied_head).then(|| {
-            Linear::from_weights(
-                init::normal([config.vocab_size, c], 0.0, STD, generator),
-                None,
-            )
+            let weight = draw.normal([config.vocab_size, c], STD);
+            Linear::from_weights(weight, None)
         }),
         checkpoint_activations: false,
         rotary,
@@ -52,6 +51,13 @@ pub(super) fn fresh(config: &GptConfig, generator: &Generator) -> Gpt {
 }
 
 impl Draw<'_> {
+    fn normal(&self, shape: [usize; 2], std: f64) -> Tensor {
+        match self.generator {
+            Some(generator) => init::normal(shape, 0.0, std, generator),
+            None => Tensor::zeros(shape, DType::F32, Device::Cpu),
+        }
+    }
+
     fn norm(&self) -> NormLayer {
         let GptConfig {
             d_model, eps, bias, ..
@@ -78,7 +84,7 @@ impl Draw<'_> {
         } else {
             1.0 / (c as f64).sqrt()
         };
-        self.with_bias(init::normal([out, c], 0.0, std, self.generator))
+        self.with_bias(self.normal([out, c], std))
     }
 
     /// A matrix whose result is added to the residual stream.
@@ -86,7 +92,7 @@ impl Draw<'_> {
         let shape = [self.config.d_model, inputs];
         self.with_bias(if self.config.is_learned() {
             let std = STD / (2.0 * self.config.n_layer as f64).sqrt();
-            init::normal(shape, 0.0, std, self.generator)
+            self.normal(shape, std)
         } else {
             Tensor::zeros(shape, DType::F32, Device::Cpu)
         })

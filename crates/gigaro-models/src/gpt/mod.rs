@@ -21,6 +21,7 @@ mod hugging_face_config;
 mod init;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use gigaro_nn::optim::ParamGroup;
 use gigaro_nn::{Embedding, Linear, Mode, Module, join};
@@ -31,6 +32,7 @@ pub use cache::KvCache;
 pub use config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
 pub use cost::MemoryEstimate;
 pub use hugging_face::is_conv1d;
+pub use weights::WeightFormat;
 
 /// Targets with this value do not count in the loss.
 pub const IGNORE_INDEX: i64 = -100;
@@ -76,7 +78,20 @@ impl Gpt {
         if let Err(e) = config.check() {
             panic!("Gpt::new: {e}");
         }
-        init::fresh(config, generator)
+        init::fresh(config, Some(generator))
+    }
+
+    /// A model of zeros, for weights to be loaded into: drawing some first takes longer than reading them.
+    ///
+    /// # Panics
+    /// If [`GptConfig::check`] has an objection.
+    #[must_use]
+    #[track_caller]
+    pub fn zeroed(config: &GptConfig) -> Self {
+        if let Err(e) = config.check() {
+            panic!("Gpt::zeroed: {e}");
+        }
+        init::fresh(config, None)
     }
 
     /// Logits of every position.
@@ -165,10 +180,11 @@ impl Gpt {
     #[must_use]
     #[track_caller]
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        soft_capped(
-            F::linear(hidden, self.head_weight(), None),
-            self.config.logit_soft_cap,
-        )
+        let logits = match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => F::linear(hidden, &self.wte.weight, None),
+        };
+        soft_capped(logits, self.config.logit_soft_cap)
     }
 
     /// The matrix that projects onto the vocabulary, `(V, C)`: the head's own or the embeddings'.

@@ -15,7 +15,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::json;
 
-use super::curve::{log_ticks, short_count, smoothed, thinned, tick};
+use super::curve::{linear_ticks, log_ticks, short_count, smoothed, thinned, tick};
 use crate::error::{Error, Result};
 
 /// A chart of one or more curves over a common axis, such as steps.
@@ -136,12 +136,13 @@ impl Chart {
         let height = move |y: f64| if is_log { y.ln() } else { y };
         let (x_low, x_high) = range(self.all_points().map(|p| p.0), 0.0);
         let (y_low, y_high) = range(self.all_points().map(|p| height(p.1)), 0.06);
-        let ticks = if is_log {
-            log_ticks(y_low.exp(), y_high.exp())
+        let y_ticks = if is_log {
+            let ticks = log_ticks(y_low.exp(), y_high.exp());
+            ticks.into_iter().map(height).collect()
         } else {
-            Vec::new()
+            linear_ticks(y_low, y_high, 6)
         };
-        let ticks: Vec<f64> = ticks.into_iter().map(height).collect();
+        let x_ticks = linear_ticks(x_low, x_high, if size.0 > 500 { 8 } else { 4 });
         let label = |f: &f64| tick(if is_log { f.exp() } else { *f });
 
         let root =
@@ -151,15 +152,18 @@ impl Chart {
             .margin_right(16 * SCALE)
             .x_label_area_size(26 * SCALE)
             .y_label_area_size(46 * SCALE)
-            .build_cartesian_2d(x_low..x_high, Height::new(y_low..y_high, ticks))?;
+            .build_cartesian_2d(
+                Axis::new(x_low..x_high, x_ticks),
+                Axis::new(y_low..y_high, y_ticks),
+            )?;
         let text = || ("sans-serif", 12 * SCALE).into_font().color(&role(TEXT));
         let mut mesh = chart.configure_mesh();
         mesh.disable_x_mesh()
             .bold_line_style(role(GRID).stroke_width(SCALE))
             .light_line_style(TRANSPARENT)
             .axis_style(role(GRID).stroke_width(SCALE))
-            .x_labels(if size.0 > 500 { 8 } else { 4 })
-            .y_labels(if is_log { 1000 } else { 6 })
+            .x_labels(1000) // all ticks of the axis
+            .y_labels(1000)
             .set_all_tick_mark_size(4 * SCALE)
             .x_label_style(text().pos(Pos::new(HPos::Center, VPos::Top)))
             .y_label_style(text())
@@ -210,20 +214,20 @@ impl Chart {
     }
 }
 
-/// The vertical axis: evenly spaced ticks, or given ones.
-struct Height {
+/// An axis with ticks of our own choice: those of plotters are never found on an axis of extreme length.
+struct Axis {
     range: RangedCoordf64,
     ticks: Vec<f64>,
 }
 
-impl Height {
+impl Axis {
     fn new(range: Range<f64>, ticks: Vec<f64>) -> Self {
         let range = range.into();
         Self { range, ticks }
     }
 }
 
-impl Ranged for Height {
+impl Ranged for Axis {
     type FormatOption = DefaultFormatting;
     type ValueType = f64;
 
@@ -231,12 +235,8 @@ impl Ranged for Height {
         self.range.map(value, limit)
     }
 
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if self.ticks.is_empty() {
-            self.range.key_points(hint)
-        } else {
-            self.ticks.clone()
-        }
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.ticks.clone()
     }
 
     fn range(&self) -> Range<f64> {

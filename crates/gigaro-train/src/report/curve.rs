@@ -62,6 +62,20 @@ pub(super) fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     .unwrap_or_else(|| all(&[1.0], sparse))
 }
 
+/// Round values evenly spaced from `low` to `high`, about `count` of them: steps of 1, 2 or 5 times a power of ten.
+pub(super) fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let rough = (high - low) / count.max(1) as f64;
+    let power = 10f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|m| m * power);
+    let step = steps.into_iter().find(|&s| s >= rough).unwrap_or(rough);
+    let (first, last) = ((low / step).ceil(), (high / step).floor());
+    if !(first.is_finite() && last - first <= 2.0 * count as f64) {
+        return Vec::new(); // an axis too short or too long for numbers to tell apart
+    }
+    let ticks = (0..=(last - first).max(0.0) as usize).map(|i| (first + i as f64) * step);
+    ticks.filter(|t| (low..=high).contains(t)).collect()
+}
+
 /// A value on the y axis: as few digits as tell the ticks apart at chart size.
 pub(super) fn tick(y: f64) -> String {
     match y.abs() {
@@ -91,6 +105,24 @@ pub(super) fn short_count(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few_on_any_axis() {
+        assert_eq!(
+            linear_ticks(0.0, 100.0, 5),
+            [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+        );
+        assert_eq!(linear_ticks(1.1, 4.2, 3), [2.0, 4.0]);
+        for (low, high) in [
+            (-1e300, 1e300),
+            (1e-300, 2e-300),
+            (0.0, f64::MAX),
+            (1.0, 1.0 + 1e-15),
+        ] {
+            let ticks = linear_ticks(low, high, 6);
+            assert!(ticks.len() <= 13 && ticks.iter().all(|t| (low..=high).contains(t)));
+        }
+    }
 
     #[test]
     fn long_curves_are_thinned_and_keep_their_end() {

@@ -101,6 +101,11 @@ pub(in crate::ops) fn product_with_bias(
     compute: Compute,
     out: DType,
 ) -> Tensor {
+    // Elements that are bf16 already lose nothing by the fast instruction.
+    let compute = match (a.dtype(), b.dtype()) {
+        (DType::BF16, DType::BF16) => Compute::BF16,
+        _ => compute,
+    };
     let ((m, k), n) = ((a.size(-2), a.size(-1)), b.size(-1));
     let lead = |t: &Tensor| Shape::from(&t.shape()[..t.ndim() - 2]);
     let Some(batch) = lead(a).broadcast(&lead(b)) else {

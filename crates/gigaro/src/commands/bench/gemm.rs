@@ -1,7 +1,7 @@
 //! `gigaro bench gemm`: one matrix product, `(M, K) x (K, N)`.
 
 use anyhow::{Result, bail};
-use gigaro_tensor::{DType, Device, Generator, Tensor, no_grad};
+use gigaro_tensor::{DType, Device, Generator, Tensor, autocast, no_grad};
 use gigaro_train::quantity::Bytes;
 use gigaro_train::resources::memory_available;
 use serde_json::json;
@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     let x = Tensor::randn([m, k], dtype, Device::Cpu, &random); // (M, K)
     let y = Tensor::randn([k, n], dtype, Device::Cpu, &random); // (K, N)
     let product = || drop(std::hint::black_box(x.matmul(&y)));
-    let seconds = no_grad(|| median_seconds(args.shared.repeats, product));
+    let timed = || no_grad(|| median_seconds(args.shared.repeats, product));
+    let seconds = autocast(dtype, timed);
     let flops = 2.0 * m as f64 * n as f64 * k as f64 / seconds;
     let share = args
         .dtype

@@ -3,6 +3,7 @@
 //! One object under `--json`, with the keys of that benchmark: `what`, `engine`, `dtype`, `mode`, `threads`, `peak_rss_mb` and the
 //! figures. How time is taken is in `timing.rs`.
 
+mod decode;
 mod gemm;
 mod gpt;
 mod presets;
@@ -19,10 +20,11 @@ use crate::output::Output;
 const EXAMPLE: &str = "\
 Examples:
   gigaro bench gpt --preset small --dtype bf16
+  gigaro bench decode --preset gpt2-124m --dtype int8
   gigaro bench gemm --m 2048 --n 768 --k 3072 --dtype bf16
   gigaro bench gemm --json | tail -n 1   for programs";
 
-/// Measure speed: training a GPT, matrix products
+/// Measure speed: training a GPT, writing text, matrix products
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -33,6 +35,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     Gpt(gpt::Args),
+    Decode(decode::Args),
     Gemm(gemm::Args),
 }
 
@@ -82,6 +85,7 @@ impl Args {
     pub(crate) fn wants_json(&self) -> bool {
         match &self.what {
             What::Gpt(args) => args.shared.json,
+            What::Decode(args) => args.shared.json,
             What::Gemm(args) => args.shared.json,
         }
     }
@@ -90,6 +94,7 @@ impl Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     match &args.what {
         What::Gpt(args) => gpt::run(args, output),
+        What::Decode(args) => decode::run(args, output),
         What::Gemm(args) => gemm::run(args, output),
     }
 }

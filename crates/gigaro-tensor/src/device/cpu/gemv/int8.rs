@@ -216,6 +216,8 @@ pub(super) struct Inputs {
     pub(super) values: Vec<i16>,
     /// The same as high and low bytes, `value = 256 * high + low`: `(groups, rows, 2, GROUP)`.
     pub(super) bytes: Vec<i8>,
+    /// -128 times the inputs of each of 16 lanes, `(groups, rows)`: what adding 128 to the weights takes to undo.
+    pub(super) starts: Vec<[i32; 16]>,
     /// `(rows)`.
     pub(super) scales: [f32; MAX_ROWS],
 }
@@ -227,6 +229,7 @@ impl Inputs {
             rows,
             values: vec![0; groups * rows * GROUP],
             bytes: vec![0; groups * rows * GROUP * 2],
+            starts: Vec::with_capacity(groups * rows),
             scales: [0.0; MAX_ROWS],
         };
         for i in 0..rows {
@@ -247,8 +250,17 @@ impl Inputs {
                 );
             }
         }
+        let parts = this.values.chunks_exact(GROUP);
+        this.starts.extend(parts.map(start));
         this
     }
+}
+
+/// Lane `l` of a vector sums four inputs of each half of a group, as `vpdpbusd` does with two vectors.
+fn start(x: &[i16]) -> [i32; 16] {
+    let (one, other) = x.split_at(GROUP / 2);
+    let four = |x: &[i16], l: usize| -> i32 { x[4 * l..][..4].iter().map(|&x| i32::from(x)).sum() };
+    std::array::from_fn(|l| -128 * (four(one, l) + four(other, l)))
 }
 
 vectorized! {

@@ -39,17 +39,15 @@ unsafe fn block<const M: usize, const R: usize>(
     sums: &mut [f32],
 ) {
     let groups = inputs.values.len() / (M * GROUP);
-    let starts: Vec<[__m512i; M]> = (0..groups)
-        .map(|g| std::array::from_fn(|i| start(inputs, g * M + i)))
-        .collect();
     let weights = sums.len() / M;
     assert!(values.len() == weights * groups * GROUP && scales.len() == weights * groups);
     assert!(inputs.bytes.len() == groups * M * 2 * GROUP);
+    assert!(inputs.starts.len() == groups * M);
     for first in (0..weights).step_by(R) {
         let mut totals = [[_mm512_setzero_ps(); M]; R];
-        for (g, starts) in starts.iter().enumerate() {
+        for g in 0..groups {
             // SAFETY: `at` is below `weights * groups`, and the slices are as long as just asserted: a group is two
-            // vectors of the weight, and two of high and two of low bytes for each row of inputs.
+            // vectors of the weight, and two of high and two of low bytes, and a start, for each row of inputs.
             unsafe {
                 let mut w = [[_mm512_setzero_si512(); 2]; R];
                 let mut scale = [_mm512_setzero_ps(); R];
@@ -67,10 +65,11 @@ unsafe fn block<const M: usize, const R: usize>(
                     let x = inputs.bytes.as_ptr().add((g * M + i) * 2 * GROUP);
                     let (high0, high1) = (bytes(x), bytes(x.add(64)));
                     let (low0, low1) = (bytes(x.add(128)), bytes(x.add(192)));
+                    let start = _mm512_loadu_si512(inputs.starts.as_ptr().add(g * M + i).cast());
                     for r in 0..R {
                         let high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[r][0], high0);
                         let high = _mm512_dpbusd_epi32(high, w[r][1], high1);
-                        let low = _mm512_dpbusd_epi32(starts[i], w[r][0], low0);
+                        let low = _mm512_dpbusd_epi32(start, w[r][0], low0);
                         let low = _mm512_dpbusd_epi32(low, w[r][1], low1);
                         let sum = _mm512_add_epi32(_mm512_slli_epi32::<8>(high), low);
                         let sum = _mm512_cvtepi32_ps(sum);
@@ -85,25 +84,6 @@ unsafe fn block<const M: usize, const R: usize>(
             }
         }
     }
-}
-
-/// What the sums of part `at` (of groups times rows) begin with: -128 times the inputs of each lane.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn start(inputs: &Inputs, at: usize) -> __m512i {
-    let x = &inputs.values[at * GROUP..][..GROUP];
-    let lane = |l: usize| -> i32 {
-        let four = |start: usize| {
-            x[start..start + 4]
-                .iter()
-                .map(|&x| i32::from(x))
-                .sum::<i32>()
-        };
-        -128 * (four(4 * l) + four(64 + 4 * l))
-    };
-    let lanes: [i32; 16] = std::array::from_fn(lane);
-    // SAFETY: 512 bits either way.
-    unsafe { std::mem::transmute(lanes) }
 }
 
 /// # Safety

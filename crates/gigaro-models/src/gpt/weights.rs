@@ -1,0 +1,104 @@
+//! What weights are held in for inference: a step of decoding takes as long as reading them.
+
+use gigaro_nn::Linear;
+use gigaro_tensor::DType;
+
+use super::Gpt;
+use super::block::QkvProjection;
+
+/// How weights lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// 32-bit floats, as they are trained.
+    F32,
+    /// Brain floats: half the bytes.
+    Bf16,
+    /// Integers with a scale for every few: a quarter. Embeddings stay floats.
+    Int8,
+}
+
+impl Gpt {
+    /// Holds the matrices in a format; what flows between them stays f32. For inference: rounded weights
+    /// are no longer what was trained.
+    pub fn store_weights(&mut self, format: WeightFormat) {
+        match format {
+            WeightFormat::F32 => {}
+            WeightFormat::Bf16 => {
+                self.wte.weight = self.wte.weight.detach().to_dtype(DType::BF16);
+                self.each_linear(|layer| {
+                    layer.weight = layer.weight.detach().to_dtype(DType::BF16);
+                });
+            }
+            WeightFormat::Int8 => {
+                // A tied head is rounded on its own: embeddings are looked up, not multiplied.
+                let tied = Linear::from_weights(self.head_weight().detach(), None);
+                self.lm_head.get_or_insert(tied);
+                self.each_linear(Linear::quantize_int8);
+            }
+        }
+    }
+
+    /// Bytes of weights that a step of decoding reads: all but the embeddings that are only looked up.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> u64 {
+        let mut model = self.clone();
+        let mut bytes = match self.lm_head {
+            Some(_) => 0,
+            None => self.wte.weight.numel() * self.wte.weight.dtype().size_bytes(),
+        };
+        model.each_linear(|layer| bytes += layer.weight_bytes());
+        bytes as u64
+    }
+
+    fn each_linear(&mut self, mut f: impl FnMut(&mut Linear)) {
+        for block in &mut self.blocks {
+            match &mut block.attn.qkv {
+                QkvProjection::Fused(qkv) => f(qkv),
+                QkvProjection::Separate { q, k, v } => [q, k, v].into_iter().for_each(&mut f),
+            }
+            let mlp = &mut block.mlp;
+            let layers = [
+                Some(&mut block.attn.out),
+                mlp.gate.as_mut(),
+                Some(&mut mlp.up),
+                Some(&mut mlp.down),
+            ];
+            layers.into_iter().flatten().for_each(&mut f);
+        }
+        self.lm_head.iter_mut().for_each(f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GptConfig;
+    use crate::gpt::KvCache;
+    use gigaro_tensor::Generator;
+
+    #[test]
+    fn rounded_weights_give_nearly_the_same_logits() {
+        for config in [
+            GptConfig::gpt2(97, 32, 2, 4, 64),
+            GptConfig::llama(97, 32, 2, 4, 2, 64, 96),
+        ] {
+            let model = Gpt::new(&config, &Generator::new(1));
+            let logits = |format| {
+                let mut model = model.clone();
+                model.store_weights(format);
+                model.decode(&[5, 9, 2, 40], &mut KvCache::new(&model))
+            };
+            let exact = logits(WeightFormat::F32);
+            let largest = exact.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+            for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+                let rounded = logits(format);
+                let errors = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs());
+                let error = errors.fold(0.0, f32::max);
+                assert!(
+                    error > 0.0 && error < 0.05 * largest,
+                    "{format:?}: {error} of {largest}"
+                );
+            }
+        }
+    }
+}

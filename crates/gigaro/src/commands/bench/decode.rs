@@ -1,0 +1,140 @@
+//! `gigaro bench decode`: text from a model, one token after the other.
+//!
+//! As the peers' side has it: 32 tokens are read, 64 are drawn greedily, and all of that time counts. What bounds it is memory:
+//! every token reads every weight once.
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use gigaro_models::gpt::{KvCache, WeightFormat};
+use gigaro_models::{Gpt, GptConfig};
+use gigaro_tensor::{DType, Generator, autocast, cpu};
+use gigaro_train::quantity::{Bytes, Count};
+use gigaro_train::resources::memory_available;
+use serde_json::json;
+
+use super::presets::Preset;
+use super::timing::median_seconds;
+use super::{BenchArgs, report};
+use crate::output::Output;
+
+/// Tokens read before the first is drawn.
+const PROMPT: usize = 32;
+/// Tokens drawn.
+const DRAWN: usize = 64;
+
+/// Let a GPT of random weights write
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  gigaro bench decode --preset gpt2-124m --dtype int8")]
+pub(super) struct Args {
+    /// Model to run
+    #[arg(long, value_enum, value_name = "NAME", default_value = "gpt2-124m")]
+    preset: Preset,
+
+    /// Texts written one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+
+    /// What weights are held in
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
+    dtype: Weights,
+
+    #[command(flatten)]
+    pub(super) shared: BenchArgs,
+}
+
+/// What weights are held in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Weights {
+    /// 32-bit floats
+    F32,
+    /// 16-bit brain floats
+    Bf16,
+    /// 8-bit integers with a scale for every few
+    Int8,
+}
+
+impl Weights {
+    fn format(self) -> WeightFormat {
+        match self {
+            Self::F32 => WeightFormat::F32,
+            Self::Bf16 => WeightFormat::Bf16,
+            Self::Int8 => WeightFormat::Int8,
+        }
+    }
+
+    /// What products compute in.
+    fn products(self) -> DType {
+        match self {
+            Self::Bf16 => DType::BF16,
+            Self::F32 | Self::Int8 => DType::F32,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
+    args.shared.set_threads();
+    // A context of 1024 whatever the preset trains with, as the peers' side has it.
+    let config = GptConfig {
+        max_seq_len: 1024,
+        ..args.preset.config()
+    };
+    check_memory(&config)?;
+    let mut model = Gpt::new(&config, &Generator::new(0));
+    model.store_weights(args.dtype.format());
+    let prompt: Vec<u32> = (0..PROMPT as u32).map(|i| i * 97 % 4096).collect();
+    let mut cache = KvCache::new(&model);
+    let mut run = || (0..args.batch).for_each(|_| write(&model, &mut cache, &prompt));
+    let seconds = autocast(args.dtype.products(), || {
+        median_seconds(args.shared.repeats, &mut run)
+    });
+    let rate = f64::from(args.batch) * DRAWN as f64 / seconds;
+    let read = model.bytes_per_token();
+    let (used, bandwidth) = (read as f64 * rate, cpu::peak::read_bandwidth());
+    output.say(format_args!(
+        "{} in {}, {} parameters, {} of weights per token: {rate:.1} tokens/s, {:.1} GB/s, {:.0} % of the measured {:.1} GB/s",
+        args.preset.name(),
+        args.dtype.name(),
+        Count(config.num_params() as f64),
+        Bytes(read),
+        used / 1e9,
+        100.0 * used / bandwidth,
+        bandwidth / 1e9,
+    ));
+    let figures = json!({
+        "tokens_per_s": rate,
+        "weight_bytes_per_token": read,
+        "gb_per_s": used / 1e9,
+        "memory_gb_per_s": bandwidth / 1e9,
+    });
+    report("decode", args.dtype.name(), figures, output)
+}
+
+fn write(model: &Gpt, cache: &mut KvCache, prompt: &[u32]) {
+    cache.truncate(0);
+    let mut logits = model.decode(prompt, cache);
+    for _ in 1..DRAWN {
+        let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        logits = model.decode(&[best.unwrap_or(0) as u32], cache);
+    }
+}
+
+fn check_memory(config: &GptConfig) -> Result<()> {
+    // The weights, and a rounded copy beside them.
+    let needed = config.num_params() * 6;
+    match memory_available() {
+        Some(available) if needed > available => bail!(
+            "the model needs {} of memory, but only {} are available: choose a smaller --preset",
+            Bytes(needed),
+            Bytes(available)
+        ),
+        _ => Ok(()),
+    }
+}

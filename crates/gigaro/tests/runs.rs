@@ -1,0 +1,250 @@
+//! Whole runs of the built binary: to the end, interrupted, killed, and with input that is no good.
+
+mod running;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use running::{Ran, gigaro_in};
+
+/// A recipe of a few seconds, at some number of steps, with a checkpoint every other step.
+fn write_recipe(folder: &Path, steps: usize) {
+    let recipe = format!(
+        "name = \"small\"\nabout = \"A test.\"\n\n[data]\nworld_documents = 300\nheld_out = 0.1\n\n\
+         [tokenizer]\nkind = \"bpe\"\nvocab_size = 320\n\n\
+         [model]\nform = \"modern\"\nn_layer = 1\nn_head = 2\nd_model = 32\nmax_seq_len = 32\ndropout = 0.1\n\n\
+         [pretrain]\nsteps = {steps}\nbatch_size = 4\nlearning_rate = 3e-3\nsave_every = 2\n"
+    );
+    fs::write(folder.join("small.toml"), recipe).expect("written");
+}
+
+/// The bytes of the weights of the newest checkpoint in a run's folder.
+fn weights(run: &Path) -> Vec<u8> {
+    let checkpoints = run.join("checkpoints");
+    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
+    let path = checkpoints.join(latest.trim()).join("model.safetensors");
+    fs::read(path).expect("weights")
+}
+
+#[track_caller]
+fn succeeded(run: Ran) -> Ran {
+    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    run
+}
+
+#[test]
+fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let run = succeeded(gigaro_in(here, &["speedrun", "--recipe", "tiny", "--json"])).json();
+    for key in ["seconds", "base_accuracy", "held_out_accuracy"] {
+        assert!(run[key].is_number(), "{key} in {run}");
+    }
+    let report = here.join(run["report"].as_str().expect("a path"));
+    let page = fs::read_to_string(report).expect("a report");
+    assert!(page.contains("<svg") && !page.contains("http://") && !page.contains("src=\"http"));
+    let checkpoint = run["checkpoint"].as_str().expect("a path");
+    let spoken = [
+        "generate",
+        "The king",
+        "--checkpoint",
+        checkpoint,
+        "--seed",
+        "1",
+        "--json",
+    ];
+    let one = succeeded(gigaro_in(here, &spoken)).json();
+    assert!(!one["tokens"].as_array().expect("tokens").is_empty());
+    assert_eq!(
+        succeeded(gigaro_in(here, &spoken)).json()["text"],
+        one["text"]
+    );
+    // Without a checkpoint, the last run is meant.
+    let exam = succeeded(gigaro_in(
+        here,
+        &["evaluate", "--questions-per-kind", "1", "--json"],
+    ));
+    assert!(exam.json()["held_out_accuracy"].is_number());
+}
+
+/// A run that has written its first checkpoint and goes on.
+fn started(folder: &Path, out: &str) -> Child {
+    let child = Command::new(env!("CARGO_BIN_EXE_gigaro"))
+        .args([
+            "pretrain",
+            "--recipe",
+            "small.toml",
+            "--threads",
+            "1",
+            "--out",
+            out,
+        ])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let latest = folder.join(out).join("checkpoints/latest");
+    let since = Instant::now();
+    while !latest.exists() {
+        assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_and_interrupted_runs_end_with_the_weights_of_one_that_was_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 400);
+    let whole = [
+        "pretrain",
+        "--recipe",
+        "small.toml",
+        "--threads",
+        "1",
+        "--out",
+        "whole",
+    ];
+    succeeded(gigaro_in(here, &whole));
+    let expected = weights(&here.join("whole"));
+
+    let mut child = started(here, "killed");
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    assert_ne!(weights(&here.join("killed")), expected);
+    succeeded(gigaro_in(here, &["pretrain", "--resume", "killed"]));
+    assert_eq!(weights(&here.join("killed")), expected);
+
+    let child = started(here, "interrupted");
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    let end = child.wait_with_output().expect("gone");
+    let said = String::from_utf8_lossy(&end.stderr);
+    assert_eq!(end.status.code(), Some(130), "{said}");
+    assert!(
+        said.contains("gigaro pretrain --resume interrupted"),
+        "{said}"
+    );
+    // Resuming with another number of threads changes no bit either.
+    let resume = ["pretrain", "--resume", "interrupted", "--threads", "2"];
+    succeeded(gigaro_in(here, &resume));
+    assert_eq!(weights(&here.join("interrupted")), expected);
+}
+
+#[test]
+fn one_folder_takes_one_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_recipe(folder.path(), 100_000);
+    let mut child = started(folder.path(), "busy");
+    let second = gigaro_in(folder.path(), &["pretrain", "--resume", "busy"]);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    told(&second, "busy");
+    let again = gigaro_in(
+        folder.path(),
+        &["pretrain", "--recipe", "small.toml", "--out", "busy"],
+    );
+    told(&again, "--resume busy");
+}
+
+/// The run failed with a sentence that has `words` in it, and did not panic.
+#[track_caller]
+fn told(run: &Ran, words: &str) {
+    assert!(
+        run.code == 1 || run.code == 2,
+        "{}: {}",
+        run.code,
+        run.stderr
+    );
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    assert!(run.stderr.contains("error: "), "{}", run.stderr);
+    assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
+}
+
+#[test]
+fn text_that_is_no_good_is_told_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 10);
+    fs::write(here.join("empty.txt"), "").expect("written");
+    fs::write(here.join("short.txt"), "Too short.").expect("written");
+    fs::write(here.join("latin1.txt"), b"caf\xe9 ".repeat(500)).expect("written");
+    fs::write(
+        here.join("broken.jsonl"),
+        "{\"text\": \"a\"}\n{\"text\": \n",
+    )
+    .expect("written");
+    fs::write(here.join("broken.parquet"), "PAR1 but not really").expect("written");
+    fs::create_dir(here.join("nothing")).expect("made");
+    fs::write(here.join("nothing/picture.png"), [0; 16]).expect("written");
+    for name in [
+        "missing.txt",
+        "empty.txt",
+        "short.txt",
+        "latin1.txt",
+        "broken.jsonl",
+        "broken.parquet",
+        "nothing",
+    ] {
+        let out = format!("run-{name}");
+        let args = [
+            "pretrain",
+            "--recipe",
+            "small.toml",
+            "--text",
+            name,
+            "--out",
+            &out,
+        ];
+        told(&gigaro_in(here, &args), name);
+        assert!(
+            !here.join(out).join("checkpoints/latest").exists(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn damaged_checkpoints_are_told_from_whole_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 2);
+    let args = ["pretrain", "--recipe", "small.toml", "--out", "run"];
+    succeeded(gigaro_in(here, &args));
+    let checkpoint = here.join("run/checkpoints/step-000002");
+    let path = checkpoint.join("model.safetensors");
+    let whole = fs::read(&path).expect("weights");
+    let generate = |place: &Path| {
+        let place = place.to_str().expect("UTF-8");
+        gigaro_in(here, &["generate", "Once", "--checkpoint", place])
+    };
+    succeeded(generate(&checkpoint));
+
+    fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+    told(&generate(&checkpoint), "model.safetensors");
+    let mut flipped = whole.clone();
+    *flipped.last_mut().expect("bytes") ^= 1;
+    fs::write(&path, &flipped).expect("written");
+    told(&generate(&checkpoint), "model.safetensors");
+    fs::write(&path, &whole).expect("written");
+
+    let tokenizer = checkpoint.join("tokenizer.json");
+    fs::write(&tokenizer, "{}").expect("written");
+    told(&generate(&checkpoint), "tokenizer.json");
+    let foreign: PathBuf = here.join("foreign");
+    fs::create_dir(&foreign).expect("made");
+    told(&generate(&foreign), "foreign");
+    told(&generate(&here.join("missing")), "missing");
+}
