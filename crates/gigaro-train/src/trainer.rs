@@ -376,7 +376,8 @@ mod tests {
     }
 
     fn loader() -> PretrainLoader {
-        let tokens: Vec<u32> = (0..4000_u32).map(|i| (i * i + i / 7) % 13).collect();
+        // A token nearly always follows from the one before it; where it does not, tells windows apart.
+        let tokens: Vec<u32> = (0..4000_u32).map(|i| (5 * i + i / 50) % 13).collect();
         PretrainLoader::new(Tokens::from(tokens), 2, 16, 5).expect("enough tokens")
     }
 
@@ -423,7 +424,7 @@ mod tests {
         let mut losses = Vec::new();
         let (whole, outcome) = train(&straight, 40, None, None, &mut losses);
         assert!(matches!(outcome, Outcome::Finished(_)));
-        assert!(losses[39] < losses[0] - 0.2, "{losses:?}");
+        assert!(losses[39] < losses[0] - 0.5, "{losses:?}");
         let mut pieces = Vec::new();
         let (_, outcome) = train(&resumed, 40, Some(17), None, &mut pieces);
         let Outcome::Interrupted(path) = outcome else {

@@ -43,22 +43,25 @@ fn mean(chunk: &[(f64, f64)]) -> (f64, f64) {
         .fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n))
 }
 
-/// Round values on a logarithmic axis from `low` to `high`: up to nine of 1-1.5-2-3-5-7, or of
+/// Round values on a logarithmic axis from `low` to `high`: up to ten of 1-1.5-2-3-5-7, or of
 /// 1-2-5, or powers of ten, whichever fits.
 pub(super) fn log_ticks(low: f64, high: f64) -> Vec<f64> {
-    let (from, to) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    // Zero and infinity, too, are ends of an axis whose margin reaches beyond what numbers can say.
+    let (least, most) = (f64::MIN_POSITIVE.log10(), f64::MAX.log10());
+    let from = low.log10().max(least).floor() as i32;
+    let to = high.log10().min(most).ceil() as i32;
     let all = |steps: &[f64], stride: usize| -> Vec<f64> {
         let decades = (from..=to).step_by(stride);
         let values = decades.flat_map(|e| steps.iter().map(move |m| m * 10f64.powi(e)));
         values.filter(|v| (low..=high).contains(v)).collect()
     };
-    let sparse = ((to - from) as usize / 8).max(1);
+    let sparse = ((to - from) as usize).div_ceil(8).max(1);
     [
         all(&[1.0, 1.5, 2.0, 3.0, 5.0, 7.0], 1),
         all(&[1.0, 2.0, 5.0], 1),
     ]
     .into_iter()
-    .find(|ticks| ticks.len() <= 9)
+    .find(|ticks| ticks.len() <= 10)
     .unwrap_or_else(|| all(&[1.0], sparse))
 }
 
@@ -185,7 +188,13 @@ mod tests {
     #[test]
     fn logarithmic_ticks_are_few_and_round() {
         assert_eq!(log_ticks(1.1, 10.5), [1.5, 2.0, 3.0, 5.0, 7.0, 10.0]);
-        assert_eq!(log_ticks(0.5, 500.0).len(), 9);
+        assert_eq!(log_ticks(0.5, 500.0).len(), 10);
+        assert_eq!(log_ticks(0.5, 600.0).len(), 10);
         assert!(log_ticks(1e-300, 1e300).len() <= 10);
+        assert!((2..=10).contains(&log_ticks(0.0, f64::INFINITY).len()));
+        for decades in 1..=150 {
+            let ticks = log_ticks(10f64.powi(-decades), 10f64.powi(decades));
+            assert!((2..=10).contains(&ticks.len()), "{decades}: {ticks:?}");
+        }
     }
 }
