@@ -170,30 +170,9 @@ impl Chart {
             .x_label_formatter(&|x| short_count(*x))
             .y_label_formatter(&label)
             .draw()?;
-        for (i, Series { points, mean, .. }) in self.series.iter().enumerate() {
+        for (i, series) in self.series.iter().enumerate() {
             let colour = role(CURVE + (i % COLOURS) as u8);
-            let line = |points: &[(f64, f64)], style: ShapeStyle| {
-                LineSeries::new(
-                    points
-                        .iter()
-                        .map(|p| (p.0, height(p.1)))
-                        .collect::<Vec<_>>(),
-                    style,
-                )
-            };
-            if let Some(mean) = mean {
-                chart.draw_series(line(points, colour.mix(0.35).stroke_width(SCALE)))?;
-                chart.draw_series(line(mean, colour.stroke_width(2 * SCALE)))?;
-                continue;
-            }
-            chart.draw_series(line(points, colour.stroke_width(2 * SCALE)))?;
-            // A few measured points are worth seeing as such.
-            if points.len() <= 24 {
-                let dot = |p: &(f64, f64)| {
-                    Circle::new((p.0, height(p.1)), 3 * SCALE as i32, colour.filled())
-                };
-                chart.draw_series(points.iter().map(dot))?;
-            }
+            series.draw_into(&mut chart, colour, height)?;
         }
         let (px, py) = chart.plotting_area().get_pixel_range();
         root.present()?;
@@ -211,6 +190,33 @@ impl Chart {
 
     fn all_points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.series.iter().flat_map(|s| s.points.iter().copied())
+    }
+}
+
+impl Series {
+    fn draw_into(
+        &self,
+        chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<Axis, Axis>>,
+        colour: RGBColor,
+        height: impl Fn(f64) -> f64,
+    ) -> DrawResult<()> {
+        let line = |points: &[(f64, f64)], style: ShapeStyle| {
+            let at = |p: &(f64, f64)| (p.0, height(p.1));
+            LineSeries::new(points.iter().map(at).collect::<Vec<_>>(), style)
+        };
+        if let Some(mean) = &self.mean {
+            chart.draw_series(line(&self.points, colour.mix(0.35).stroke_width(SCALE)))?;
+            chart.draw_series(line(mean, colour.stroke_width(2 * SCALE)))?;
+            return Ok(());
+        }
+        chart.draw_series(line(&self.points, colour.stroke_width(2 * SCALE)))?;
+        // A few measured points are worth seeing as such.
+        if self.points.len() <= 24 {
+            let dot =
+                |p: &(f64, f64)| Circle::new((p.0, height(p.1)), 3 * SCALE as i32, colour.filled());
+            chart.draw_series(self.points.iter().map(dot))?;
+        }
+        Ok(())
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn parameters_and_flops_are_those_of_the_peers_side() {
         let small = Preset::Small.config();
-        assert_eq!(small.num_params(), 12_318_336);
+        assert_eq!(small.num_params(), 12_318_720);
         let c = 384.0 * 384.0;
         assert_eq!(
             flops_per_token(&small),
