@@ -54,8 +54,11 @@ fn main() -> ExitCode {
 
 /// The folder that holds the workspace's Cargo.toml.
 fn repository_root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent()
+    // Cargo says at each run where the package lies; where it was built may be another clone that shares the target folder.
+    let here =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&here)
+        .parent()
         .expect("xtask lies inside the workspace")
         .to_path_buf()
 }

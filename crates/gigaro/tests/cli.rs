@@ -2,7 +2,14 @@
 
 mod running;
 
-use running::{gigaro, gigaro_in};
+use std::path::Path;
+
+use running::{Ran, gigaro_in};
+
+/// `gigaro ARGS` in the test's own folder.
+fn gigaro(args: &[&str]) -> Ran {
+    gigaro_in(Path::new("."), args)
+}
 
 #[test]
 fn without_arguments_the_help_is_shown_and_the_code_is_usage() {
@@ -75,33 +82,30 @@ fn recipes_inside_the_binary_are_listed_and_shown() {
 #[test]
 fn mistakes_in_a_recipe_are_told_with_file_and_line() {
     let folder = tempfile::tempdir().expect("a folder");
-    let speedrun = std::fs::read_to_string(concat!(
+    let gpt2 = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../recipes/speedrun.toml"
+        "/../../recipes/gpt2_124m.toml"
     ))
     .expect("a recipe");
     for (from, to, expected) in [
         (
-            "n_layer = 6",
-            "n_layer = \"six\"",
-            "my.toml, line 18: `n_layer` must be a whole number, 0 or more, but is the text \"six\"",
+            "n_layer = 12",
+            "n_layer = \"twelve\"",
+            "my.toml, line 17: `n_layer` must be a whole number, 0 or more, but is the text \"twelve\"",
         ),
         (
-            "n_layer = 6",
-            "n_layers = 6",
+            "n_layer = 12",
+            "n_layers = 12",
             "there is no key `n_layers` in [model]; did you mean `n_layer`?",
         ),
         (
-            "n_head = 6",
+            "n_head = 12",
             "n_head = 7",
-            "d_model is 384, which 7 heads cannot share evenly; 385 would do",
+            "d_model is 768, which 7 heads cannot share evenly; 770 would do",
         ),
     ] {
-        std::fs::write(
-            folder.path().join("my.toml"),
-            speedrun.replacen(from, to, 1),
-        )
-        .expect("written");
+        assert!(gpt2.contains(from), "{from}");
+        std::fs::write(folder.path().join("my.toml"), gpt2.replacen(from, to, 1)).expect("written");
         let run = gigaro_in(folder.path(), &["info", "my.toml"]);
         assert_eq!(run.code, 2, "{}", run.stderr);
         assert!(

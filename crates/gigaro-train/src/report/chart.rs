@@ -276,6 +276,8 @@ fn role(n: u8) -> RGBColor {
 /// Replaces the stand-in colours by CSS variables and lets the page decide the size.
 fn themed(svg: &str) -> String {
     let mut out = svg
+        // Inside HTML the namespace goes without saying.
+        .replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
         .replace(&format!("\"#0103{TEXT:02X}\""), "\"var(--muted)\"")
         .replace(&format!("\"#0103{GRID:02X}\""), "\"var(--line)\"");
     for i in 0..COLOURS {

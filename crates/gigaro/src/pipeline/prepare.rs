@@ -25,6 +25,8 @@ const SHARD_TOKENS: u64 = 1 << 27;
 
 /// A text in tokens.
 pub(crate) struct Prepared {
+    /// Which text, in words.
+    pub(crate) source: String,
     pub(crate) tokenizer: Tokenizer,
     /// To learn from.
     pub(crate) train: Tokens,
@@ -52,6 +54,7 @@ pub(crate) fn prepare(job: &Job, output: &Output) -> Result<Prepared> {
         tokenizer.vocab_size()
     ));
     Ok(Prepared {
+        source: source.describe().to_string(),
         tokenizer,
         train,
         validation,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use gigaro_data::loader::{Batch, PretrainLoader, sequential_batches};
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions};
@@ -37,7 +37,8 @@ pub(crate) fn pretrain(
     let plan = stage::plan(job, &config, &pace, dir, output)?;
     let (rows, context) = (plan.micro_batch as usize, config.max_seq_len);
     let seed = recipe.run.seed;
-    let mut feed = PretrainLoader::new(prepared.train.clone(), rows, context, seed)?;
+    let mut feed = PretrainLoader::new(prepared.train.clone(), rows, context, seed)
+        .with_context(|| format!("cannot learn from {}", prepared.source))?;
     let validation = validation(job, prepared, rows, context)?;
     let model = Gpt::new(&config, &Generator::new(seed));
     let mut optimizer = optimizer(&model, &recipe.pretrain);

@@ -24,11 +24,6 @@ impl Ran {
     }
 }
 
-/// `gigaro ARGS` in the test's own folder.
-pub(crate) fn gigaro(args: &[&str]) -> Ran {
-    gigaro_in(Path::new("."), args)
-}
-
 /// `gigaro ARGS` in a folder.
 pub(crate) fn gigaro_in(folder: &Path, args: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigaro"));
