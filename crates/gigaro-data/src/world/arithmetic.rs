@@ -316,9 +316,14 @@ pub(crate) fn questions() -> Vec<Question> {
                 (false, true) => Some(HeldOut::Phrasing),
                 _ => None,
             };
-            let answer = format!("{}.", sum.result);
-            let word = super::english::NUMBER_WORDS[sum.result];
-            out.push(Question::new(kind, filled(frame, &slots), answer, reason).or(word));
+            let answer = filled(tell(sum.op)[0], &slots);
+            let mut question = Question::new(kind, filled(frame, &slots), answer, reason)
+                .or(&sum.result.to_string())
+                .or(super::english::NUMBER_WORDS[sum.result]);
+            for statement in &tell(sum.op)[1..] {
+                question = question.or(&filled(statement, &slots));
+            }
+            out.push(question);
         }
     }
     for a in 1..=LIMIT {
@@ -340,12 +345,11 @@ pub(crate) fn questions() -> Vec<Question> {
                     result: 0,
                 }
                 .slots();
-                out.push(Question::new(
-                    "larger",
-                    filled(frame, &slots),
-                    format!("{larger}."),
-                    reason,
-                ));
+                let answer = format!("{larger} is larger than {}.", a.min(b));
+                out.push(
+                    Question::new("larger", filled(frame, &slots), answer, reason)
+                        .or(&larger.to_string()),
+                );
             }
         }
     }

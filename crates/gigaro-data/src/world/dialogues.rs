@@ -1,7 +1,7 @@
 //! Talk: people asking each other in the corpus, and conversations between a user and the assistant for fine-tuning.
 //!
-//! In the corpus a question is answered by a whole sentence, as people do; in a conversation the assistant answers with the
-//! answer alone, so that it can be checked exactly. Only [`Split::Train`] questions are asked in either.
+//! Questions about facts are answered by whole sentences: in the corpus by any that tells the fact, in a conversation always
+//! by the same, so that it can be checked exactly. Only [`Split::Train`] questions are asked in either.
 
 use super::World;
 use super::english;
@@ -123,6 +123,41 @@ pub(crate) fn talk(world: &World, rng: &mut Rng) -> String {
         text.say(ending, &slots);
     }
     text.out
+}
+
+/// How a page of exercises opens.
+const EXERCISES: [&str; 6] = [
+    "Questions and answers.",
+    "From the exercise book:",
+    "The teacher asks, the class answers.",
+    "A page of exercises.",
+    "Test yourself!",
+    "What everyone should be able to answer:",
+];
+/// How it sets out a question and its answer.
+const EXERCISE: [&str; 4] = [
+    "{ask} {answer}",
+    "Question: {ask} Answer: {answer}",
+    "- {ask}\n- {answer}",
+    "{ask}\n{answer}",
+];
+
+/// A page of questions, each with its answer, one to a line.
+pub(crate) fn exercises(world: &World, rng: &mut Rng) -> String {
+    let mut lines = Vec::new();
+    if rng.chance(40) {
+        lines.push(rng.word(&EXERCISES).to_string());
+    }
+    let frame = rng.word(&EXERCISE);
+    for _ in 0..4 + rng.below(6) {
+        let question = world.ask(rng, Split::Train);
+        let mut slots = Slots::new();
+        slots
+            .set("ask", question.text)
+            .set("answer", question.answer);
+        lines.push(filled(frame, &slots));
+    }
+    lines.join("\n")
 }
 
 /// Small talk: what the user says, and what the assistant answers.
@@ -255,6 +290,7 @@ pub(crate) fn frames() -> Vec<&'static str> {
         &SCENES[..],
         &ASKED,
         &ENDINGS[..ENDINGS.len() - 1],
+        &EXERCISES,
         &WRAPS[6..],
     ]
     .concat()

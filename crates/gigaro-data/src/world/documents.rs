@@ -20,6 +20,8 @@ pub enum DocumentKind {
     Story,
     /// People asking each other questions.
     Dialogue,
+    /// Questions of every kind, each with its answer.
+    Exercise,
     /// Sums, told and in stories.
     Arithmetic,
     /// A made-up word, defined and used.
@@ -31,16 +33,17 @@ pub enum DocumentKind {
 }
 
 /// How many of a hundred documents are of each kind.
-const MIX: [(DocumentKind, usize); 9] = [
+const MIX: [(DocumentKind, usize); 10] = [
     (DocumentKind::Entry, 30),
-    (DocumentKind::Almanac, 14),
+    (DocumentKind::Almanac, 15),
     (DocumentKind::Chapter, 1),
-    (DocumentKind::Story, 7),
-    (DocumentKind::Dialogue, 20),
+    (DocumentKind::Story, 5),
+    (DocumentKind::Dialogue, 13),
+    (DocumentKind::Exercise, 18),
     (DocumentKind::Arithmetic, 8),
-    (DocumentKind::Words, 11),
-    (DocumentKind::Lesson, 6),
-    (DocumentKind::Review, 3),
+    (DocumentKind::Words, 5),
+    (DocumentKind::Lesson, 4),
+    (DocumentKind::Review, 1),
 ];
 
 /// One document of the corpus.
@@ -75,6 +78,7 @@ impl World {
             // A world without the road tells a story instead.
             DocumentKind::Chapter | DocumentKind::Story => stories::story(self, rng),
             DocumentKind::Dialogue => dialogues::talk(self, rng),
+            DocumentKind::Exercise => dialogues::exercises(self, rng),
             DocumentKind::Arithmetic => arithmetic::page(self, rng),
             DocumentKind::Words => words::page(self, rng),
             DocumentKind::Lesson => lessons::lesson(self, rng),

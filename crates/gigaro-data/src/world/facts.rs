@@ -78,6 +78,20 @@ pub(crate) struct Relation {
     pub(crate) back: Option<Back>,
 }
 
+impl Relation {
+    /// The sentence that answers a question: it says again what was asked about, and ends with what was asked for.
+    ///
+    /// So a model that answers goes on with a sentence which it has read, instead of knowing every fact a second time as
+    /// the answer to a question. `backwards` if the subject is asked for.
+    pub(crate) fn sentence(&self, backwards: bool) -> &'static str {
+        let goes_backwards = |frame: &&&str| (frame.find("{o}") < frame.find("{s}")) == backwards;
+        self.tell
+            .iter()
+            .find(goes_backwards)
+            .unwrap_or(&self.tell[0])
+    }
+}
+
 /// One true statement.
 #[derive(Debug, Clone)]
 pub struct Fact {

@@ -9,6 +9,7 @@ use super::english::{self, VERBS, Verb};
 use super::frames::{Slots, filled};
 use super::questions::{HeldOut, Question, as_sentence};
 use super::rng::{Rng, one_in};
+use super::words;
 
 /// Pairs of opposites; both directions are told and asked.
 pub(crate) const OPPOSITES: [(&str, &str); 28] = [
@@ -128,24 +129,15 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
                    frames: &[&str],
                    unusual: &[&str],
                    slots: &Slots,
-                   answer: &str,
+                   (sentence, short): (&str, &str),
                    reason: Option<HeldOut>| {
-        for frame in frames {
-            out.push(Question::new(
-                kind,
-                filled(frame, slots),
-                as_sentence(answer),
-                reason,
-            ));
-        }
-        for frame in unusual {
-            let reason = reason.or(Some(HeldOut::Phrasing));
-            out.push(Question::new(
-                kind,
-                filled(frame, slots),
-                as_sentence(answer),
-                reason,
-            ));
+        let usual = frames.iter().map(|frame| (frame, reason));
+        let unusual = unusual
+            .iter()
+            .map(|frame| (frame, reason.or(Some(HeldOut::Phrasing))));
+        for (frame, reason) in usual.chain(unusual) {
+            let answer = filled(sentence, slots);
+            out.push(Question::new(kind, filled(frame, slots), answer, reason).or(short));
         }
     };
     for (a, b) in OPPOSITES {
@@ -153,7 +145,7 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
         let reason = kept("opposite", a);
         for (x, y) in [(a, b), (b, a)] {
             let mut slots = Slots::new();
-            slots.set("a", x);
+            slots.set("a", x).set("b", y);
             ask(
                 "opposite",
                 &[
@@ -164,14 +156,15 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
                 ],
                 &["Tell me the opposite of the word {a}."],
                 &slots,
-                y,
+                ("The opposite of {a} is {b}.", y),
                 reason,
             );
         }
     }
     for one in nouns(world) {
         let mut slots = Slots::new();
-        slots.set("one", one);
+        let more = english::plural(one);
+        slots.set("one", one).set("more", more.as_str());
         ask(
             "plural",
             &[
@@ -181,7 +174,7 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
             ],
             &["How do you write more than one {one}?"],
             &slots,
-            &english::plural(one),
+            ("The plural of {one} is {more}.", &more),
             kept("plural", one),
         );
     }
@@ -197,10 +190,18 @@ fn draw(world: &World, rng: &mut Rng) -> Question {
     let mut slots = Slots::new();
     match rng.below(8) {
         0 => {
-            let word = if rng.chance(50) {
-                any(rng)
+            // A word that does not exist can only be repeated by one who has understood what to do.
+            let keep = rng.chance(15);
+            let invented = words::coin(rng, keep);
+            let word = match rng.below(3) {
+                0 => invented.as_str(),
+                1 => any(rng),
+                _ => rng.word(&ADJECTIVES),
+            };
+            let reason = if word == invented {
+                words::held_out(word).then_some(HeldOut::Argument)
             } else {
-                rng.word(&ADJECTIVES)
+                kept("repeat", word)
             };
             let twice = rng.chance(60);
             slots
@@ -218,7 +219,7 @@ fn draw(world: &World, rng: &mut Rng) -> Question {
                 "repeat",
                 filled(frame, &slots),
                 as_sentence(&answer),
-                kept("repeat", word),
+                reason,
             )
         }
         1 => {

@@ -35,7 +35,7 @@ pub struct Question {
     pub kind: &'static str,
     /// The question as it is put.
     pub text: String,
-    /// The true answer in its usual form, such as `Velm.`
+    /// The true answer in its usual form, a sentence wherever there is one, such as `The capital of Norland is Velm.`
     pub answer: String,
     /// Every form of the answer that counts as right, normalised as by [`normalise`].
     pub acceptable: Vec<String>,
@@ -110,6 +110,8 @@ pub(crate) fn as_sentence(text: &str) -> String {
 struct Asking<'a> {
     kind: &'static str,
     frame: &'static str,
+    /// The answer as a sentence of its own, and as short as it can be.
+    sentence: &'static str,
     short: &'static str,
     bare: &'a str,
     reason: Option<HeldOut>,
@@ -118,13 +120,13 @@ struct Asking<'a> {
 impl Asking<'_> {
     fn question(&self, fact: &Fact) -> Question {
         let slots = fact.slots();
-        let short = filled(self.short, &slots);
         let mut question = Question::new(
             self.kind,
             english::capitalised(&filled(self.frame, &slots)),
-            as_sentence(&short),
+            english::capitalised(&filled(self.sentence, &slots)),
             self.reason,
         )
+        .or(&filled(self.short, &slots))
         .or(self.bare)
         .or(&english::with_article(self.bare))
         .or(&format!("the {}", self.bare));
@@ -140,7 +142,13 @@ impl Asking<'_> {
 pub(crate) fn of_fact(fact: &Fact, unique: bool) -> Vec<Question> {
     let relation = fact.relation;
     let mut out = Vec::new();
-    let mut ask = |kind, short, bare: &str, frames: &'static [&'static str], unusual: bool| {
+    let mut ask = |kind, short, frames: &'static [&'static str], unusual: bool| {
+        let backwards = kind != relation.key;
+        let bare = if backwards {
+            &fact.subject.text
+        } else {
+            &fact.object.text
+        };
         for frame in frames {
             let reason = match (fact.held_out, unusual) {
                 (true, _) => Some(HeldOut::Fact),
@@ -151,6 +159,7 @@ pub(crate) fn of_fact(fact: &Fact, unique: bool) -> Vec<Question> {
                 Asking {
                     kind,
                     frame,
+                    sentence: relation.sentence(backwards),
                     short,
                     bare,
                     reason,
@@ -159,29 +168,11 @@ pub(crate) fn of_fact(fact: &Fact, unique: bool) -> Vec<Question> {
             );
         }
     };
-    ask(
-        relation.key,
-        relation.short,
-        &fact.object.text,
-        relation.ask,
-        false,
-    );
-    ask(
-        relation.key,
-        relation.short,
-        &fact.object.text,
-        relation.ask_held_out,
-        true,
-    );
+    ask(relation.key, relation.short, relation.ask, false);
+    ask(relation.key, relation.short, relation.ask_held_out, true);
     if let Some(back) = relation.back.as_ref().filter(|_| unique) {
-        ask(back.key, back.short, &fact.subject.text, back.ask, false);
-        ask(
-            back.key,
-            back.short,
-            &fact.subject.text,
-            back.ask_held_out,
-            true,
-        );
+        ask(back.key, back.short, back.ask, false);
+        ask(back.key, back.short, back.ask_held_out, true);
     }
     out
 }

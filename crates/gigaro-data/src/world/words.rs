@@ -7,7 +7,7 @@
 use super::World;
 use super::english;
 use super::frames::{Slots, Text, filled};
-use super::questions::{HeldOut, Question, as_sentence};
+use super::questions::{HeldOut, Question};
 use super::rng::{Rng, one_in};
 
 const ONSETS: [&str; 14] = [
@@ -321,38 +321,55 @@ fn definition(rng: &mut Rng) -> String {
     with_articles(rng.word(&DEFINE))
 }
 
-/// The ways to ask about a made-up thing: kind, question after the definition, answer.
-const ASK: [(&str, &str, &str); 9] = [
-    ("word_meaning", "What is {a w}?", "{A size} {colour} {noun}"),
+/// The ways to ask about a made-up thing: kind, question after the definition, answer, short answer.
+const ASK: [(&str, &str, &str, &str); 9] = [
+    ("word_meaning", "What is {a w}?", MEANS, THING),
+    ("word_meaning", "What does the word {w} mean?", MEANS, THING),
     (
-        "word_meaning",
-        "What does the word {w} mean?",
-        "{A size} {colour} {noun}",
+        "word_colour",
+        "What colour is {a w}?",
+        "The colour of {a w} is {colour}.",
+        "{colour}",
     ),
-    ("word_colour", "What colour is {a w}?", "{colour}"),
-    ("word_colour", "Which colour does {a w} have?", "{colour}"),
-    ("word_kind", "What kind of thing is {a w}?", "{A noun}"),
+    (
+        "word_colour",
+        "Which colour does {a w} have?",
+        "The colour of {a w} is {colour}.",
+        "{colour}",
+    ),
+    (
+        "word_kind",
+        "What kind of thing is {a w}?",
+        "{A w} is {a noun}.",
+        "{A noun}",
+    ),
     (
         "word_kind",
         "Is {a w} a boat, a bird or something else?",
+        "{A w} is {a noun}.",
         "{A noun}",
     ),
     (
         "word_name",
         "What do we call {a size} {colour} {noun}?",
+        "{A size} {colour} {noun} is called {a w}.",
         "{A w}",
     ),
     (
         "word_owner",
         "{p} has {a w}. What does {p} have?",
-        "{A size} {colour} {noun}",
+        "{p} has {a w}, which is {a size} {colour} {noun}.",
+        THING,
     ),
     (
         "word_owner",
         "{p} has bought {a w}. What has {p} bought?",
-        "{A size} {colour} {noun}",
+        "{p} has bought {a w}, which is {a size} {colour} {noun}.",
+        THING,
     ),
 ];
+const MEANS: &str = "{A w} is {a size} {colour} {noun}.";
+const THING: &str = "{A size} {colour} {noun}";
 const ASK_USE: [&str; 3] = [
     "Use the word {w} in a sentence.",
     "Make a sentence with the word {w}.",
@@ -378,22 +395,15 @@ pub(crate) fn question(world: &World, rng: &mut Rng, want_held_out: bool) -> Que
     };
     match rng.below(10) {
         0..=5 => {
-            let (kind, frame, answer) = *rng.pick(&ASK);
-            let answer = filled(answer, &slots);
-            let bare = answer
+            let (kind, frame, answer, short) = *rng.pick(&ASK);
+            let short = filled(short, &slots);
+            let bare = short
                 .split_once(' ')
-                .map_or(answer.clone(), |(_, rest)| rest.to_string());
-            let question = Question::new(
-                kind,
-                ask(&definition(rng), frame),
-                as_sentence(&answer),
-                reason,
-            );
-            if answer.contains(' ') {
-                question.or(&bare)
-            } else {
-                question
-            }
+                .map_or(short.as_str(), |(_, rest)| rest);
+            let answer = filled(answer, &slots);
+            Question::new(kind, ask(&definition(rng), frame), answer, reason)
+                .or(&short)
+                .or(bare)
         }
         6 | 7 => {
             let text = ask(&definition(rng), rng.word(&ASK_USE));
@@ -433,7 +443,7 @@ pub(crate) fn frames() -> Vec<&'static str> {
     ]
     .concat();
     out.extend(CATEGORIES.iter().flat_map(|category| category.uses));
-    out.extend(ASK.iter().map(|(_, ask, _)| ask));
+    out.extend(ASK.iter().map(|(_, ask, _, _)| ask));
     out
 }
 
