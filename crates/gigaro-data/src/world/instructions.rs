@@ -181,49 +181,77 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
     out
 }
 
+/// A word of any sort.
+fn any_word(rng: &mut Rng) -> &'static str {
+    let sort = rng.below(3);
+    rng.word(&SORTS[sort].1)
+}
+
+/// To say a word two or three times.
+fn repeat(rng: &mut Rng) -> Question {
+    let mut slots = Slots::new();
+    // A word that does not exist can only be repeated by one who has understood what to do.
+    let keep = rng.chance(15);
+    let invented = words::coin(rng, keep);
+    let word = match rng.below(3) {
+        0 => invented.as_str(),
+        1 => any_word(rng),
+        _ => rng.word(&ADJECTIVES),
+    };
+    let reason = if word == invented {
+        words::held_out(word).then_some(HeldOut::Argument)
+    } else {
+        kept("repeat", word)
+    };
+    let twice = rng.chance(60);
+    slots
+        .set("w", word)
+        .set("times", if twice { "two times" } else { "three times" });
+    let times = if twice { "twice" } else { "three times" };
+    slots.set("twice", times);
+    let frame = rng.word(&[
+        "Say the word {w} {twice}.",
+        "Repeat the word {w} {twice}.",
+        "Write {w} {times}.",
+    ]);
+    let answer = vec![word; if twice { 2 } else { 3 }].join(" ");
+    Question::new(
+        "repeat",
+        filled(frame, &slots),
+        as_sentence(&answer),
+        reason,
+    )
+}
+
+/// To put a sentence into the past tense.
+fn past_tense(world: &World, rng: &mut Rng) -> Question {
+    let mut slots = Slots::new();
+    let verb = rng.pick(&VERBS);
+    let (p, _) = world.two_people(rng);
+    p.put("p", &mut slots);
+    put_verb(verb, &mut slots);
+    let sentence = filled("{p} {third} {tail}.", &slots);
+    let frame = rng.word(&[
+        "Put this sentence into the past tense: ",
+        "Rewrite this sentence in the past tense: ",
+        "Say this in the past tense: ",
+    ]);
+    let answer = filled("{p} {past} {tail}.", &slots);
+    Question::new(
+        "past_tense",
+        format!("{frame}{sentence}"),
+        answer,
+        kept("past", verb.plain),
+    )
+}
+
 /// One question of the open sort, whose arguments are drawn.
 fn draw(world: &World, rng: &mut Rng) -> Question {
-    let any = |rng: &mut Rng| -> &'static str {
-        let sort = rng.below(3);
-        rng.word(&SORTS[sort].1)
-    };
     let mut slots = Slots::new();
     match rng.below(8) {
-        0 => {
-            // A word that does not exist can only be repeated by one who has understood what to do.
-            let keep = rng.chance(15);
-            let invented = words::coin(rng, keep);
-            let word = match rng.below(3) {
-                0 => invented.as_str(),
-                1 => any(rng),
-                _ => rng.word(&ADJECTIVES),
-            };
-            let reason = if word == invented {
-                words::held_out(word).then_some(HeldOut::Argument)
-            } else {
-                kept("repeat", word)
-            };
-            let twice = rng.chance(60);
-            slots
-                .set("w", word)
-                .set("times", if twice { "two times" } else { "three times" });
-            let times = if twice { "twice" } else { "three times" };
-            slots.set("twice", times);
-            let frame = rng.word(&[
-                "Say the word {w} {twice}.",
-                "Repeat the word {w} {twice}.",
-                "Write {w} {times}.",
-            ]);
-            let answer = vec![word; if twice { 2 } else { 3 }].join(" ");
-            Question::new(
-                "repeat",
-                filled(frame, &slots),
-                as_sentence(&answer),
-                reason,
-            )
-        }
+        0 => repeat(rng),
         1 => {
-            let (a, b) = (rng.word(&ADJECTIVES), any(rng));
+            let (a, b) = (rng.word(&ADJECTIVES), any_word(rng));
             slots.set("a", a).set("b", b);
             let frame = rng.word(&[
                 "Swap these two words: {a} {b}",
@@ -298,25 +326,7 @@ fn draw(world: &World, rng: &mut Rng) -> Question {
             .or(&english::with_article(words[0]))
             .or(&format!("the {}", words[0]))
         }
-        6 => {
-            let verb = rng.pick(&VERBS);
-            let (p, _) = world.two_people(rng);
-            p.put("p", &mut slots);
-            put_verb(verb, &mut slots);
-            let sentence = filled("{p} {third} {tail}.", &slots);
-            let frame = rng.word(&[
-                "Put this sentence into the past tense: ",
-                "Rewrite this sentence in the past tense: ",
-                "Say this in the past tense: ",
-            ]);
-            let answer = filled("{p} {past} {tail}.", &slots);
-            Question::new(
-                "past_tense",
-                format!("{frame}{sentence}"),
-                answer,
-                kept("past", verb.plain),
-            )
-        }
+        6 => past_tense(world, rng),
         _ => {
             let start = 1 + rng.below(9);
             let end = start + 2 + rng.below(4);
@@ -349,8 +359,7 @@ pub(crate) fn question(world: &World, rng: &mut Rng, want_held_out: bool) -> Que
 fn distinct(rng: &mut Rng, count: usize) -> Vec<&'static str> {
     let mut words: Vec<&'static str> = Vec::with_capacity(count);
     while words.len() < count {
-        let sort = rng.below(3);
-        let word = rng.word(&SORTS[sort].1);
+        let word = any_word(rng);
         if !words.contains(&word) {
             words.push(word);
         }
