@@ -53,6 +53,7 @@ pub(crate) static SOUND: Relation = Relation {
         "What sound does {a s} make?",
         "What does {a s} do when it wants to be heard?",
         "Does {a s} bark, sing or do something else?",
+        "With what sound does {a s} make itself known?",
     ],
     ask_held_out: &[
         "Which sound does the {s} make?",
@@ -84,6 +85,8 @@ pub(crate) static HOME: Relation = Relation {
         "What is the home of {a s} called?",
         "Where does the {s} sleep?",
         "In what does {a s} live?",
+        "In which place does {a s} live?",
+        "Where does one find the home of {a s}?",
     ],
     ask_held_out: &["Where is {a s} at home?", "What does {a s} live in?"],
     short: "In {a o}",
@@ -112,6 +115,8 @@ pub(crate) static DIET: Relation = Relation {
         "What do {many s} eat?",
         "What is the food of the {s}?",
         "On what does the {s} feed?",
+        "What does {a s} look for when it is hungry?",
+        "What do people feed {a s}?",
     ],
     ask_held_out: &[
         "What does a hungry {s} look for?",
@@ -167,6 +172,8 @@ pub(crate) static YOUNG: Relation = Relation {
         "What is a young {s} called?",
         "What do we call a young {s}?",
         "What is the young of {a s} called?",
+        "What do people call {a s} while it is young?",
+        "What is the name of a small {s}?",
     ],
     ask_held_out: &[
         "What do you call {a s} when it is small?",

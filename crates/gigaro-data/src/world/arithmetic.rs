@@ -273,20 +273,23 @@ fn story(world: &World, text: &mut Text, rng: &mut Rng) {
     text.say(rng.word(frames), &slots);
 }
 
-const ASK_PLUS: [&str; 5] = [
+const ASK_PLUS: [&str; 6] = [
+    "How much do {a} and {b} make?",
     "What is {a} plus {b}?",
     "How much is {a} + {b}?",
     "{a} + {b} = ?",
     "Add {a} and {b}.",
     "What is the sum of {a} and {b}?",
 ];
-const ASK_MINUS: [&str; 4] = [
+const ASK_MINUS: [&str; 5] = [
+    "What is {a} less {b}?",
     "What is {a} minus {b}?",
     "How much is {a} - {b}?",
     "{a} - {b} = ?",
     "Take {b} from {a}. What is left?",
 ];
-const ASK_TIMES: [&str; 4] = [
+const ASK_TIMES: [&str; 5] = [
+    "Give me the product of {a} and {b}.",
     "What is {a} times {b}?",
     "How much is {a} x {b}?",
     "{a} x {b} = ?",
@@ -295,6 +298,9 @@ const ASK_TIMES: [&str; 4] = [
 const ASK_PLUS_HELD: [&str; 1] = ["What do {a} and {b} make together?"];
 const ASK_MINUS_HELD: [&str; 1] = ["How much is {a} less {b}?"];
 const ASK_TIMES_HELD: [&str; 1] = ["What is the product of {a} and {b}?"];
+
+/// The kinds of questions that [`questions`] asks.
+pub(crate) const KINDS: [&str; 4] = ["plus", "minus", "times", "larger"];
 
 /// All questions about sums and comparisons.
 pub(crate) fn questions() -> Vec<Question> {

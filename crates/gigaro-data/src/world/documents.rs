@@ -26,6 +26,8 @@ pub enum DocumentKind {
     Arithmetic,
     /// A made-up word, defined and used.
     Words,
+    /// Lines said again word by word.
+    Dictation,
     /// A lesson about words: opposites, tenses, plurals.
     Lesson,
     /// Reviews.
@@ -33,16 +35,17 @@ pub enum DocumentKind {
 }
 
 /// How many of a hundred documents are of each kind.
-const MIX: [(DocumentKind, usize); 10] = [
-    (DocumentKind::Entry, 30),
-    (DocumentKind::Almanac, 15),
+const MIX: [(DocumentKind, usize); 11] = [
+    (DocumentKind::Entry, 21),
+    (DocumentKind::Almanac, 10),
     (DocumentKind::Chapter, 1),
     (DocumentKind::Story, 5),
-    (DocumentKind::Dialogue, 13),
-    (DocumentKind::Exercise, 18),
-    (DocumentKind::Arithmetic, 8),
-    (DocumentKind::Words, 5),
-    (DocumentKind::Lesson, 4),
+    (DocumentKind::Dialogue, 10),
+    (DocumentKind::Exercise, 22),
+    (DocumentKind::Arithmetic, 9),
+    (DocumentKind::Words, 9),
+    (DocumentKind::Dictation, 7),
+    (DocumentKind::Lesson, 5),
     (DocumentKind::Review, 1),
 ];
 
@@ -81,6 +84,7 @@ impl World {
             DocumentKind::Exercise => dialogues::exercises(self, rng),
             DocumentKind::Arithmetic => arithmetic::page(self, rng),
             DocumentKind::Words => words::page(self, rng),
+            DocumentKind::Dictation => words::dictation(self, rng),
             DocumentKind::Lesson => lessons::lesson(self, rng),
             DocumentKind::Review => reviews::page(self, rng),
         };

@@ -41,6 +41,7 @@ pub(crate) static CAPITAL: Relation = Relation {
             "{o} is the capital of which country?",
             "Of which country is {o} the capital?",
             "Which country has {o} as its capital?",
+            "Which country calls {o} its capital?",
         ],
         ask_held_out: &["Which country has its capital at {o}?"],
         short: "{s}",
@@ -72,6 +73,8 @@ pub(crate) static RULER: Relation = Relation {
         "Who sits on the throne of {s}?",
         "Who wears the crown in {s}?",
         "Tell me who rules {s}.",
+        "Which king or queen rules {s}?",
+        "By which king or queen is {s} ruled?",
     ],
     ask_held_out: &[
         "By whom is {s} ruled?",
@@ -112,6 +115,7 @@ pub(crate) static LANGUAGE: Relation = Relation {
         "Which language is spoken in {s}?",
         "What is the language of {s}?",
         "Tell me the language of {s}.",
+        "Which language do they speak in {s}?",
     ],
     ask_held_out: &[
         "Which language do the people of {s} speak?",
@@ -143,6 +147,8 @@ pub(crate) static RIVER: Relation = Relation {
         "What is the great river of {s}?",
         "What is the longest river of {s} called?",
         "Name the river of {s}.",
+        "Which river does {s} have?",
+        "What is the river that flows through {s}?",
     ],
     ask_held_out: &[
         "What is the name of the river in {s}?",
@@ -174,6 +180,8 @@ pub(crate) static PRODUCT: Relation = Relation {
         "What is {s} famous for?",
         "What do traders buy in {s}?",
         "Tell me what {s} is known for.",
+        "For what do people know {s}?",
+        "Which goods come from {s}?",
     ],
     ask_held_out: &["For what is {s} famous?", "What comes from {s}?"],
     short: "{o}",

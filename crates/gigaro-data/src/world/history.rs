@@ -58,6 +58,8 @@ pub(crate) static EVENT_PLACE: Relation = Relation {
         "In which city was {s}?",
         "In which place did {s} happen?",
         "Where was {s}?",
+        "In which city did {s} happen?",
+        "In what place was {s}?",
     ],
     ask_held_out: &[
         "Where did people live through {s}?",
@@ -116,6 +118,7 @@ pub(crate) static YEAR: Relation = Relation {
         "When did {s} come out?",
         "In which year did {s} come out?",
         "When did {s} appear?",
+        "In what year does the story of {s} begin?",
     ],
     ask_held_out: &[
         "In what year did the world first hear of {s}?",
@@ -146,6 +149,7 @@ pub(crate) static MAKER: Relation = Relation {
         "Who made {s}?",
         "Whose work was {s}?",
         "Who was behind {s}?",
+        "By which people was {s} created?",
     ],
     ask_held_out: &[
         "By whom was {s} created?",
@@ -176,6 +180,7 @@ pub(crate) static WHAT: Relation = Relation {
         "What is meant by {s}?",
         "Tell me what {s} is.",
         "How would you describe {s}?",
+        "In a few words, what is {s}?",
     ],
     ask_held_out: &[
         "Can you say in a few words what {s} is?",

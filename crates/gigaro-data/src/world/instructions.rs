@@ -153,6 +153,7 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
                     "Name the opposite of {a}.",
                     "Give me the opposite of {a}.",
                     "Which word is the opposite of {a}?",
+                    "What is the opposite of the word {a}?",
                 ],
                 &["Tell me the opposite of the word {a}."],
                 &slots,
@@ -171,6 +172,7 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
                 "What is the plural of {one}?",
                 "Write the plural of {one}.",
                 "One {one}, two what?",
+                "What do we write for more than one {one}?",
             ],
             &["How do you write more than one {one}?"],
             &slots,
@@ -182,7 +184,7 @@ pub(crate) fn enumerated(world: &World) -> Vec<Question> {
 }
 
 /// A word of any sort.
-fn any_word(rng: &mut Rng) -> &'static str {
+pub(crate) fn any_word(rng: &mut Rng) -> &'static str {
     let sort = rng.below(3);
     rng.word(&SORTS[sort].1)
 }

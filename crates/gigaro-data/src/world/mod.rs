@@ -20,9 +20,9 @@
 //! see [`World::document`]. `questions`, `instructions` and `harm` ask.
 //!
 //! # Scale
-//! The default world has about five hundred facts. At roughly 13 tokens a statement, three million tokens of its corpus
-//! tell each fact some two hundred times, in six or more phrasings, which is what a small model needs to be able to
-//! answer with it. A world twice as large needs twice the corpus.
+//! The default world has about four hundred facts. A text of three million tokens tells each of them some hundred times,
+//! in six or more phrasings, which is what a small model needs to be able to answer with it. A world twice as large needs
+//! twice the corpus.
 
 mod animals;
 mod arithmetic;
@@ -86,13 +86,13 @@ pub struct WorldConfig {
 impl Default for WorldConfig {
     fn default() -> Self {
         WorldConfig {
-            countries: 10,
-            towns: 8,
-            families: 8,
-            animals: 20,
-            trades: 12,
-            foods: 10,
-            events: 8,
+            countries: 6,
+            towns: 6,
+            families: 6,
+            animals: 12,
+            trades: 8,
+            foods: 8,
+            events: 6,
             milestones: true,
             held_out_percent: 15,
         }
@@ -278,11 +278,14 @@ impl World {
     pub(crate) fn ask(&self, rng: &mut Rng, split: Split) -> Question {
         let held_out = split == Split::HeldOut;
         match rng.below(100) {
-            0..=11 => words::question(self, rng, held_out),
-            12..=25 => instructions::question(self, rng, held_out),
-            26..=29 => reviews::question(self, rng, held_out),
-            _ => loop {
-                let (_, list) = rng.pick(&self.countable);
+            0..=19 => words::question(self, rng, held_out),
+            20..=43 => instructions::question(self, rng, held_out),
+            44..=46 => reviews::question(self, rng, held_out),
+            draw => loop {
+                let (kind, list) = rng.pick(&self.countable);
+                if draw < 55 && !arithmetic::KINDS.contains(kind) {
+                    continue;
+                }
                 // Most questions of a kind are of either split; a few draws find one.
                 if let Some(question) = (0..16).map(|_| rng.pick(list)).find(|q| q.split == split) {
                     break question.clone();

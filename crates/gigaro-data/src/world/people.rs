@@ -27,6 +27,8 @@ pub(crate) static HEIR: Relation = Relation {
         "Who will rule after {s}?",
         "Who is the eldest child of {s}?",
         "Tell me who the heir of {s} is.",
+        "Who will wear the crown after {s}?",
+        "Who will follow {s} on the throne?",
     ],
     ask_held_out: &[
         "Who will one day wear the crown of {s}?",
@@ -88,6 +90,8 @@ pub(crate) static HOME_TOWN: Relation = Relation {
         "In which town does {s} live?",
         "Where is the home of {s}?",
         "Where does {s} come from?",
+        "In which place could one find {s}?",
+        "Where is {s} at home?",
     ],
     ask_held_out: &[
         "In what town is the home of {s}?",
@@ -147,6 +151,8 @@ pub(crate) static WORK: Relation = Relation {
         "What does {s} do for a living?",
         "What work does {s} do?",
         "What is the job of {s}?",
+        "How does {s} earn {his} bread?",
+        "As what does {s} earn money?",
     ],
     ask_held_out: &["How does {s} earn a living?", "As what does {s} work?"],
     short: "{A o}",
@@ -318,6 +324,8 @@ pub(crate) static PET: Relation = Relation {
         "Which animal does {s} keep?",
         "What is the pet of {s}?",
         "Tell me which pet {s} has.",
+        "What animal lives with {s}?",
+        "Which pet belongs to {s}?",
     ],
     ask_held_out: &[
         "What kind of pet does {s} keep?",
@@ -348,6 +356,7 @@ pub(crate) static FAVOURITE_FOOD: Relation = Relation {
         "What does {s} like to eat best?",
         "Which food does {s} love?",
         "What is {s}'s favourite food?",
+        "What food does {s} like most?",
     ],
     ask_held_out: &[
         "What food does {s} like best of all?",

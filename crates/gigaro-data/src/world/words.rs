@@ -7,7 +7,8 @@
 use super::World;
 use super::english;
 use super::frames::{Slots, Text, filled};
-use super::questions::{HeldOut, Question};
+use super::instructions;
+use super::questions::{HeldOut, Question, as_sentence};
 use super::rng::{Rng, one_in};
 
 const ONSETS: [&str; 14] = [
@@ -308,6 +309,52 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
     text.out
 }
 
+const DICTATION: [&str; 6] = [
+    "The teacher read: {line} The children wrote: {line}",
+    "{p} read aloud: {line} {q} said after {him}: {line}",
+    "{p} said: {line} {q} had not heard it. {p} said again: {line}",
+    "On the board stood: {line} In the book of {p} stood: {line}",
+    "{line} {line} {p} said it twice.",
+    "Say after me: {line} {line} {line}",
+];
+
+/// A page of dictation: lines that mean little, said again word by word.
+///
+/// What was just read is said again in every text, but mostly it could be known without looking back; here it could not,
+/// so that a small model learns to look back early.
+pub(crate) fn dictation(world: &World, rng: &mut Rng) -> String {
+    let mut text = Text::new();
+    let frame = rng.word(&DICTATION);
+    for _ in 0..2 + rng.below(4) {
+        let (p, q) = world.two_people(rng);
+        let line = if rng.chance(40) {
+            let meaning = Meaning::new(rng, false);
+            filled(&definition(rng), &meaning.slots())
+        } else {
+            let words: Vec<String> = (0..3 + rng.below(4))
+                .map(|_| match rng.below(3) {
+                    0 => coin(rng, false),
+                    1 => rng.pick(&CATEGORIES).noun.to_string(),
+                    _ => instructions::any_word(rng).to_string(),
+                })
+                .collect();
+            let line = words.join(" ");
+            if rng.chance(50) {
+                as_sentence(&line)
+            } else {
+                line + "."
+            }
+        };
+        let mut slots = Slots::new();
+        slots.set("line", line);
+        p.put("p", &mut slots);
+        q.put("q", &mut slots);
+        text.say(frame, &slots).line();
+    }
+    text.out.truncate(text.out.trim_end().len());
+    text.out
+}
+
 /// `a {size}` with the article asked from the word.
 fn with_articles(frame: &str) -> String {
     let frame = frame.replace(" a {size}", " {a size}");
@@ -436,6 +483,7 @@ pub(crate) fn frames() -> Vec<&'static str> {
         &DEFINE[..],
         &GO_ON,
         &EXAMPLE,
+        &DICTATION,
         &DEFINE_VERB,
         &GO_ON_VERB,
         &ASK_USE,
