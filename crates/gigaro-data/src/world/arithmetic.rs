@@ -173,6 +173,13 @@ const COMPARE: [&str; 4] = [
     "Between {a} and {b}, the larger number is {a}.",
 ];
 
+const COUNT: [&str; 4] = [
+    "From {a} to {b}: {list}.",
+    "We count from {a} to {b}: {list}.",
+    "{p} counts {list} and stops at {b}.",
+    "The numbers from {a} to {b} are {list}.",
+];
+
 const THINGS: [&str; 10] = [
     "apples", "nuts", "eggs", "coins", "shells", "plums", "buttons", "candles", "pears", "stones",
 ];
@@ -233,7 +240,18 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
                     .slots(),
                 );
             }
-            1..=6 => {
+            1 => {
+                let (p, _) = world.two_people(rng);
+                let (a, b, list) = count(rng);
+                let mut slots = Slots::new();
+                p.put("p", &mut slots);
+                slots
+                    .set("a", a.to_string())
+                    .set("b", b.to_string())
+                    .set("list", list);
+                text.say(rng.word(&COUNT), &slots);
+            }
+            2..=7 => {
                 let sum = random(rng);
                 text.say(rng.word(tell(sum.op)), &sum.slots());
             }
@@ -241,6 +259,14 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
         }
     }
     text.out
+}
+
+/// Where to start and where to stop, both below fifteen, and the numbers from one to the other.
+pub(crate) fn count(rng: &mut Rng) -> (usize, usize, String) {
+    let start = 1 + rng.below(9);
+    let end = start + 2 + rng.below(4);
+    let numbers: Vec<String> = (start..=end).map(|n| n.to_string()).collect();
+    (start, end, numbers.join(", "))
 }
 
 fn tell(op: Operation) -> &'static [&'static str] {
@@ -373,6 +399,7 @@ pub(crate) fn frames() -> Vec<&'static str> {
         &STORY_MINUS,
         &STORY_TIMES,
         &COMPARE,
+        &COUNT,
         &OPENINGS,
         &ASK_PLUS,
         &ASK_MINUS,

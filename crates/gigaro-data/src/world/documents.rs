@@ -36,15 +36,15 @@ pub enum DocumentKind {
 
 /// How many of a hundred documents are of each kind.
 const MIX: [(DocumentKind, usize); 11] = [
-    (DocumentKind::Entry, 21),
-    (DocumentKind::Almanac, 10),
+    (DocumentKind::Entry, 24),
+    (DocumentKind::Almanac, 11),
     (DocumentKind::Chapter, 1),
     (DocumentKind::Story, 5),
     (DocumentKind::Dialogue, 10),
-    (DocumentKind::Exercise, 22),
-    (DocumentKind::Arithmetic, 9),
-    (DocumentKind::Words, 9),
-    (DocumentKind::Dictation, 7),
+    (DocumentKind::Exercise, 21),
+    (DocumentKind::Arithmetic, 11),
+    (DocumentKind::Words, 6),
+    (DocumentKind::Dictation, 5),
     (DocumentKind::Lesson, 5),
     (DocumentKind::Review, 1),
 ];

@@ -5,6 +5,7 @@
 //! of endless arguments; those with a held-out hash are kept for measuring.
 
 use super::World;
+use super::arithmetic;
 use super::english::{self, VERBS, Verb};
 use super::frames::{Slots, filled};
 use super::questions::{HeldOut, Question, as_sentence};
@@ -330,9 +331,7 @@ fn draw(world: &World, rng: &mut Rng) -> Question {
         }
         6 => past_tense(world, rng),
         _ => {
-            let start = 1 + rng.below(9);
-            let end = start + 2 + rng.below(4);
-            let numbers: Vec<String> = (start..=end).map(|n| n.to_string()).collect();
+            let (start, end, numbers) = arithmetic::count(rng);
             slots.set("a", start.to_string()).set("b", end.to_string());
             let frame = rng.word(&[
                 "Count from {a} to {b}.",
@@ -341,7 +340,7 @@ fn draw(world: &World, rng: &mut Rng) -> Question {
             Question::new(
                 "count_up",
                 filled(frame, &slots),
-                format!("{}.", numbers.join(", ")),
+                format!("{numbers}."),
                 kept("count up", &format!("{start} {end}")),
             )
         }

@@ -278,12 +278,12 @@ impl World {
     pub(crate) fn ask(&self, rng: &mut Rng, split: Split) -> Question {
         let held_out = split == Split::HeldOut;
         match rng.below(100) {
-            0..=19 => words::question(self, rng, held_out),
-            20..=43 => instructions::question(self, rng, held_out),
-            44..=46 => reviews::question(self, rng, held_out),
+            0..=11 => words::question(self, rng, held_out),
+            12..=36 => instructions::question(self, rng, held_out),
+            37..=39 => reviews::question(self, rng, held_out),
             draw => loop {
                 let (kind, list) = rng.pick(&self.countable);
-                if draw < 55 && !arithmetic::KINDS.contains(kind) {
+                if draw < 50 && !arithmetic::KINDS.contains(kind) {
                     continue;
                 }
                 // Most questions of a kind are of either split; a few draws find one.
