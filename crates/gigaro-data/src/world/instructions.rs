@@ -217,13 +217,15 @@ fn repeat(rng: &mut Rng) -> Question {
         "Repeat the word {w} {twice}.",
         "Write {w} {times}.",
     ]);
-    let answer = vec![word; if twice { 2 } else { 3 }].join(" ");
+    let said = vec![word; if twice { 2 } else { 3 }].join(" ");
+    // Behind an opening the word stands as it was given, without the capital that begins a sentence.
     Question::new(
         "repeat",
         filled(frame, &slots),
-        as_sentence(&answer),
+        format!("Here you are: {said}."),
         reason,
     )
+    .or(&said)
 }
 
 /// To put a sentence into the past tense.
@@ -246,6 +248,24 @@ fn past_tense(world: &World, rng: &mut Rng) -> Question {
         answer,
         kept("past", verb.plain),
     )
+}
+
+/// To count from one number to another.
+fn count_up(rng: &mut Rng) -> Question {
+    let mut slots = Slots::new();
+    let (start, end, numbers) = arithmetic::count(rng);
+    slots.set("a", start.to_string()).set("b", end.to_string());
+    let frame = rng.word(&[
+        "Count from {a} to {b}.",
+        "Write the numbers from {a} to {b}.",
+    ]);
+    Question::new(
+        "count_up",
+        filled(frame, &slots),
+        format!("From {start} to {end}: {numbers}."),
+        kept("count up", &format!("{start} {end}")),
+    )
+    .or(&numbers)
 }
 
 /// One question of the open sort, whose arguments are drawn.
@@ -330,20 +350,7 @@ fn draw(world: &World, rng: &mut Rng) -> Question {
             .or(&format!("the {}", words[0]))
         }
         6 => past_tense(world, rng),
-        _ => {
-            let (start, end, numbers) = arithmetic::count(rng);
-            slots.set("a", start.to_string()).set("b", end.to_string());
-            let frame = rng.word(&[
-                "Count from {a} to {b}.",
-                "Write the numbers from {a} to {b}.",
-            ]);
-            Question::new(
-                "count_up",
-                filled(frame, &slots),
-                format!("{numbers}."),
-                kept("count up", &format!("{start} {end}")),
-            )
-        }
+        _ => count_up(rng),
     }
 }
 
