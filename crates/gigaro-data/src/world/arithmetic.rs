@@ -1,4 +1,4 @@
-//! Short arithmetic: sums and differences within twenty, products up to five times five, comparisons.
+//! Short arithmetic: sums and differences within twenty, products up to five times five, comparisons, counting.
 //!
 //! Every sum is told in the corpus as a statement (`3 + 4 = 7`, a story of apples); about one in seven is never asked
 //! there, nor in conversations, and measures whether the model can answer with what it was only told.
@@ -436,6 +436,16 @@ mod tests {
                     && s.result == sum.result)
             );
         }
+    }
+
+    #[test]
+    fn the_kinds_are_those_of_the_questions() {
+        let mut kinds: Vec<_> = questions().iter().map(|q| q.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut named = KINDS;
+        named.sort_unstable();
+        assert_eq!(kinds, named);
     }
 
     #[test]

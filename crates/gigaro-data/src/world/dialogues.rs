@@ -1,4 +1,5 @@
-//! Talk: people asking each other in the corpus, and conversations between a user and the assistant for fine-tuning.
+//! Talk: people asking each other and pages of exercises in the corpus, and conversations between a user and the assistant
+//! for fine-tuning.
 //!
 //! Questions about facts are answered by whole sentences: in the corpus by any that tells the fact, in a conversation always
 //! by the same, so that it can be checked exactly. Only [`Split::Train`] questions are asked in either.

@@ -20,9 +20,9 @@
 //! see [`World::document`]. `questions`, `instructions` and `harm` ask.
 //!
 //! # Scale
-//! The default world has about four hundred facts. A text of three million tokens tells each of them some hundred times,
-//! in six or more phrasings, which is what a small model needs to be able to answer with it. A world twice as large needs
-//! twice the corpus.
+//! The default world has about 370 facts. Eleven megabytes of its text, three million tokens, tell each of them about
+//! two hundred times, in six or more phrasings, which is what a small model needs to be able to answer with it. A world
+//! twice as large needs twice the corpus.
 
 mod animals;
 mod arithmetic;
@@ -281,16 +281,29 @@ impl World {
             0..=11 => words::question(self, rng, held_out),
             12..=36 => instructions::question(self, rng, held_out),
             37..=39 => reviews::question(self, rng, held_out),
-            draw => loop {
-                let (kind, list) = rng.pick(&self.countable);
-                if draw < 50 && !arithmetic::KINDS.contains(kind) {
-                    continue;
-                }
-                // Most questions of a kind are of either split; a few draws find one.
-                if let Some(question) = (0..16).map(|_| rng.pick(list)).find(|q| q.split == split) {
-                    break question.clone();
-                }
-            },
+            40..=49 => {
+                self.countable_question(rng, split, |kind| arithmetic::KINDS.contains(&kind))
+            }
+            _ => self.countable_question(rng, split, |_| true),
+        }
+    }
+
+    /// One of the questions that can be counted, its kind drawn first, among those that `wanted` takes.
+    fn countable_question(
+        &self,
+        rng: &mut Rng,
+        split: Split,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Question {
+        loop {
+            let (kind, list) = rng.pick(&self.countable);
+            if !wanted(kind) {
+                continue;
+            }
+            // Most questions of a kind are of either split; a few draws find one.
+            if let Some(question) = (0..16).map(|_| rng.pick(list)).find(|q| q.split == split) {
+                return question.clone();
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Made-up words: defined in one sentence, then used rightly.
+//! Made-up words: defined in one sentence, then used rightly; and dictation, lines of words said again.
 //!
 //! GPT-3 was shown a word that does not exist with its definition and asked for a sentence that uses it. Here the same is
 //! measured exactly: the words are made of syllables, the definitions of known words, and what may follow from a
