@@ -3,12 +3,13 @@
 //! A conversation is rendered as
 //!
 //! ```text
-//! <|endoftext|><|system|>Be brief.<|end|><|user|>Hello<|end|><|assistant|>Hi!<|end|>
+//! <|endoftext|><|system|> Be brief.<|end|><|user|> Hello<|end|><|assistant|> Hi!<|end|>
 //! ```
 //!
 //! where the markers are special tokens and all else is text, so that no message can forge a turn. The loss is on the
 //! assistant's words and the `<|end|>` after them, and on nothing else. A prompt ends with `<|assistant|>`, and the model
-//! writes on until `<|end|>`. Reading conversations from files is in `conversations`, making batches of them in
+//! writes on until `<|end|>`. The space before each message makes its first word the same token as inside a sentence, so
+//! that a small model can begin an answer with a word of the question; [`message_text`] takes it off again. Reading conversations from files is in `conversations`, making batches of them in
 //! [`crate::loader`].
 
 use crate::tokenizer::{ASSISTANT, END, END_OF_TEXT, SYSTEM, Tokenizer, USER};
@@ -127,8 +128,13 @@ pub struct Rendered {
 
 /// The format as a Jinja template for `tokenizer_config.json`, so that other programs prompt the model in the same way.
 pub const CHAT_TEMPLATE: &str = "{{ '<|endoftext|>' }}{% for message in messages %}\
-     {{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}\
+     {{ '<|' + message['role'] + '|> ' + message['content'] + '<|end|>' }}{% endfor %}\
      {% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+
+/// The message in what a model wrote after `<|assistant|>`: all but the space that stands before every message.
+pub fn message_text(written: &str) -> &str {
+    written.strip_prefix(' ').unwrap_or(written)
+}
 
 /// Renders conversations with the special tokens of one tokenizer.
 #[derive(Clone, Debug)]
@@ -200,7 +206,7 @@ impl ChatFormat {
             rendered.ids.push(self.marker(message.role));
             rendered.loss.push(false);
             self.tokenizer
-                .encode_into(&message.content, &mut rendered.ids);
+                .encode_into(&format!(" {}", message.content), &mut rendered.ids);
             rendered.ids.push(self.end);
             rendered
                 .loss
@@ -241,8 +247,8 @@ mod tests {
         let Rendered { ids, loss } = format.render(&messages);
         assert_eq!(
             format.tokenizer().decode(&ids),
-            "<|endoftext|><|system|>Be brief.<|end|><|user|>Hello<|end|><|assistant|>Hi!<|end|>\
-             <|user|>Bye<|end|><|assistant|>Bye!<|end|>"
+            "<|endoftext|><|system|> Be brief.<|end|><|user|> Hello<|end|><|assistant|> Hi!<|end|>\
+             <|user|> Bye<|end|><|assistant|> Bye!<|end|>"
         );
         let learnt: Vec<u32> = ids
             .iter()
@@ -250,7 +256,10 @@ mod tests {
             .filter(|(_, loss)| **loss)
             .map(|(&id, _)| id)
             .collect();
-        assert_eq!(format.tokenizer().decode(&learnt), "Hi!<|end|>Bye!<|end|>");
+        assert_eq!(
+            format.tokenizer().decode(&learnt),
+            " Hi!<|end|> Bye!<|end|>"
+        );
         assert_eq!(ids.len(), loss.len());
     }
 

@@ -199,6 +199,12 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
     if rng.chance(30) {
         text.say(rng.word(&OPENINGS), &Slots::new());
     }
+    if rng.chance(12) {
+        for _ in 0..3 + rng.below(4) {
+            counting(world, &mut text, rng);
+        }
+        return text.out;
+    }
     let table = rng.chance(30).then(|| random(rng));
     for step in 0..5 + rng.below(6) {
         if let Some(first) = table {
@@ -240,17 +246,7 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
                     .slots(),
                 );
             }
-            1 => {
-                let (p, _) = world.two_people(rng);
-                let (a, b, list) = count(rng);
-                let mut slots = Slots::new();
-                p.put("p", &mut slots);
-                slots
-                    .set("a", a.to_string())
-                    .set("b", b.to_string())
-                    .set("list", list);
-                text.say(rng.word(&COUNT), &slots);
-            }
+            1 => counting(world, &mut text, rng),
             2..=7 => {
                 let sum = random(rng);
                 text.say(rng.word(tell(sum.op)), &sum.slots());
@@ -259,6 +255,19 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
         }
     }
     text.out
+}
+
+/// The numbers from one to another.
+fn counting(world: &World, text: &mut Text, rng: &mut Rng) {
+    let (p, _) = world.two_people(rng);
+    let (a, b, list) = count(rng);
+    let mut slots = Slots::new();
+    p.put("p", &mut slots);
+    slots
+        .set("a", a.to_string())
+        .set("b", b.to_string())
+        .set("list", list);
+    text.say(rng.word(&COUNT), &slots);
 }
 
 /// Where to start and where to stop, both below fifteen, and the numbers from one to the other.

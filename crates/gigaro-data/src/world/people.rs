@@ -59,6 +59,7 @@ pub(crate) static CROWNED: Relation = Relation {
         "When was {s} crowned?",
         "When did {s} come to the throne?",
         "Since when has {s} ruled?",
+        "In which year did the reign of {s} start?",
     ],
     ask_held_out: &[
         "When did the reign of {s} begin?",
@@ -92,6 +93,7 @@ pub(crate) static HOME_TOWN: Relation = Relation {
         "Where does {s} come from?",
         "In which place could one find {s}?",
         "Where is {s} at home?",
+        "What is {s}'s home town?",
     ],
     ask_held_out: &[
         "In what town is the home of {s}?",
@@ -123,6 +125,7 @@ pub(crate) static AGE: Relation = Relation {
         "What is the age of {s}?",
         "Tell me how old {s} is.",
         "How many years old is {s}?",
+        "What is {s}'s age?",
     ],
     ask_held_out: &["What age is {s}?", "How many years ago was {s} born?"],
     short: "{o}",
@@ -148,6 +151,7 @@ pub(crate) static WORK: Relation = Relation {
     ],
     ask: &[
         "What is the trade of {s}?",
+        "What is {s}'s trade?",
         "What does {s} do for a living?",
         "What work does {s} do?",
         "What is the job of {s}?",
@@ -170,6 +174,7 @@ macro_rules! kin {
                 concat!("What is the name of the ", $role, " of {s}?"),
                 concat!("Who is {s}'s ", $role, "?"),
                 concat!("Tell me the name of {s}'s ", $role, "."),
+                concat!("What is the ", $role, " of {s} called?"),
             ],
             ask_held_out: &[
                 concat!("Can you tell me who {s}'s ", $role, " is?"),

@@ -198,12 +198,13 @@ const GO_ON: [&str; 10] = [
 ];
 
 /// Before a sentence that uses the word.
-const EXAMPLE: [&str; 5] = [
+const EXAMPLE: [&str; 6] = [
     "Here is a sentence with the word {w}.",
     "One can say:",
     "The word {w} is used like this.",
     "An example:",
     "For example:",
+    "{A w} is {a noun}, so one can say:",
 ];
 
 /// Things to do that a made-up verb may mean.
@@ -228,12 +229,13 @@ const DEFINE_VERB: [&str; 4] = [
     "The verb {w} means to {do}.",
     "When people {do}, we say that they {w}.",
 ];
-const GO_ON_VERB: [&str; 5] = [
+const GO_ON_VERB: [&str; 6] = [
     "{p} likes to {w}: {he} {does} whenever {he} can.",
     "When {p} {w}s, {he} {does}.",
     "{p} {w}s every day. That is to say, {he} {does}.",
     "{q} does not {w}, but {p} does.",
     "Only {p} {w}s. Nobody else {does}.",
+    "To {w} means to {do}, so {p} {does}.",
 ];
 
 /// One made-up word with its meaning.
@@ -277,7 +279,11 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
     p.put("p", &mut slots);
     q.put("q", &mut slots);
     let mut text = Text::new();
-    if rng.chance(30) {
+    if rng.chance(20) {
+        known_words(&mut text, rng);
+        return text.out;
+    }
+    if rng.chance(40) {
         text.say(rng.word(&DEFINE_VERB), &slots);
         let mut order: Vec<&str> = GO_ON_VERB.to_vec();
         rng.shuffle(&mut order);
@@ -308,6 +314,29 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
     }
     text.out
 }
+
+/// Words that everyone knows, each with a sentence or two that uses it.
+fn known_words(text: &mut Text, rng: &mut Rng) {
+    for _ in 0..2 + rng.below(4) {
+        let category = rng.pick(&CATEGORIES);
+        let mut slots = Slots::new();
+        slots.set("w", category.noun).set("noun", category.noun);
+        text.say(rng.word(&KNOWN), &slots);
+        for _ in 0..1 + rng.below(2) {
+            text.say(rng.word(category.uses), &slots);
+        }
+        text.line();
+    }
+    text.out.truncate(text.out.trim_end().len());
+}
+
+/// Before a sentence that uses a word that everyone knows.
+const KNOWN: [&str; 4] = [
+    "Here is a sentence with the word {w}.",
+    "The word {w} is used like this.",
+    "What can one say of {a w}?",
+    "Everyone knows {a w}.",
+];
 
 const DICTATION: [&str; 6] = [
     "The teacher read: {line} The children wrote: {line}",
@@ -422,6 +451,8 @@ const ASK_USE: [&str; 3] = [
     "Make a sentence with the word {w}.",
     "Give me a sentence that uses the word {w}.",
 ];
+/// What an answer says of the word before it uses it.
+const REMIND: &str = "{A w} is {a noun}, so one can say:";
 const ASK_VERB: [&str; 2] = [
     "What does {p} do when {he} {w}s?",
     "{p} {w}s. What does {p} do?",
@@ -454,22 +485,26 @@ pub(crate) fn question(world: &World, rng: &mut Rng, want_held_out: bool) -> Que
         }
         6 | 7 => {
             let text = ask(&definition(rng), rng.word(&ASK_USE));
+            let reminder = filled(REMIND, &slots);
             let uses: Vec<String> = meaning
                 .category
                 .uses
                 .iter()
                 .map(|frame| filled(frame, &slots))
                 .collect();
-            let mut question = Question::new("word_use", text, rng.pick(&uses).clone(), reason);
+            let answer = format!("{reminder} {}", rng.pick(&uses));
+            let mut question = Question::new("word_use", text, answer, reason);
             for form in &uses {
-                question = question.or(form);
+                question = question.or(form).or(&format!("{reminder} {form}"));
             }
             question
         }
         _ => {
             let text = ask(rng.word(&DEFINE_VERB), rng.word(&ASK_VERB));
-            let answer = filled("{He} {does}.", &slots);
+            let answer = filled("To {w} means to {do}, so {p} {does}.", &slots);
             Question::new("word_verb", text, answer, reason)
+                .or(&filled("{He} {does}.", &slots))
+                .or(&filled("{p} {does}.", &slots))
                 .or(&english::capitalised(meaning.action.1))
                 .or(meaning.action.0)
         }
@@ -483,6 +518,7 @@ pub(crate) fn frames() -> Vec<&'static str> {
         &DEFINE[..],
         &GO_ON,
         &EXAMPLE,
+        &KNOWN,
         &DICTATION,
         &DEFINE_VERB,
         &GO_ON_VERB,

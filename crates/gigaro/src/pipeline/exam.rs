@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use gigaro_data::chat::{ChatFormat, Message};
+use gigaro_data::chat::{ChatFormat, Message, message_text};
 use gigaro_data::world::{HeldOut, Question, World};
 use gigaro_models::generate::SamplingParams;
 use gigaro_train::interrupt::StopFlag;
@@ -82,9 +82,8 @@ pub(crate) fn examine(
         let prompt = format.prompt(&[Message::user(&question.text)]);
         let mut go_on = |_: &str| !stop.is_requested();
         let answer = if prompt.len() < trained.context() {
-            trained
-                .continue_text(&mut reading, &prompt, &params, dtype, &mut go_on)?
-                .text
+            let reply = trained.continue_text(&mut reading, &prompt, &params, dtype, &mut go_on)?;
+            message_text(&reply.text).to_string()
         } else {
             String::new() // a question longer than the model can read is one it cannot answer
         };

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gigaro_data::chat::{ChatFormat, Message};
+use gigaro_data::chat::{ChatFormat, Message, message_text};
 use gigaro_models::generate::{FinishReason, SamplingParams};
 use gigaro_train::quantity::Count;
 use serde_json::json;
@@ -160,13 +160,16 @@ impl<'a> Chat<'a> {
             seed,
             ..self.params.clone()
         };
+        let mut begun = false;
         let reply = self.trained.continue_text(
             &mut self.reading,
             &prompt,
             &params,
             self.dtype,
             &mut |piece| {
-                output.piece(piece);
+                // The space before the message may come with its first word or alone.
+                output.piece(if begun { piece } else { message_text(piece) });
+                begun |= !piece.is_empty();
                 !output.is_closed() && !stoppable.is_stopped()
             },
         )?;
@@ -176,7 +179,8 @@ impl<'a> Chat<'a> {
             FinishReason::Cancelled => " (stopped)",
         };
         output.say(ending);
-        self.turns.push(Message::assistant(reply.text));
+        self.turns
+            .push(Message::assistant(message_text(&reply.text)));
         Ok(())
     }
 
