@@ -8,7 +8,8 @@
 use super::forward::{mask_row, score_tile, sum_tile};
 use super::kernel::{LD, MR, NR};
 use super::panels::{BLOCK_K, Head, Precision, Queries, pack_keys};
-use super::rows::{PairTargets, Query, gradients_pairs, gradients_single};
+use super::rows::Query;
+use super::rows_avx512::{PairTargets, gradients_pairs};
 use super::{Dims, Rule, Saved, Target};
 use crate::device::cpu::gemm::Compute;
 use crate::device::cpu::gemm::split::Split;
@@ -335,16 +336,12 @@ impl Backward<'_> {
         known: &[Query],
     ) {
         let scales = (self.rule.scale, self.rule.scale * LOG2_E);
+        let gradients = self.precision.rows.gradients[panels - 1];
         for (i, query) in known.iter().enumerate() {
             // SAFETY: passed on to the caller.
             unsafe {
                 let (row, grad) = (scores.add(i * LD), grads.add(i * LD));
-                match panels {
-                    1 => gradients_single::<2>(row, grad, scales, query),
-                    2 => gradients_single::<4>(row, grad, scales, query),
-                    3 => gradients_single::<6>(row, grad, scales, query),
-                    _ => gradients_single::<8>(row, grad, scales, query),
-                }
+                gradients(row, grad, scales, query);
                 row.add(panels * NR).write_bytes(0, BLOCK_K - panels * NR);
                 grad.add(panels * NR).write_bytes(0, BLOCK_K - panels * NR);
             }

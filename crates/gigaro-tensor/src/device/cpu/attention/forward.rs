@@ -2,7 +2,7 @@
 
 use super::kernel::{LD, NR};
 use super::panels::{BLOCK_K, Head, Precision, Queries, pack_keys};
-use super::rows::{MaskRow, Running, weights_pairs, weights_single};
+use super::rows::{MaskRow, Running};
 use super::{Dims, Rule, Target, View};
 use crate::device::cpu::gemm::Compute;
 use crate::device::cpu::gemm::kernels::Tile;
@@ -177,22 +177,14 @@ impl Forward<'_> {
                     &tile,
                 );
             }
+            let weights = p.rows.weights[panels - 1];
             for row in rows.clone() {
                 let visible = self.queries.visible(self.dims, self.rule.causal, row);
                 let limit = visible.saturating_sub(block.start).min(keys);
                 let scores = to.scores.add((row - rows.start) * LD);
                 let mask = self.mask(row, block.start);
                 let scale = self.rule.scale * LOG2_E;
-                let shrink = match (p.per_unit, panels) {
-                    (1, 1) => weights_single::<2>(scores, scale, mask, limit, &mut running[row]),
-                    (1, 2) => weights_single::<4>(scores, scale, mask, limit, &mut running[row]),
-                    (1, 3) => weights_single::<6>(scores, scale, mask, limit, &mut running[row]),
-                    (1, _) => weights_single::<8>(scores, scale, mask, limit, &mut running[row]),
-                    (_, 1) => weights_pairs::<2>(scores, scale, mask, limit, &mut running[row]),
-                    (_, 2) => weights_pairs::<4>(scores, scale, mask, limit, &mut running[row]),
-                    (_, 3) => weights_pairs::<6>(scores, scale, mask, limit, &mut running[row]),
-                    (_, _) => weights_pairs::<8>(scores, scale, mask, limit, &mut running[row]),
-                };
+                let shrink = weights(scores, scale, mask, limit, &mut running[row]);
                 if shrink != 1.0 {
                     let sums = std::slice::from_raw_parts_mut(to.sums.add(row * width), width);
                     sums.iter_mut().for_each(|x| *x *= shrink);

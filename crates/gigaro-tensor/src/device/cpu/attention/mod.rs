@@ -5,8 +5,8 @@
 //! and Gimelshein, 2018; Dao et al., 2022, <https://arxiv.org/abs/2205.14135>). It leaves the logarithm of
 //! each query's sum of exponentials, from which the backward pass computes the weights again.
 //!
-//! The tiles are products of small packed panels by the micro-kernels of [`gemm`](super::gemm). Only AVX-512 has
-//! them; [`is_supported`] says so, and elsewhere `ops/attention` has a path in plain Rust. Results do
+//! The tiles are products of small packed panels by the micro-kernels of [`gemm`](super::gemm). AVX-512 and
+//! AVX2 have them; [`is_supported`] says so, and elsewhere `ops/attention` has a path in plain Rust. Results do
 //! not depend on threads: a task owns what it writes, and sums over a group of query heads in order.
 
 #[cfg(target_arch = "x86_64")]
@@ -16,9 +16,17 @@ mod forward;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
+mod kernel_avx2;
+#[cfg(target_arch = "x86_64")]
+mod kernel_avx512;
+#[cfg(target_arch = "x86_64")]
 mod panels;
 #[cfg(target_arch = "x86_64")]
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod rows_avx2;
+#[cfg(target_arch = "x86_64")]
+mod rows_avx512;
 #[cfg(test)]
 mod tests;
 
@@ -114,7 +122,7 @@ pub struct Saved<'a> {
 
 /// Whether the kernels of this module serve heads of width `d` on the calling thread.
 pub fn is_supported(d: usize) -> bool {
-    isa::isa() == Isa::Avx512 && (1..=512).contains(&d)
+    matches!(isa::isa(), Isa::Avx512 | Isa::Avx2) && (1..=512).contains(&d)
 }
 
 /// Attention: `softmax(scale q k^T + mask) v`.

@@ -1,11 +1,12 @@
 //! Sizes of the blocks of attention, and its operands packed into panels.
 
-use super::kernel::{self, MR, NR, Table};
-use super::{Dims, View};
+use super::kernel::{MR, NR, Table};
+use super::rows::RowKernels;
+use super::{Dims, View, kernel_avx2, kernel_avx512, rows_avx2, rows_avx512};
 use crate::device::cpu::gemm::pack::{Kind, Packer, Piece, Source};
 use crate::device::cpu::gemm::split::Split;
-use crate::device::cpu::gemm::{Compute, Data, kernel_avx512};
-use crate::device::cpu::isa;
+use crate::device::cpu::gemm::{self, Compute, Data};
+use crate::device::cpu::isa::{self, Isa};
 use std::ops::Range;
 
 /// Keys of a block: four tiles of scores.
@@ -15,6 +16,7 @@ pub(super) const BLOCK_K: usize = 128;
 #[derive(Clone, Copy)]
 pub(super) struct Precision {
     pub(super) table: Table,
+    pub(super) rows: RowKernels,
     /// Elements in a 32-bit unit: 1, or 2 in bf16.
     pub(super) per_unit: usize,
     packer: fn(&Source) -> Packer,
@@ -22,15 +24,24 @@ pub(super) struct Precision {
 
 impl Precision {
     pub(super) fn pick(compute: Compute) -> Self {
+        if isa::isa() == Isa::Avx2 {
+            return Self {
+                table: kernel_avx2::single(),
+                rows: rows_avx2::single(),
+                per_unit: 1,
+                packer: gemm::kernel_avx2::kernels(compute).packer,
+            };
+        }
         let pairs = compute == Compute::BF16 && isa::has_bf16();
-        let gemm = kernel_avx512::kernels(compute, pairs);
-        let table = if pairs {
-            kernel::pairs()
+        let gemm = gemm::kernel_avx512::kernels(compute, pairs);
+        let (table, rows) = if pairs {
+            (kernel_avx512::pairs(), rows_avx512::pairs())
         } else {
-            kernel::single()
+            (kernel_avx512::single(), rows_avx512::single())
         };
         Self {
             table,
+            rows,
             per_unit: gemm.per_unit,
             packer: gemm.packer,
         }

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 const NR: usize = 16;
 
 /// The table for this instruction set.
-pub(super) fn kernels(compute: Compute) -> Kernels {
+pub(in crate::device::cpu) fn kernels(compute: Compute) -> Kernels {
     let packer = match compute {
         Compute::F32 => pack::packer_single,
         Compute::BF16 => pack::packer_rounded,

@@ -18,7 +18,7 @@
 
 mod driver;
 #[cfg(target_arch = "x86_64")]
-mod kernel_avx2;
+pub(super) mod kernel_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod kernel_avx512;
 mod kernel_portable;
