@@ -1,11 +1,14 @@
 //! The models on the road from AlexNet to ChatGPT, a file or folder per system, and how they are asked.
 //!
 //! - [`gpt`]: the decoder that language models are, from GPT-2 to the form of today.
+//! - [`reward`]: a decoder that gives a number instead of a token.
 //! - [`generate`]: from logits to text.
 //!
 //! Below lie layers (gigaro-nn) and the engine (gigaro-tensor); training loops and serving are above.
 
 pub mod generate;
 pub mod gpt;
+pub mod reward;
 
 pub use gpt::{Gpt, GptConfig};
+pub use reward::RewardModel;

@@ -7,6 +7,9 @@
 //! It is not where models, optimisers or data live (`gigaro-models`, `gigaro-nn`, `gigaro-data`),
 //! and it never prints: it returns values and calls the caller's [`Observer`](progress::Observer).
 //!
+//! What is optimised: [`next_token`] for pretraining and fine-tuning; [`reward`], [`dpo`], [`kto`] and [`orpo`] for
+//! preferences on disk, through [`offline`]; each an [`objective::Objective`] for the loop in [`trainer`].
+//!
 //! Read next: [`plan`] (before a run), [`checkpoint`] (what a run leaves behind), [`report`]
 //! (what a person looks at afterwards), [`evaluate`] (which of two models is better, and how sure one can be).
 //!
@@ -23,18 +26,26 @@
 //!     step-000100/        model.safetensors, optimizer.safetensors, state.json, ...
 //! ```
 
+pub mod answers;
+pub mod calibration;
 pub mod checkpoint;
+pub mod dpo;
 pub mod error;
 pub mod evaluate;
 pub mod interrupt;
+pub mod kto;
 pub mod metrics;
 pub mod next_token;
 pub mod objective;
+pub mod offline;
+pub mod orpo;
 pub mod plan;
+pub mod preference;
 pub mod progress;
 pub mod quantity;
 pub mod report;
 pub mod resources;
+pub mod reward;
 pub mod run_lock;
 pub mod trainer;
 pub mod weights;
