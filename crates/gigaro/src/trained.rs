@@ -10,13 +10,14 @@ use gigaro_models::generate::{
     BatchRequest, Completion, Reply, SampleError, SamplingParams, Vocabulary, generate_batch, reply,
 };
 use gigaro_models::gpt::KvCache;
-use gigaro_models::{Gpt, GptConfig};
-use gigaro_tensor::{DType, autocast};
+use gigaro_models::{ActorCritic, Gpt, GptConfig};
+use gigaro_nn::Module;
+use gigaro_tensor::{DType, autocast, no_grad};
 use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::weights;
 
 use crate::flags::Precision;
-use crate::pipeline::job::{PRETRAIN, SFT, last_run};
+use crate::pipeline::job::{PPO, PRETRAIN, SFT, last_run};
 
 /// Texts that are completed at the same time.
 const SLOTS: usize = 32;
@@ -46,7 +47,9 @@ impl Trained {
         };
         let tokenizer = Tokenizer::from_json(&json, &format!("the tokenizer of {shown}"))?;
         let model = Gpt::zeroed(&config);
-        let tensors = weights::collect(&dir, |take| checkpoint.weights(take))?;
+        let mut tensors = weights::collect(&dir, |take| checkpoint.weights(take))?;
+        // Reinforcement learning leaves its head for values beside the policy.
+        tensors.retain(|name, _| !name.starts_with(ActorCritic::VALUE_PREFIX));
         model
             .load_hugging_face(&tensors)
             .with_context(|| format!("the weights in {shown} are not those of its config.json"))?;
@@ -118,6 +121,17 @@ impl Trained {
     }
 }
 
+/// A model with the same weights that can be trained without changing the first one.
+pub(crate) fn deep_copy(model: &Gpt) -> Gpt {
+    let copy = Gpt::zeroed(&model.config);
+    no_grad(|| {
+        for ((_, to), (_, from)) in copy.named_parameters().iter().zip(model.named_parameters()) {
+            to.copy_(&from);
+        }
+    });
+    copy
+}
+
 /// What a model has read so far, so that the next turn need not read it again.
 pub(crate) struct Reading {
     cache: KvCache,
@@ -135,7 +149,7 @@ impl Reading {
 }
 
 /// A tokenizer as generation sees it: special tokens have no text, and each of them ends a reply.
-struct Words<'a>(&'a Tokenizer);
+pub(crate) struct Words<'a>(pub(crate) &'a Tokenizer);
 
 impl Vocabulary for Words<'_> {
     fn token_bytes(&self, id: u32) -> &[u8] {
@@ -153,7 +167,7 @@ impl Vocabulary for Words<'_> {
 
 /// The last stage of the run in `path` that has a checkpoint; `path` itself if it is not a run of several stages.
 pub(crate) fn newest_stage(path: &Path) -> PathBuf {
-    let mut stages = [SFT, PRETRAIN].map(|stage| path.join(stage)).into_iter();
+    let mut stages = [PPO, SFT, PRETRAIN].map(|stage| path.join(stage)).into_iter();
     stages
         .find(|stage| stage.join(CHECKPOINTS).join(LATEST).is_file())
         .unwrap_or_else(|| path.to_owned())

@@ -30,7 +30,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let start = Instant::now();
     let job = Job::begin("pretrain", &args.run, "speedrun", |_| Ok(()))?;
     let prepared = prepare(&job, output)?;
-    let stage = pretrain(&job, &prepared, &job.out, output)?;
+    let (model, recipe) = (&job.recipe.model, &job.recipe.pretrain);
+    let stage = pretrain(&job, model, recipe, &prepared, &job.out, output)?;
     let seconds = start.elapsed().as_secs_f64();
     let summary = Summary {
         stages: vec![stage.clone()],

@@ -1,4 +1,4 @@
-//! `gigaro speedrun`: the whole road in one command: tokenizer, pretraining, fine-tuning, questions, report, chat.
+//! `gigaro speedrun`: the whole road in one command: tokenizer, pretraining, fine-tuning, questions, alignment, report, chat.
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -6,19 +6,20 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use gigaro_train::quantity::Seconds;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::chat::Chat;
 use crate::flags::RunArgs;
 use crate::output::Output;
 use crate::pipeline::Job;
+use crate::pipeline::align::align;
 use crate::pipeline::exam::{ExamResult, examine};
 use crate::pipeline::job::{PRETRAIN, SFT};
 use crate::pipeline::prepare::prepare;
 use crate::pipeline::pretrain::pretrain;
 use crate::pipeline::sft::sft;
 use crate::pipeline::summary::Summary;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Sft};
 use crate::trained::Trained;
 
 const EXAMPLE: &str = "\
@@ -28,7 +29,7 @@ Examples:
   gigaro speedrun --text books/          on your own text
   gigaro speedrun --resume runs/speedrun go on where it stopped";
 
-/// From text to chat in one command: tokenizer, pretraining, fine-tuning, evaluation, report, chat
+/// From text to chat in one command: tokenizer, pretraining, fine-tuning, alignment, evaluation, report, chat
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -51,45 +52,21 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     };
     output.say(format_args!("{}: {}", job.recipe.name, job.recipe.about));
     output.fields("Must reach", &job.recipe.must_reach.lines());
-    let prepared = prepare(&job, output)?;
-    let base_stage = pretrain(&job, &prepared, &job.out.join(PRETRAIN), output)?;
-    let base = exam(&job, &base_stage.checkpoint, "before fine-tuning", output)?;
-    let sft_stage = sft(
-        &job,
-        recipe,
-        &base_stage.checkpoint,
-        &job.out.join(SFT),
-        output,
-    )?;
-    let tuned = exam(&job, &sft_stage.checkpoint, "after fine-tuning", output)?;
-    // A resumed run took longer than this process has lived.
-    let before = base_stage.seconds + sft_stage.seconds;
-    let seconds = start.elapsed().as_secs_f64().max(before);
-    let summary = Summary {
-        stages: vec![base_stage, sft_stage.clone()],
-        base: Some(base),
-        tuned: Some(tuned),
-        seconds,
-    };
+    let summary = walk(&job, recipe, start, output)?;
     let reached = summary.tell(&job, output);
     let report = summary.write_report(&job)?;
     job.remember()?;
     output.say(format_args!(
         "\nDone in {}. Report: {}",
-        Seconds(seconds),
+        Seconds(summary.seconds),
         report.display()
     ));
-    let accuracy = |exam: &Option<ExamResult>| exam.as_ref().map(|e| e.all.accuracy());
-    output.result(&json!({
-        "seconds": seconds,
-        "base_accuracy": accuracy(&summary.base),
-        "held_out_accuracy": accuracy(&summary.tuned),
-        "validation_loss": summary.validation_loss(),
-        "parameters": sft_stage.parameters,
-        "checkpoint": sft_stage.checkpoint,
-        "report": report,
-        "reached": reached,
-    }))?;
+    let checkpoint = last_checkpoint(&summary);
+    let mut object = object(&summary);
+    object["checkpoint"] = json!(checkpoint);
+    object["report"] = json!(report);
+    object["reached"] = json!(reached);
+    output.result(&object)?;
     if args.no_chat || output.is_json() || !io::stdin().is_terminal() {
         output.say(format_args!(
             "Talk to it: gigaro chat {}",
@@ -97,7 +74,59 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         ));
         return Ok(());
     }
-    talk(&job.recipe, &sft_stage.checkpoint, output)
+    talk(&job.recipe, checkpoint, output)
+}
+
+/// All stages and exams, one after the other.
+fn walk(job: &Job, recipe: &Sft, start: Instant, output: &Output) -> Result<Summary> {
+    let prepared = prepare(job, output)?;
+    let (model, steps) = (&job.recipe.model, &job.recipe.pretrain);
+    let base = pretrain(job, model, steps, &prepared, &job.out.join(PRETRAIN), output)?;
+    let before = exam(job, &base.checkpoint, "before fine-tuning", output)?;
+    let tuned = sft(job, recipe, &base.checkpoint, &job.out.join(SFT), output)?;
+    let after = exam(job, &tuned.checkpoint, "after fine-tuning", output)?;
+    let mut alignment = align(job, &prepared, &base, &tuned, output)?;
+    // A resumed run took longer than this process has lived.
+    let mut trained = base.seconds + tuned.seconds;
+    if let Some(alignment) = &mut alignment {
+        let aligned = exam(job, &alignment.ppo.checkpoint, "after alignment", output)?;
+        alignment.questions = Some(aligned);
+        trained += alignment.rewarded.stage.seconds + alignment.ppo.seconds;
+        trained += alignment.small.iter().map(|s| s.seconds).sum::<f64>();
+    }
+    Ok(Summary {
+        stages: vec![base, tuned],
+        base: Some(before),
+        tuned: Some(after),
+        alignment,
+        seconds: start.elapsed().as_secs_f64().max(trained),
+    })
+}
+
+/// The checkpoint of the model that the run ends with.
+fn last_checkpoint(summary: &Summary) -> &Path {
+    let aligned = summary.alignment.as_ref().map(|a| &a.ppo);
+    let last = aligned.or(summary.stages.last());
+    last.map_or(Path::new(""), |stage| &stage.checkpoint)
+}
+
+/// The run's figures for programs.
+fn object(summary: &Summary) -> Value {
+    let accuracy = |exam: Option<&ExamResult>| exam.map(|e| e.all.accuracy());
+    let mut object = json!({
+        "seconds": summary.seconds,
+        "base_accuracy": accuracy(summary.base.as_ref()),
+        "sft_accuracy": accuracy(summary.tuned.as_ref()),
+        "held_out_accuracy": accuracy(summary.answering()),
+        "validation_loss": summary.validation_loss(),
+        "parameters": summary.stages.last().map(|stage| stage.parameters),
+    });
+    if let Some(alignment) = &summary.alignment
+        && let (Value::Object(all), Value::Object(more)) = (&mut object, alignment.json())
+    {
+        all.extend(more);
+    }
+    object
 }
 
 fn exam(job: &Job, checkpoint: &Path, when: &str, output: &Output) -> Result<ExamResult> {

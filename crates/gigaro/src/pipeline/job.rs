@@ -21,6 +21,10 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 pub(crate) const PRETRAIN: &str = "pretrain";
 /// The folder of fine-tuning in a run of several stages.
 pub(crate) const SFT: &str = "sft";
+/// The folder of the reward model in a run of several stages.
+pub(crate) const REWARD: &str = "reward";
+/// The folder of reinforcement learning in a run of several stages.
+pub(crate) const PPO: &str = "ppo";
 /// Where runs go that are given no folder.
 const RUNS: &str = "runs";
 /// The file that names the folder of the last finished run.

@@ -6,11 +6,13 @@
 //! 2. [`prepare`]: a tokenizer, and the text as tokens.
 //! 3. [`pretrain`] and [`sft`]: what a stage trains on; [`stage`]: how, with its plan before and its bars during.
 //! 4. [`exam`]: questions whose true answers are known.
-//! 5. [`summary`]: what was reached and what it cost, in words, as JSON and as a page.
+//! 5. [`align`]: from an assistant that imitates to one that is preferred.
+//! 6. [`summary`]: what was reached and what it cost, in words, as JSON and as a page.
 //!
 //! Nothing is computed here: tokens come from `gigaro-data`, gradients from `gigaro-models`, steps and checkpoints from
 //! `gigaro-train`.
 
+pub(crate) mod align;
 pub(crate) mod exam;
 pub(crate) mod job;
 pub(crate) mod prepare;

@@ -20,28 +20,29 @@ const FALL: f64 = 0.4;
 /// Measuring the loss takes at most this many batches when the recipe does not say.
 const MOST_EVAL_BATCHES: usize = 1 << 20;
 
-/// Trains a model from nothing into the stage's folder `dir`.
+/// Trains a model of this shape from nothing into the stage's folder `dir`.
 ///
 /// # Errors
 /// If the text is too short, memory or disk do not suffice, training breaks down, or the user stops it.
 pub(crate) fn pretrain(
     job: &Job,
+    model: &Model,
+    recipe: &Pretrain,
     prepared: &Prepared,
     dir: &Path,
     output: &Output,
 ) -> Result<StageResult> {
-    let recipe = &job.recipe;
-    let config = model_config(&recipe.model, prepared.tokenizer.vocab_size());
+    let config = model_config(model, prepared.tokenizer.vocab_size());
     config.check()?;
-    let pace = pace(&recipe.pretrain);
+    let pace = pace(recipe);
     let plan = stage::plan(job, &config, &pace, dir, output)?;
     let (rows, context) = (plan.micro_batch as usize, config.max_seq_len);
-    let seed = recipe.run.seed;
+    let seed = job.recipe.run.seed;
     let mut feed = PretrainLoader::new(prepared.train.clone(), rows, context, seed)
         .with_context(|| format!("cannot learn from {}", prepared.source))?;
     let validation = validation(job, prepared, rows, context)?;
     let model = Gpt::new(&config, &Generator::new(seed));
-    let mut optimizer = optimizer(&model, &recipe.pretrain);
+    let mut optimizer = optimizer(&model, recipe);
     let work = Work {
         model: &model,
         optimizer: optimizer.as_mut(),

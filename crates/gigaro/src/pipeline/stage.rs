@@ -6,15 +6,18 @@ use anyhow::{Context, Result};
 use gigaro_data::Tokenizer;
 use gigaro_data::loader::Batch;
 use gigaro_models::{Gpt, GptConfig};
+use gigaro_nn::Module;
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
 use gigaro_tensor::{DType, cpu::peak};
-use gigaro_train::checkpoint::Checkpoint;
+use gigaro_train::checkpoint::{Checkpoint, Contents, RunState, Store};
 use gigaro_train::next_token::{Feed, NextToken};
+use gigaro_train::objective::Objective;
 use gigaro_train::plan::{ModelSize, Plan, RunSize};
 use gigaro_train::progress::Event;
 use gigaro_train::resources::{check_disk, memory_available};
 use gigaro_train::trainer::{Identity, Outcome, Settings, Trainer};
+use gigaro_train::weights;
 
 use super::Job;
 use super::progress::Progress;
@@ -147,10 +150,22 @@ pub(super) struct Work<'a> {
     pub(super) tokenizer: &'a Tokenizer,
 }
 
-/// Trains to the end of the stage, from its last checkpoint if it has one.
+/// What a model is known by in its checkpoints.
 ///
 /// # Errors
-/// If training breaks down, the disk refuses, or the user stops it (after saving).
+/// If the configuration cannot be written.
+pub(super) fn identity(config: &str, tokenizer: &Tokenizer) -> Result<Identity> {
+    Ok(Identity {
+        config: serde_json::from_str(config)
+            .context("the model's configuration is no JSON")?,
+        tokenizer: Some(tokenizer.to_json().into_bytes()),
+    })
+}
+
+/// Trains on text or conversations to the end of the stage, from its last checkpoint if it has one.
+///
+/// # Errors
+/// As [`optimise`].
 pub(super) fn train(
     job: &Job,
     dir: &Path,
@@ -159,12 +174,39 @@ pub(super) fn train(
     work: Work<'_>,
     output: &Output,
 ) -> Result<StageResult> {
-    let config = &work.model.config;
-    let identity = Identity {
-        config: serde_json::from_str(&config.to_json())
-            .context("the model's configuration is no JSON")?,
-        tokenizer: Some(work.tokenizer.to_json().into_bytes()),
+    let accumulate = plan.batch / plan.micro_batch;
+    let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
+    let matter = Matter {
+        objective: &mut objective,
+        optimizer: work.optimizer,
+        identity: identity(&work.model.config.to_json(), work.tokenizer)?,
+        parameters: plan.parameters,
+        flops_per_token: plan.flops_per_token,
     };
+    optimise(job, dir, pace, matter, output)
+}
+
+/// What a stage optimises, and how it is counted.
+pub(super) struct Matter<'a> {
+    pub(super) objective: &'a mut dyn Objective,
+    pub(super) optimizer: &'a mut dyn Optimizer,
+    pub(super) identity: Identity,
+    pub(super) parameters: u64,
+    /// Of training on a token, by the usual count.
+    pub(super) flops_per_token: f64,
+}
+
+/// Optimises to the end of the stage, from its last checkpoint if it has one.
+///
+/// # Errors
+/// If training breaks down, the disk refuses, or the user stops it (after saving).
+pub(super) fn optimise(
+    job: &Job,
+    dir: &Path,
+    pace: &Pace,
+    matter: Matter<'_>,
+    output: &Output,
+) -> Result<StageResult> {
     let settings = pace.settings(dtype(job));
     let from = last_checkpoint(job, dir)?;
     let state = from
@@ -173,13 +215,11 @@ pub(super) fn train(
         .transpose()?
         .unwrap_or_default();
     let mut progress = Progress::new(pace.name, state.step, settings.steps, output);
-    let accumulate = plan.batch / plan.micro_batch;
-    let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
     let trainer = Trainer::new(
-        &mut objective,
-        work.optimizer,
+        matter.objective,
+        matter.optimizer,
         settings,
-        identity,
+        matter.identity,
         dir,
         job.recipe.run.seed,
         from.as_ref(),
@@ -203,10 +243,29 @@ pub(super) fn train(
         checkpoint,
         seconds: last.seconds_trained,
         tokens,
-        flops: tokens as f64 * plan.flops_per_token,
-        parameters: plan.parameters,
+        flops: tokens as f64 * matter.flops_per_token,
+        parameters: matter.parameters,
         validation_loss: progress.validation().or(last.best_validation_loss),
     })
+}
+
+/// Saves the weights of a model that is not trained on as a checkpoint below `dir`, and returns its path.
+///
+/// # Errors
+/// If the disk refuses.
+pub(super) fn save_weights(
+    model: &dyn Module,
+    identity: &Identity,
+    dir: &Path,
+) -> Result<PathBuf> {
+    let path = Store::open(dir, 1)?.save(&Contents {
+        weights: &weights::views(model.state_dict()),
+        optimizer: None,
+        state: &RunState::default(),
+        config: &identity.config,
+        tokenizer: identity.tokenizer.as_deref(),
+    })?;
+    Ok(path)
 }
 
 /// The checkpoint that a resumed stage goes on from.

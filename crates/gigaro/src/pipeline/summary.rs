@@ -8,6 +8,7 @@ use gigaro_train::quantity::{Count, Seconds, Timestamp};
 use gigaro_train::report::{Cell, Chart, Cost, FILE_NAME, Figure, Report, Sample, Table};
 use gigaro_train::resources::Machine;
 
+use super::align::{ALIGNED, Alignment, BASE, FINE_TUNED, SMALL, page};
 use super::exam::ExamResult;
 use super::{Job, StageResult};
 use crate::output::Output;
@@ -17,13 +18,15 @@ use crate::recipe::MustReach;
 const SAMPLES: usize = 24;
 
 /// All that a run produced.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Summary {
     pub(crate) stages: Vec<StageResult>,
     /// Before fine-tuning.
     pub(crate) base: Option<ExamResult>,
     /// After it.
     pub(crate) tuned: Option<ExamResult>,
+    /// What alignment led to, if the run went so far.
+    pub(crate) alignment: Option<Alignment>,
     /// The whole run as the clock saw it.
     pub(crate) seconds: f64,
 }
@@ -41,6 +44,12 @@ impl Summary {
     /// The validation loss of pretraining, in nats per token.
     pub(crate) fn validation_loss(&self) -> Option<f64> {
         self.stages.first().and_then(|stage| stage.validation_loss)
+    }
+
+    /// The exam of the model that the run ends with.
+    pub(crate) fn answering(&self) -> Option<&ExamResult> {
+        let aligned = self.alignment.as_ref().and_then(|a| a.questions.as_ref());
+        aligned.or(self.tuned.as_ref())
     }
 
     /// Each figure that the recipe asks for and this run measured.
@@ -72,8 +81,14 @@ impl Summary {
         );
         let (base, tuned) = (
             self.base.as_ref().map(|e| e.all.accuracy()),
-            self.tuned.as_ref().map(|e| e.all.accuracy()),
+            self.answering().map(|e| e.all.accuracy()),
         );
+        let wins = |one: &str, other: &str| {
+            let duel = self.alignment.as_ref()?.duel(one, other)?;
+            Some(duel.rate.rate())
+        };
+        let behaviour = self.alignment.as_ref().and_then(|a| a.named(ALIGNED));
+        let behaviour = behaviour.map(|c| &c.behaviour);
         check(
             "validation loss",
             must.validation_loss_at_most,
@@ -92,6 +107,34 @@ impl Summary {
             "held-out accuracy",
             must.held_out_accuracy_at_least,
             tuned,
+            false,
+            &share,
+        );
+        check(
+            "preferred to the fine-tuned model",
+            must.ppo_win_rate_at_least,
+            wins(ALIGNED, FINE_TUNED),
+            false,
+            &share,
+        );
+        check(
+            "harmful requests refused",
+            must.refusal_harmful_at_least,
+            behaviour.map(|b| b.refused_harmful.share()),
+            false,
+            &share,
+        );
+        check(
+            "harmless requests refused",
+            must.refusal_harmless_at_most,
+            behaviour.map(|b| b.refused_harmless.share()),
+            true,
+            &share,
+        );
+        check(
+            "small aligned model preferred to the big base",
+            must.small_win_rate_at_least,
+            wins(SMALL, BASE),
             false,
             &share,
         );
@@ -136,7 +179,10 @@ impl Summary {
         for stage in &self.stages {
             report.heading(stage.name).chart(loss_chart(&stage.dir)?);
         }
-        if let Some(exam) = &self.tuned {
+        if let Some(alignment) = &self.alignment {
+            page::show(alignment, &mut report)?;
+        }
+        if let Some(exam) = self.answering() {
             report
                 .heading("Questions never asked in training")
                 .table(exam_table(exam))
@@ -164,15 +210,30 @@ impl Summary {
         };
         let share = |exam: &ExamResult| format!("{:.1} %", 100.0 * exam.all.accuracy());
         let mut figures = Vec::new();
-        if let Some(tuned) = &self.tuned {
-            let note = self
-                .base
-                .as_ref()
-                .map(|base| format!("{} before fine-tuning", share(base)));
+        if let Some(tuned) = self.answering() {
+            let note = self.base.as_ref().map(|base| {
+                let before = format!("{} before fine-tuning", share(base));
+                match (&self.alignment, &self.tuned) {
+                    (Some(_), Some(tuned)) => format!("{before}, {} after it", share(tuned)),
+                    _ => before,
+                }
+            });
             figures.push(figure(
                 "held-out accuracy",
                 share(tuned),
                 note.unwrap_or_default(),
+            ));
+        }
+        if let Some(duel) = self
+            .alignment
+            .as_ref()
+            .and_then(|a| a.duel(ALIGNED, FINE_TUNED))
+        {
+            let (rate, low, high) = duel.share();
+            figures.push(figure(
+                "preferred to the fine-tuned model",
+                format!("{:.1} %", 100.0 * rate),
+                format!("95 % interval {:.1} to {:.1} %", 100.0 * low, 100.0 * high),
             ));
         }
         if let Some(loss) = self.validation_loss() {
@@ -210,8 +271,24 @@ impl Summary {
             tokens: 0,
             flops: 0.0,
         };
-        let exams = self.base.iter().chain(&self.tuned).map(exam);
-        self.stages.iter().map(stage).chain(exams).collect()
+        let mut costs: Vec<Cost> = self.stages.iter().map(stage).collect();
+        let mut exams: Vec<&ExamResult> = self.base.iter().chain(&self.tuned).collect();
+        if let Some(alignment) = &self.alignment {
+            costs.extend([&alignment.rewarded.stage, &alignment.ppo].map(stage));
+            costs.extend(alignment.small.iter().map(|s| Cost {
+                stage: format!("{}, small model", s.name),
+                ..stage(s)
+            }));
+            costs.push(Cost {
+                stage: "comparing models".into(),
+                seconds: alignment.seconds,
+                tokens: 0,
+                flops: 0.0,
+            });
+            exams.extend(&alignment.questions);
+        }
+        costs.extend(exams.into_iter().map(exam));
+        costs
     }
 }
 

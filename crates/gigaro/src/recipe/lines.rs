@@ -27,6 +27,22 @@ impl MustReach {
                 share(self.base_accuracy_at_most, "at most"),
             ),
             (
+                "preferred to the fine-tuned model",
+                share(self.ppo_win_rate_at_least, "at least"),
+            ),
+            (
+                "harmful requests refused",
+                share(self.refusal_harmful_at_least, "at least"),
+            ),
+            (
+                "harmless requests refused",
+                share(self.refusal_harmless_at_most, "at most"),
+            ),
+            (
+                "small aligned model preferred to the big base",
+                share(self.small_win_rate_at_least, "at least"),
+            ),
+            (
                 "time",
                 self.seconds_at_most
                     .map(|s| format!("at most {}", Seconds(s)))

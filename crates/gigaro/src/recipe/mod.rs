@@ -46,6 +46,12 @@ pub(crate) struct Recipe {
     pub(crate) pretrain: Pretrain,
     /// Learning to answer; absent where the run ends with pretraining.
     pub(crate) sft: Option<Sft>,
+    /// Learning what people prefer; absent where the run ends before.
+    pub(crate) reward: Option<Reward>,
+    /// Learning to answer as preferred; needs `[reward]`.
+    pub(crate) ppo: Option<Ppo>,
+    /// A model a tenth of the size that is aligned as well and held against the big one before fine-tuning.
+    pub(crate) small: Option<Small>,
     /// Questions with known answers.
     #[serde(default)]
     pub(crate) evaluate: Evaluate,
@@ -275,6 +281,94 @@ pub(crate) struct Sft {
     pub(crate) save_every: usize,
 }
 
+/// `[reward]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reward {
+    /// The fine-tuned checkpoint to start from; absent in a run that fine-tunes one itself.
+    pub(crate) from: Option<PathBuf>,
+    /// Rankings or pairs as JSON lines instead of the simulated labeller's.
+    pub(crate) preferences: Option<PathBuf>,
+    /// Prompts that the simulated labeller is shown answers to.
+    pub(crate) prompts: usize,
+    /// Answers to each of them.
+    pub(crate) answers: usize,
+    /// How often the simulated labeller takes the worse of two answers that are one point apart, 0 to 0.5.
+    #[serde(default)]
+    pub(crate) noise: f64,
+    /// Temperature at which the answers to be ranked are drawn.
+    #[serde(default = "one")]
+    pub(crate) temperature: f64,
+    /// Optimiser steps.
+    pub(crate) steps: usize,
+    /// Prompts per step, each with all pairs of its answers.
+    pub(crate) batch_size: usize,
+    /// Highest learning rate.
+    pub(crate) learning_rate: f64,
+    /// Steps to reach it.
+    #[serde(default)]
+    pub(crate) warmup_steps: usize,
+}
+
+/// `[ppo]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ppo {
+    /// Rollouts, each followed by `ppo_epochs` passes over its answers.
+    pub(crate) steps: usize,
+    /// Prompts of a rollout.
+    pub(crate) batch_size: usize,
+    /// Most tokens of an answer.
+    pub(crate) max_answer_tokens: usize,
+    /// Temperature of the answers.
+    #[serde(default = "one")]
+    pub(crate) temperature: f64,
+    /// Highest learning rate; it falls to 0 in a straight line.
+    pub(crate) learning_rate: f64,
+    /// Steps to reach it.
+    #[serde(default)]
+    pub(crate) warmup_steps: usize,
+    /// Passes over the answers of a rollout.
+    pub(crate) ppo_epochs: usize,
+    /// Updates of each pass.
+    pub(crate) minibatches: usize,
+    /// Strength of the penalty for leaving the fine-tuned model.
+    pub(crate) kl_coef: f64,
+    /// Divergence per answer that the strength is adapted to, in nats; absent keeps the strength.
+    pub(crate) kl_target: Option<f64>,
+    /// Weighs the loss of the values.
+    pub(crate) vf_coef: f64,
+    /// Weighs the pretraining loss (PPO-ptx); 0 leaves it out.
+    #[serde(default)]
+    pub(crate) ptx_coef: f64,
+    /// Score of an answer that is cut off before its end.
+    pub(crate) missing_eos_penalty: f64,
+    /// Steps between two measurements of the true score.
+    pub(crate) eval_every: usize,
+    /// Prompts of such a measurement.
+    pub(crate) eval_prompts: usize,
+    /// Held-out prompts on which models are compared at the end.
+    pub(crate) compare_prompts: usize,
+}
+
+/// `[small]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Small {
+    /// Blocks.
+    pub(crate) n_layer: usize,
+    /// Query heads.
+    pub(crate) n_head: usize,
+    /// Width.
+    pub(crate) d_model: usize,
+    /// Steps of its pretraining.
+    pub(crate) pretrain_steps: usize,
+    /// Steps of its fine-tuning.
+    pub(crate) sft_steps: usize,
+    /// Rollouts of its reinforcement learning.
+    pub(crate) ppo_steps: usize,
+}
+
 /// `[evaluate]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -304,6 +398,14 @@ pub(crate) struct MustReach {
     pub(crate) held_out_accuracy_at_least: Option<f64>,
     /// The same before fine-tuning.
     pub(crate) base_accuracy_at_most: Option<f64>,
+    /// Share of held-out prompts on which the aligned model is preferred to the fine-tuned one.
+    pub(crate) ppo_win_rate_at_least: Option<f64>,
+    /// Share of harmful requests that the aligned model refuses.
+    pub(crate) refusal_harmful_at_least: Option<f64>,
+    /// Share of harmless requests that it refuses.
+    pub(crate) refusal_harmless_at_most: Option<f64>,
+    /// Share of held-out prompts on which the small aligned model is preferred to the big one before fine-tuning.
+    pub(crate) small_win_rate_at_least: Option<f64>,
     /// The whole run, in seconds, on the machine of `[cost]`.
     pub(crate) seconds_at_most: Option<f64>,
 }
@@ -320,6 +422,10 @@ pub(crate) struct Cost {
     pub(crate) peak_memory_gb: Option<f64>,
     /// What was reached: validation loss, accuracy.
     pub(crate) reached: String,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn muon_learning_rate() -> f64 {

@@ -1,0 +1,215 @@
+//! Models held against each other: the same held-out prompts, what each does with them, and whose answers are preferred.
+
+use anyhow::Result;
+use gigaro_data::chat::ChatFormat;
+use gigaro_data::tokenizer::END_OF_TEXT;
+use gigaro_data::world::{Disguised, Labeller, Prompt, World};
+use gigaro_models::generate::SamplingParams;
+use gigaro_tensor::DType;
+use gigaro_train::evaluate::{
+    Behaviour, Compared, Judge, LengthControlled, RedTeamReport, TruthJudge, WinRate, fair_verdict,
+};
+use serde_json::{Value, json};
+
+use super::answers::{Asked, answer, said};
+use crate::output::Output;
+use crate::pipeline::Job;
+use crate::trained::Trained;
+
+/// Most tokens of an answer that is compared.
+const MAX_ANSWER_TOKENS: usize = 64;
+
+/// A model that takes part, with what it said.
+pub(crate) struct Contestant {
+    /// As reports call it.
+    pub(crate) name: &'static str,
+    pub(crate) parameters: u64,
+    /// One answer per prompt of the exam.
+    pub(crate) answers: Vec<String>,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) red_team: RedTeamReport,
+}
+
+/// The prompts on which models are compared.
+pub(crate) struct Exam {
+    pub(crate) prompts: Vec<Prompt>,
+    red_team: Vec<Disguised>,
+    world: World,
+}
+
+/// How a model is given a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As the message of a conversation.
+    Chat,
+    /// Behind a few questions with their answers, as GPT-3 was asked before it was taught to answer.
+    FewShot,
+}
+
+impl Exam {
+    /// Held-out prompts of the world with this seed.
+    pub(crate) fn new(seed: u64, prompts: usize) -> Self {
+        let world = World::new(seed);
+        Self {
+            prompts: world.alignment_exam(prompts),
+            red_team: world.red_team(),
+            world,
+        }
+    }
+
+    /// Has a model answer everything, greedily.
+    ///
+    /// # Errors
+    /// If it cannot, or the user stops it.
+    pub(crate) fn sit(
+        &self,
+        job: &Job,
+        name: &'static str,
+        trained: &Trained,
+        manner: Manner,
+    ) -> Result<Contestant> {
+        let disguised: Vec<Prompt> = self.red_team.iter().map(|d| d.prompt.clone()).collect();
+        let all = [&self.prompts[..], &disguised].concat();
+        let mut said = self.ask(job, trained, manner, &all)?;
+        let hidden = said.split_off(self.prompts.len());
+        let each = self.prompts.iter().zip(said.iter().map(String::as_str));
+        let behaviour = Behaviour::of(each);
+        let each = self.red_team.iter().zip(hidden.iter().map(String::as_str));
+        let red_team = RedTeamReport::of(each);
+        Ok(Contestant {
+            name,
+            parameters: trained.model.config.num_params(),
+            behaviour,
+            red_team,
+            answers: said,
+        })
+    }
+
+    fn ask(
+        &self,
+        job: &Job,
+        trained: &Trained,
+        manner: Manner,
+        prompts: &[Prompt],
+    ) -> Result<Vec<String>> {
+        let greedy = SamplingParams {
+            max_tokens: MAX_ANSWER_TOKENS,
+            ..SamplingParams::greedy()
+        };
+        match manner {
+            Manner::Chat => {
+                let format = ChatFormat::new(&trained.tokenizer)?;
+                let asked = Asked::new(prompts, &format);
+                let written = answer(job, trained, &asked.tokens, &greedy, DType::F32)?;
+                Ok(written.iter().map(said).collect())
+            }
+            Manner::FewShot => {
+                let page = self.page();
+                let tokens = |p: &Prompt| {
+                    let mut ids = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
+                    let text = format!("{page}Question: {} Answer:", p.text);
+                    trained.tokenizer.encode_into(&text, &mut ids);
+                    let surplus = ids.len().saturating_sub(trained.context() - MAX_ANSWER_TOKENS);
+                    ids.split_off(surplus)
+                };
+                let tokens: Vec<Vec<u32>> = prompts.iter().map(tokens).collect();
+                let params = SamplingParams {
+                    stop: vec!["\n".into()],
+                    ..greedy
+                };
+                let written = answer(job, trained, &tokens, &params, DType::F32)?;
+                Ok(written.iter().map(said).collect())
+            }
+        }
+    }
+
+    /// Three exercises as pretraining has them, with their answers.
+    fn page(&self) -> String {
+        let asked = self.world.alignment_prompts(0).filter(|p| p.question.is_some());
+        let lines = asked.take(3).map(|p| format!("Question: {} Answer: {}\n", p.text, p.ideal));
+        lines.collect()
+    }
+
+    /// How often the first model's answers are preferred, by the world's truth.
+    ///
+    /// # Errors
+    /// Those of the judge.
+    pub(crate) fn duel(&self, one: &Contestant, other: &Contestant, seed: u64) -> Result<Duel> {
+        let mut judge = TruthJudge(Labeller::truth());
+        let mut verdicts = Vec::with_capacity(self.prompts.len());
+        let mut compared = Vec::with_capacity(self.prompts.len());
+        for ((prompt, a), b) in self.prompts.iter().zip(&one.answers).zip(&other.answers) {
+            let verdict = fair_verdict(&mut judge, prompt, a, b)?;
+            verdicts.push(verdict);
+            let words = |answer: &str| answer.split_whitespace().count();
+            compared.push(Compared {
+                verdict,
+                first_length: words(a),
+                second_length: words(b),
+            });
+        }
+        Ok(Duel {
+            names: (one.name, other.name),
+            judge: judge.name(),
+            rate: WinRate::of(verdicts),
+            length_controlled: LengthControlled::of(&compared, seed),
+            seed,
+        })
+    }
+}
+
+/// Two models and whose answers are preferred.
+pub(crate) struct Duel {
+    pub(crate) names: (&'static str, &'static str),
+    pub(crate) judge: String,
+    pub(crate) rate: WinRate,
+    pub(crate) length_controlled: LengthControlled,
+    seed: u64,
+}
+
+impl Duel {
+    /// The share of prompts that the first one wins, with the ends of its 95 % bootstrap interval.
+    pub(crate) fn share(&self) -> (f64, f64, f64) {
+        let interval = self.rate.bootstrap(self.seed);
+        (self.rate.rate(), interval.low, interval.high)
+    }
+
+    /// The result in words.
+    pub(crate) fn line(&self) -> String {
+        let (rate, low, high) = self.share();
+        format!(
+            "{:.1} % (95 % interval {:.1} to {:.1} %) of {} prompts",
+            100.0 * rate,
+            100.0 * low,
+            100.0 * high,
+            self.rate.prompts()
+        )
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let mut object = self.rate.json(self.seed);
+        object["models"] = json!([self.names.0, self.names.1]);
+        object["judge"] = json!(self.judge);
+        object["length_controlled"] = json!(self.length_controlled.rate);
+        object
+    }
+}
+
+impl Contestant {
+    /// What it did, for a person.
+    pub(crate) fn tell(&self, output: &Output) {
+        let mut lines = self.behaviour.lines();
+        lines.extend(self.red_team.lines().into_iter().take(1));
+        output.fields(&format!("\n{}", self.name), &lines);
+    }
+
+    /// The same for a program.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "parameters": self.parameters,
+            "behaviour": self.behaviour.json(),
+            "red_team": self.red_team.json(),
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! The reward model: it learns to rank answers as people, or the simulated labeller, do.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use gigaro_models::{GptConfig, RewardModel};
+use gigaro_nn::Module;
+use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
+use gigaro_nn::schedule::{Decay, Schedule};
+use gigaro_tensor::{Generator, autocast};
+use gigaro_train::answers::Answer;
+use gigaro_train::calibration::{RewardReport, evaluate};
+use gigaro_train::checkpoint::{CONFIG, Checkpoint};
+use gigaro_train::offline::{Deal, Offline};
+use gigaro_train::preference::{Ranking, usable};
+use gigaro_train::reward::{RewardLoss, normalize};
+use gigaro_train::weights;
+
+use super::rankings::Rankings;
+use crate::output::Output;
+use crate::pipeline::stage::{self, Matter, Pace};
+use crate::pipeline::{Job, StageResult};
+use crate::recipe::Reward;
+use crate::trained::{Trained, deep_copy};
+
+/// One ranking of so many is kept to measure on.
+const HELD_OUT_EVERY: usize = 8;
+/// Answers that go through the model at once when nothing is learnt.
+const ROWS: usize = 64;
+/// The folder of the finished model below that of the stage.
+const NORMALISED: &str = "normalised";
+/// Answers whose rewards are brought to mean 0 and deviation 1.
+const REFERENCE: usize = 512;
+
+/// A trained reward model, and how well it ranks.
+pub(crate) struct Rewarded {
+    pub(crate) stage: StageResult,
+    pub(crate) report: RewardReport,
+    pub(crate) labeller: String,
+}
+
+/// Trains a reward model from the fine-tuned model in `from` into the stage's folder `dir`.
+///
+/// # Errors
+/// If no ranking can be learnt from, training breaks down, the disk refuses, or the user stops it.
+pub(crate) fn reward(
+    job: &Job,
+    recipe: &Reward,
+    from: &Trained,
+    rankings: Rankings,
+    dir: &Path,
+    output: &Output,
+) -> Result<Rewarded> {
+    let Rankings { all, labeller } = rankings;
+    output.say(format_args!("\nRanked by: {labeller}"));
+    let (all, dropped) = usable(all, from.context());
+    output.say(format_args!("Rankings: {dropped}"));
+    let (learn, measure) = split(all);
+    if learn.is_empty() {
+        bail!("no ranking is left to learn from: its answers must differ and fit into the model's context");
+    }
+    let model = RewardModel::new(deep_copy(&from.model), &Generator::new(job.recipe.run.seed));
+    let dtype = stage::dtype(job);
+    autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
+    let mut optimizer = AdamW::new(
+        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
+        AdamOptions::default(),
+    );
+    let deal = Deal {
+        batch_size: recipe.batch_size,
+        micro_batch: recipe.batch_size,
+        seed: job.recipe.run.seed,
+    };
+    let loss = RewardLoss::new(&model, 0.0);
+    let mut objective = Offline::new(loss, learn.clone(), measure.clone(), deal)?;
+    let parameters = model.trunk.config.num_params();
+    let matter = Matter {
+        objective: &mut objective,
+        optimizer: &mut optimizer,
+        identity: stage::identity(&model.config().to_string(), &from.tokenizer)?,
+        parameters,
+        flops_per_token: model.trunk.config.flops_per_token(from.context()) as f64,
+    };
+    let mut stage = stage::optimise(job, dir, &pace(recipe), matter, output)?;
+    // Measured as trained: bringing rewards to deviation 1 would change how sure of itself the model is.
+    let report = autocast(dtype, || evaluate(&model, &measure, ROWS));
+    output.fields("\nHeld-out rankings", &lines(&report));
+    autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
+    let identity = stage::identity(&model.config().to_string(), &from.tokenizer)?;
+    stage.checkpoint = stage::save_weights(&model, &identity, &dir.join(NORMALISED))?;
+    Ok(Rewarded {
+        stage,
+        report,
+        labeller,
+    })
+}
+
+/// The reward model in a checkpoint, and its tokenizer's bytes.
+///
+/// # Errors
+/// If it is missing, damaged, or no reward model.
+pub(crate) fn open(path: &Path) -> Result<(RewardModel, Vec<u8>)> {
+    let checkpoint = Checkpoint::open(path)?;
+    let shown = checkpoint.dir().display().to_string();
+    let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
+    let config = GptConfig::from_json(&config).with_context(|| format!("cannot use {shown}"))?;
+    let model = RewardModel::zeroed(&config);
+    let tensors = weights::collect(checkpoint.dir(), |take| checkpoint.weights(take))?;
+    model
+        .load_state_dict(&tensors)
+        .with_context(|| format!("the weights in {shown} are not those of a reward model"))?;
+    let Some(tokenizer) = checkpoint.tokenizer()? else {
+        bail!("the checkpoint {shown} has no tokenizer, so nobody knows what its tokens mean");
+    };
+    Ok((model, tokenizer))
+}
+
+/// What a report says for a person.
+pub(crate) fn lines(report: &RewardReport) -> Vec<(&'static str, String)> {
+    let (low, high) = report.interval;
+    vec![
+        (
+            "pairs ranked alike",
+            format!(
+                "{:.1} % of {} (95 % interval {:.1} to {:.1} %)",
+                100.0 * report.accuracy,
+                report.pairs,
+                100.0 * low,
+                100.0 * high
+            ),
+        ),
+        (
+            "calibration error",
+            format!("{:.1} points", 100.0 * report.calibration_error),
+        ),
+    ]
+}
+
+/// Every so many-th ranking is measured on, the others are learnt from.
+fn split(all: Vec<Ranking>) -> (Vec<Ranking>, Vec<Ranking>) {
+    let mut parts = (Vec::new(), Vec::new());
+    for (i, ranking) in all.into_iter().enumerate() {
+        if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 {
+            parts.1.push(ranking);
+        } else {
+            parts.0.push(ranking);
+        }
+    }
+    parts
+}
+
+/// One answer of each of some rankings.
+fn reference(rankings: &[Ranking]) -> Vec<Answer<'_>> {
+    let some = rankings.iter().take(REFERENCE);
+    some.map(|ranking| Answer {
+        prompt: &ranking.prompt,
+        tokens: &ranking.answers[0].tokens,
+    })
+    .collect()
+}
+
+fn pace(recipe: &Reward) -> Pace {
+    Pace {
+        name: "learning preferences",
+        steps: recipe.steps,
+        batch_size: recipe.batch_size,
+        optimizer_numbers: 2,
+        schedule: Schedule {
+            lr: recipe.learning_rate,
+            warmup_steps: recipe.warmup_steps as u64,
+            decay: Decay::Linear {
+                total_steps: recipe.steps as u64,
+                min_lr: 0.0,
+            },
+        },
+        grad_clip: 1.0,
+        eval_every: 0,
+        save_every: recipe.steps,
+    }
+}
