@@ -207,6 +207,15 @@ pub enum Error {
         last_good: Option<PathBuf>,
     },
 
+    /// The place in the data that a checkpoint holds cannot be gone on from.
+    #[error(
+        "the run cannot go on from where its checkpoint stands in the data: {why}; resume with the data and the settings that it was started with"
+    )]
+    Position {
+        /// What does not fit.
+        why: String,
+    },
+
     /// Text, tokens or conversations could not be used.
     #[error(transparent)]
     Data(#[from] gigaro_data::Error),
@@ -242,6 +251,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// For `map_err`: an objective's saved position that cannot be read or does not fit.
+    pub fn position(why: impl std::fmt::Display) -> Self {
+        Self::Position {
+            why: why.to_string(),
+        }
+    }
+
     /// For `map_err`: a failed file operation, with what was tried on what.
     pub(crate) fn io(
         action: &'static str,

@@ -27,6 +27,8 @@ pub mod checkpoint;
 pub mod error;
 pub mod interrupt;
 pub mod metrics;
+pub mod next_token;
+pub mod objective;
 pub mod plan;
 pub mod progress;
 pub mod quantity;

@@ -21,13 +21,15 @@ pub enum Event<'a> {
         resumed: Option<(u64, &'a Path)>,
     },
     /// An optimiser step is done.
-    Step(StepReport),
-    /// The loss on text that is not trained on.
+    Step(StepReport<'a>),
+    /// Measurements on what is not trained on.
     Validation {
-        /// Optimiser steps done.
+        /// Steps done.
         step: u64,
-        /// Mean cross-entropy, in nats per token.
+        /// The loss; NaN if the objective measures none. Of text: mean cross-entropy, in nats per token.
         loss: f64,
+        /// All that the objective measured, the loss included.
+        figures: &'a [(&'static str, f64)],
     },
     /// The model wrote something.
     Sample {
@@ -58,12 +60,12 @@ pub enum Event<'a> {
 
 /// The figures of one optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
+pub struct StepReport<'a> {
     /// Optimiser steps done, this one included.
     pub step: u64,
     /// Optimiser steps in all.
     pub steps: u64,
-    /// Mean cross-entropy over the step's targets, in nats per token.
+    /// The loss. Of text: mean cross-entropy over the step's targets, in nats per token.
     pub loss: f64,
     /// The learning rate of this step.
     pub lr: f64,
@@ -75,6 +77,8 @@ pub struct StepReport {
     pub tokens_per_s: f64,
     /// Seconds until the last step at this pace.
     pub eta_s: f64,
+    /// All that the objective measured, the loss included.
+    pub figures: &'a [(&'static str, f64)],
 }
 
 /// Smooths the pace of a run, so that neither figure jumps.
@@ -151,7 +155,11 @@ mod tests {
             }
         };
         let observer: &mut Observer<'_> = &mut push;
-        observer(&Event::Validation { step: 7, loss: 1.5 });
+        observer(&Event::Validation {
+            step: 7,
+            loss: 1.5,
+            figures: &[("loss", 1.5)],
+        });
         assert_eq!(seen, [7]);
     }
 }

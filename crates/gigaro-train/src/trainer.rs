@@ -1,72 +1,38 @@
-//! The loop that pretraining and fine-tuning share: batches in, a better model out, and a
-//! checkpoint from which it goes on bit for bit.
+//! The loop that every way of training shares: steps, a learning rate over time, measurements, and checkpoints
+//! from which a run goes on bit for bit.
 //!
-//! One step takes `accumulate` batches of the feed, weighs each by its number of targets, clips
-//! the gradient by its norm, and steps the optimiser. Everything that decides what comes next is
-//! in the checkpoint: weights, optimiser, the feed's position, and the generator of dropout.
+//! What is minimised is an [`Objective`]'s matter. Everything that decides what comes next is in the
+//! checkpoint: weights, optimiser, the objective's position, and the generator of dropout. Checkpoints
+//! are taken between steps only, so an objective never has to save half of one.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gigaro_data::loader::{Batch, ConversationLoader, LoaderState, PretrainLoader};
-use gigaro_models::Gpt;
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
-use gigaro_nn::{Mode, Module, clip};
-use gigaro_tensor::{DType, Generator, Tensor, autocast, no_grad};
-use serde_json::{Value, json};
+use gigaro_tensor::{DType, Generator, autocast};
+use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, Contents, RunState, Store};
 use crate::error::{Error, Result};
 use crate::interrupt::StopFlag;
 use crate::metrics::Metrics;
+use crate::objective::{Figures, Objective, Update, figure};
 use crate::progress::{Event, Observer, Pace, StepReport};
 use crate::weights;
-
-/// Where batches come from, one after the other, with a position that can be saved.
-pub trait Feed {
-    /// The next batch.
-    fn next_batch(&mut self) -> Batch;
-    /// Where it is.
-    fn state(&self) -> LoaderState;
-    /// Goes to a saved position.
-    ///
-    /// # Errors
-    /// If the position belongs to other data.
-    fn restore(&mut self, state: LoaderState) -> gigaro_data::Result<()>;
-}
-
-macro_rules! feed {
-    ($($loader:ty),*) => {$(
-        impl Feed for $loader {
-            fn next_batch(&mut self) -> Batch {
-                <$loader>::next_batch(self)
-            }
-            fn state(&self) -> LoaderState {
-                <$loader>::state(self)
-            }
-            fn restore(&mut self, state: LoaderState) -> gigaro_data::Result<()> {
-                <$loader>::restore(self, state)
-            }
-        }
-    )*};
-}
-feed!(PretrainLoader, ConversationLoader);
 
 /// How a run trains.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Optimiser steps in all.
+    /// Steps in all.
     pub steps: u64,
-    /// Batches of the feed that make one step.
-    pub accumulate: u64,
     /// The learning rate over time.
     pub schedule: Schedule,
     /// The gradient's norm is clipped to this.
     pub max_norm: f64,
-    /// What products compute in: f32, or bf16 with f32 sums and master weights.
+    /// What products compute in, Muon's included: f32, or bf16 with f32 sums and master weights.
     pub dtype: DType,
-    /// Steps between two measurements of the validation loss; 0 for none.
+    /// Steps between two measurements on held-out data; 0 for one at the end only.
     pub validate_every: u64,
     /// Steps between two checkpoints; 0 for one at the end only.
     pub checkpoint_every: u64,
@@ -90,12 +56,10 @@ pub enum Outcome {
     Interrupted(PathBuf),
 }
 
-/// A run: a model, what it is trained with, and what it writes to.
+/// A run: an objective, what it is optimised with, and what it writes to.
 pub struct Trainer<'a> {
-    model: &'a Gpt,
+    objective: &'a mut dyn Objective,
     optimizer: &'a mut dyn Optimizer,
-    feed: &'a mut dyn Feed,
-    validation: &'a [Batch],
     settings: Settings,
     identity: Identity,
     store: Store,
@@ -112,10 +76,8 @@ impl<'a> Trainer<'a> {
     /// If the folder cannot be written, or the checkpoint is damaged or belongs to another model,
     /// tokenizer or data.
     pub fn new(
-        model: &'a Gpt,
+        objective: &'a mut dyn Objective,
         optimizer: &'a mut dyn Optimizer,
-        feed: &'a mut dyn Feed,
-        validation: &'a [Batch],
         settings: Settings,
         identity: Identity,
         out: &Path,
@@ -128,10 +90,8 @@ impl<'a> Trainer<'a> {
             metrics: Metrics::open(out, state.step)?,
             dropout: Generator::new(seed).fork(1),
             resumed_from: resume.map(|c| c.dir().to_path_buf()),
-            model,
+            objective,
             optimizer,
-            feed,
-            validation,
             settings,
             identity,
             store,
@@ -153,16 +113,15 @@ impl<'a> Trainer<'a> {
             why,
         };
         let weights = weights::collect(path, |take| checkpoint.weights(take))?;
-        self.model
+        self.objective
+            .module()
             .load_state_dict(&weights)
             .map_err(|e| wrong(e.to_string()))?;
         let moments = weights::collect(path, |take| checkpoint.optimizer(take))?;
         self.optimizer
             .load_state_dict(&moments)
             .map_err(|e| wrong(e.to_string()))?;
-        let position: LoaderState = serde_json::from_value(self.state.loader.clone())
-            .map_err(|e| wrong(format!("its position in the data is unreadable ({e})")))?;
-        self.feed.restore(position)?;
+        self.objective.restore(&self.state.loader)?;
         if let Some(&state) = self.state.rng.get("dropout") {
             self.dropout.set_state(state);
         }
@@ -179,21 +138,26 @@ impl<'a> Trainer<'a> {
         let mut saved_at = saved.as_ref().map(|_| self.state.step);
         while self.state.step < self.settings.steps && !stop.is_requested() {
             let started = Instant::now();
-            let report = self.step(saved.as_deref())?;
+            let (figures, lr, grad_norm) = self.step(saved.as_deref())?;
             let seconds = started.elapsed().as_secs_f64();
             self.state.seconds_trained += seconds;
-            pace.step(self.state.tokens_seen - report.tokens, seconds);
+            pace.step(self.objective.tokens(), seconds);
             let report = StepReport {
+                step: self.state.step,
+                steps: self.settings.steps,
+                loss: figure(&figures, "loss").unwrap_or(f64::NAN),
+                lr,
+                grad_norm,
                 tokens: self.state.tokens_seen,
                 tokens_per_s: pace.tokens_per_s(),
                 eta_s: pace.eta_s(self.settings.steps - self.state.step),
-                ..report
+                figures: &figures,
             };
             self.record(&report)?;
             observer(&Event::Step(report));
             let (step, last) = (self.state.step, self.state.step == self.settings.steps);
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
-            if !self.validation.is_empty() && (due(self.settings.validate_every) || last) {
+            if due(self.settings.validate_every) || last {
                 self.validate(observer)?;
             }
             if due(self.settings.checkpoint_every) && !last {
@@ -218,94 +182,69 @@ impl<'a> Trainer<'a> {
         Ok(Outcome::Finished(path))
     }
 
-    /// One optimiser step; `tokens` of the report is what had been seen before it.
-    fn step(&mut self, last_good: Option<&Path>) -> Result<StepReport> {
-        let batches: Vec<Batch> = (0..self.settings.accumulate.max(1))
-            .map(|_| self.feed.next_batch())
-            .collect();
-        let targets: usize = batches.iter().map(Batch::target_count).sum();
-        let number = self.state.step + 1;
-        let broken = |what: String| Error::NonFinite {
-            step: number,
-            what,
-            last_good: last_good.map(Path::to_path_buf),
-        };
-        let mode = Mode::Train(self.dropout.clone());
-        let mut loss = 0.0;
-        for batch in &batches {
-            let weight = batch.target_count() as f64 / targets.max(1) as f64;
-            if weight == 0.0 {
-                continue;
-            }
-            let part = batch_loss(self.model, batch, &mode, self.settings.dtype) * weight;
-            loss += part.item();
-            part.backward();
-        }
-        if !loss.is_finite() {
-            return Err(broken("the loss".into()));
-        }
-        let parameters = self.model.named_parameters();
-        let grad_norm = clip::grad_norm(&parameters);
-        if !grad_norm.is_finite() {
-            let name = clip::first_non_finite(&parameters).unwrap_or("a parameter");
-            return Err(broken(format!("the gradient of {name}")));
-        }
+    /// One step: the objective's figures, the learning rate, and the gradient's norm.
+    fn step(&mut self, last_good: Option<&Path>) -> Result<(Figures, f64, f64)> {
         let lr = self.settings.schedule.lr_at(self.state.step);
-        let scale = clip::clip_scale(grad_norm, self.settings.max_norm);
-        // Muon's products may be as coarse as the model's; everything else is f32 either way.
-        autocast(self.settings.dtype, || self.optimizer.step(lr, scale));
-        self.optimizer.zero_grad();
-        let before = self.state.tokens_seen;
-        self.state.step = number;
-        self.state.tokens_seen += batches
-            .iter()
-            .map(|b| (b.rows * b.cols) as u64)
-            .sum::<u64>();
-        let steps = self.settings.steps;
-        Ok(StepReport {
-            step: number,
-            steps,
-            loss,
-            lr,
-            grad_norm,
-            tokens: before,
-            tokens_per_s: 0.0,
-            eta_s: 0.0,
-        })
+        let mut update = Update::new(
+            self.objective.module().named_parameters(),
+            &mut *self.optimizer,
+            self.dropout.clone(),
+            (self.state.step + 1, lr, self.settings.max_norm),
+            last_good,
+        );
+        let figures = autocast(self.settings.dtype, || self.objective.step(&mut update))?;
+        self.state.step += 1;
+        self.state.tokens_seen += self.objective.tokens();
+        Ok((figures, lr, update.grad_norm()))
     }
 
-    fn record(&mut self, report: &StepReport) -> Result<()> {
-        self.metrics.numbers(
-            report.step,
-            &[
-                ("loss", report.loss),
-                ("lr", report.lr),
-                ("grad_norm", report.grad_norm),
-                ("tokens_per_s", report.tokens_per_s),
-            ],
-        )
+    /// Writes a step's figures: the loss, what the trainer knows, and whatever else the objective measured.
+    fn record(&mut self, report: &StepReport<'_>) -> Result<()> {
+        let mut line = vec![
+            ("loss", report.loss),
+            ("lr", report.lr),
+            ("grad_norm", report.grad_norm),
+            ("tokens_per_s", report.tokens_per_s),
+        ];
+        line.extend(report.figures.iter().filter(|(name, _)| *name != "loss"));
+        self.metrics.numbers(report.step, &line)
     }
 
     fn validate(&mut self, observer: &mut Observer<'_>) -> Result<()> {
-        let loss = mean_loss(self.model, self.validation, self.settings.dtype);
+        let Some(figures) = autocast(self.settings.dtype, || self.objective.validate())? else {
+            return Ok(());
+        };
         let step = self.state.step;
-        self.metrics.numbers(step, &[("validation_loss", loss)])?;
-        let best = self
-            .state
-            .best_validation_loss
-            .map_or(loss, |best| best.min(loss));
-        self.state.best_validation_loss = Some(best);
-        observer(&Event::Validation { step, loss });
+        let names: Vec<String> = figures
+            .iter()
+            .map(|(name, _)| format!("validation_{name}"))
+            .collect();
+        let line: Vec<(&str, f64)> = names
+            .iter()
+            .map(String::as_str)
+            .zip(figures.iter().map(|(_, value)| *value))
+            .collect();
+        self.metrics.numbers(step, &line)?;
+        let loss = figure(&figures, "loss");
+        if let Some(loss) = loss {
+            let best = self.state.best_validation_loss;
+            self.state.best_validation_loss = Some(best.map_or(loss, |best| best.min(loss)));
+        }
+        observer(&Event::Validation {
+            step,
+            loss: loss.unwrap_or(f64::NAN),
+            figures: &figures,
+        });
         Ok(())
     }
 
     fn save(&mut self, observer: &mut Observer<'_>) -> Result<PathBuf> {
-        self.state.loader = json!(self.feed.state());
+        self.state.loader = self.objective.state();
         self.state
             .rng
             .insert("dropout".into(), self.dropout.state());
         let path = self.store.save(&Contents {
-            weights: &weights::views(self.model.state_dict()),
+            weights: &weights::views(self.objective.module().state_dict()),
             optimizer: Some(&weights::views(self.optimizer.state_dict())),
             state: &self.state,
             config: &self.identity.config,
@@ -319,46 +258,20 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// The mean loss of one batch, recorded.
-fn batch_loss(model: &Gpt, batch: &Batch, mode: &Mode, dtype: DType) -> Tensor {
-    let shape = [batch.rows, batch.cols];
-    let tensor = |values: &[i64]| Tensor::from_slice(values, shape);
-    let segments = batch.segments.as_deref().map(tensor);
-    autocast(dtype, || {
-        model.loss_packed(
-            &tensor(&batch.ids),
-            &tensor(&batch.targets),
-            segments.as_ref(),
-            mode,
-        )
-    })
-}
-
-/// Mean cross-entropy per target over batches, in nats; NaN without targets.
-#[must_use]
-pub fn mean_loss(model: &Gpt, batches: &[Batch], dtype: DType) -> f64 {
-    let (mut sum, mut count) = (0.0, 0);
-    for batch in batches {
-        let n = batch.target_count();
-        if n > 0 {
-            sum += no_grad(|| batch_loss(model, batch, &Mode::Eval, dtype)).item() * n as f64;
-            count += n;
-        }
-    }
-    sum / count as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::next_token::NextToken;
     use gigaro_data::Tokens;
-    use gigaro_models::GptConfig;
+    use gigaro_data::loader::PretrainLoader;
+    use gigaro_models::{Gpt, GptConfig};
+    use gigaro_nn::Module;
     use gigaro_nn::optim::{AdamOptions, AdamW};
+    use gigaro_tensor::Tensor;
 
     fn settings(steps: u64) -> Settings {
         Settings {
             steps,
-            accumulate: 2,
             schedule: Schedule::constant(3e-3),
             max_norm: 1.0,
             dtype: DType::F32,
@@ -393,11 +306,10 @@ mod tests {
         let mut optimizer = AdamW::new(model.param_groups(0.1), AdamOptions::default());
         let mut feed = loader();
         let checkpoint = resume.map(|p| Checkpoint::open(p).expect("a whole checkpoint"));
+        let mut objective = NextToken::new(&model, &mut feed, &[], 2);
         let run = Trainer::new(
-            &model,
+            &mut objective,
             &mut optimizer,
-            &mut feed,
-            &[],
             settings(steps),
             Identity::default(),
             out,

@@ -42,7 +42,7 @@ impl<'a> Progress<'a> {
     pub(super) fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Step(report) => self.step(report),
-            Event::Validation { step, loss } => {
+            Event::Validation { step, loss, .. } => {
                 self.validation = Some(*loss);
                 self.line(&format!("step {step}: validation loss {loss:.4}"));
             }
@@ -63,7 +63,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn step(&mut self, report: &StepReport) {
+    fn step(&mut self, report: &StepReport<'_>) {
         let loss = format!("loss {:.4}", report.loss);
         let pace = format!("{} tokens/s", Count(report.tokens_per_s));
         let left = format!("{} left", Seconds(report.eta_s));

@@ -10,10 +10,11 @@ use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
 use gigaro_tensor::{DType, cpu::peak};
 use gigaro_train::checkpoint::Checkpoint;
+use gigaro_train::next_token::{Feed, NextToken};
 use gigaro_train::plan::{ModelSize, Plan, RunSize};
 use gigaro_train::progress::Event;
 use gigaro_train::resources::{check_disk, memory_available};
-use gigaro_train::trainer::{Feed, Identity, Outcome, Settings, Trainer};
+use gigaro_train::trainer::{Identity, Outcome, Settings, Trainer};
 
 use super::Job;
 use super::progress::Progress;
@@ -44,10 +45,9 @@ pub(super) struct Pace {
 
 impl Pace {
     /// What the trainer is told.
-    fn settings(&self, plan: &Plan, dtype: DType) -> Settings {
+    fn settings(&self, dtype: DType) -> Settings {
         Settings {
             steps: self.steps as u64,
-            accumulate: plan.batch / plan.micro_batch,
             schedule: self.schedule,
             max_norm: if self.grad_clip > 0.0 {
                 self.grad_clip
@@ -165,7 +165,7 @@ pub(super) fn train(
             .context("the model's configuration is no JSON")?,
         tokenizer: Some(work.tokenizer.to_json().into_bytes()),
     };
-    let settings = pace.settings(plan, dtype(job));
+    let settings = pace.settings(dtype(job));
     let from = last_checkpoint(job, dir)?;
     let state = from
         .as_ref()
@@ -173,11 +173,11 @@ pub(super) fn train(
         .transpose()?
         .unwrap_or_default();
     let mut progress = Progress::new(pace.name, state.step, settings.steps, output);
+    let accumulate = plan.batch / plan.micro_batch;
+    let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
     let trainer = Trainer::new(
-        work.model,
+        &mut objective,
         work.optimizer,
-        work.feed,
-        work.validation,
         settings,
         identity,
         dir,

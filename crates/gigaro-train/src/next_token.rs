@@ -1,0 +1,143 @@
+//! The objective that pretraining and fine-tuning share: the next token's cross-entropy over batches.
+//!
+//! One step takes `accumulate` batches of the feed and weighs each by its number of targets. Which positions have a
+//! target is the feed's matter: all of them in pretraining, those of the answers in fine-tuning.
+
+use gigaro_data::loader::{Batch, ConversationLoader, LoaderState, PretrainLoader};
+use gigaro_models::Gpt;
+use gigaro_nn::{Mode, Module};
+use gigaro_tensor::{Tensor, no_grad};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::objective::{Figures, Objective, Update};
+
+/// Where batches come from, one after the other, with a position that can be saved.
+pub trait Feed {
+    /// The next batch.
+    fn next_batch(&mut self) -> Batch;
+    /// Where it is.
+    fn state(&self) -> LoaderState;
+    /// Goes to a saved position.
+    ///
+    /// # Errors
+    /// If the position belongs to other data.
+    fn restore(&mut self, state: LoaderState) -> gigaro_data::Result<()>;
+}
+
+macro_rules! feed {
+    ($($loader:ty),*) => {$(
+        impl Feed for $loader {
+            fn next_batch(&mut self) -> Batch {
+                <$loader>::next_batch(self)
+            }
+            fn state(&self) -> LoaderState {
+                <$loader>::state(self)
+            }
+            fn restore(&mut self, state: LoaderState) -> gigaro_data::Result<()> {
+                <$loader>::restore(self, state)
+            }
+        }
+    )*};
+}
+feed!(PretrainLoader, ConversationLoader);
+
+/// Learning to predict the next token.
+pub struct NextToken<'a> {
+    model: &'a Gpt,
+    feed: &'a mut dyn Feed,
+    validation: &'a [Batch],
+    accumulate: u64,
+    tokens: u64,
+}
+
+impl<'a> NextToken<'a> {
+    /// Trains `model` on `accumulate` batches of `feed` a step and measures on `validation`, which may be empty.
+    pub fn new(
+        model: &'a Gpt,
+        feed: &'a mut dyn Feed,
+        validation: &'a [Batch],
+        accumulate: u64,
+    ) -> Self {
+        Self {
+            model,
+            feed,
+            validation,
+            accumulate,
+            tokens: 0,
+        }
+    }
+}
+
+impl Objective for NextToken<'_> {
+    fn module(&self) -> &dyn Module {
+        self.model
+    }
+
+    fn step(&mut self, update: &mut Update<'_>) -> Result<Figures> {
+        let batches: Vec<Batch> = (0..self.accumulate.max(1))
+            .map(|_| self.feed.next_batch())
+            .collect();
+        let targets: usize = batches.iter().map(Batch::target_count).sum();
+        let mode = update.mode();
+        let mut loss = 0.0;
+        for batch in &batches {
+            let weight = batch.target_count() as f64 / targets.max(1) as f64;
+            if weight == 0.0 {
+                continue;
+            }
+            let part = batch_loss(self.model, batch, &mode) * weight;
+            loss += part.item();
+            part.backward();
+        }
+        update.check("the loss", loss)?;
+        update.apply()?;
+        self.tokens = batches.iter().map(|b| (b.rows * b.cols) as u64).sum();
+        Ok(vec![("loss", loss)])
+    }
+
+    fn validate(&mut self) -> Result<Option<Figures>> {
+        let measured = !self.validation.is_empty();
+        Ok(measured.then(|| vec![("loss", mean_loss(self.model, self.validation))]))
+    }
+
+    fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    fn state(&self) -> Value {
+        json!(self.feed.state())
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let position = serde_json::from_value(state.clone()).map_err(Error::position)?;
+        Ok(self.feed.restore(position)?)
+    }
+}
+
+/// The mean loss of one batch, recorded.
+fn batch_loss(model: &Gpt, batch: &Batch, mode: &Mode) -> Tensor {
+    let shape = [batch.rows, batch.cols];
+    let tensor = |values: &[i64]| Tensor::from_slice(values, shape);
+    let segments = batch.segments.as_deref().map(tensor);
+    model.loss_packed(
+        &tensor(&batch.ids),
+        &tensor(&batch.targets),
+        segments.as_ref(),
+        mode,
+    )
+}
+
+/// Mean cross-entropy per target over batches, in nats; NaN without targets.
+#[must_use]
+pub fn mean_loss(model: &Gpt, batches: &[Batch]) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for batch in batches {
+        let n = batch.target_count();
+        if n > 0 {
+            sum += no_grad(|| batch_loss(model, batch, &Mode::Eval)).item() * n as f64;
+            count += n;
+        }
+    }
+    sum / count as f64
+}
