@@ -23,19 +23,31 @@
 //!     step-000100/        model.safetensors, optimizer.safetensors, state.json, ...
 //! ```
 
+pub mod advantage;
+pub mod best_of_n;
 pub mod checkpoint;
 pub mod error;
+pub mod grpo;
 pub mod interrupt;
 pub mod metrics;
 pub mod next_token;
 pub mod objective;
+mod passes;
 pub mod plan;
+pub mod policy_loss;
+pub mod ppo;
 pub mod progress;
 pub mod quantity;
 pub mod report;
 pub mod resources;
+pub mod rloo;
+pub mod rollout;
 pub mod run_lock;
+pub mod scorer;
+#[cfg(test)]
+mod toy;
 pub mod trainer;
+pub mod validation;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -512,3 +512,7 @@ fn flat_tensor(numbers: &[f64]) -> Tensor {
     let n = numbers.len();
     Tensor::from_vec(numbers, [n])
 }
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;
