@@ -3,12 +3,15 @@
 //! - [`gpt`]: the decoder that language models are, from GPT-2 to the form of today.
 //! - [`reward`]: a decoder that gives a number instead of a token.
 //! - [`generate`]: from logits to text.
+//! - [`value`]: a policy with a head for values, for reinforcement learning.
 //!
 //! Below lie layers (gigaro-nn) and the engine (gigaro-tensor); training loops and serving are above.
 
 pub mod generate;
 pub mod gpt;
 pub mod reward;
+pub mod value;
 
 pub use gpt::{Gpt, GptConfig};
 pub use reward::RewardModel;
+pub use value::{ActorCritic, ValueHead};

@@ -216,6 +216,35 @@ pub enum Error {
         why: String,
     },
 
+    /// A scorer's answer cannot be learned from.
+    #[error("{what}: mend what scores the answers; no weight has changed in this step, so the last checkpoint is good to go on from")]
+    BadScores {
+        /// What is wrong with which score.
+        what: String,
+    },
+
+    /// The score that is trained on and the one that is meant have parted.
+    #[error(
+        "training stopped at step {step}: the training score rises while the validation score falls, to {score:.4} from {best:.4} at step {best_step}, so the policy exploits what is wrong with the training score; {}",
+        best_sentence(kept.as_deref())
+    )]
+    Overoptimised {
+        /// Steps done.
+        step: u64,
+        /// The validation score now.
+        score: f64,
+        /// The best one.
+        best: f64,
+        /// When it was measured.
+        best_step: u64,
+        /// The folder with the weights of that time.
+        kept: Option<PathBuf>,
+    },
+
+    /// A model gave logits that nothing can be drawn from.
+    #[error(transparent)]
+    Sample(#[from] gigaro_models::generate::SampleError),
+
     /// Text, tokens or conversations could not be used.
     #[error(transparent)]
     Data(#[from] gigaro_data::Error),
@@ -258,6 +287,19 @@ impl Error {
         }
     }
 
+    /// A setting that makes no sense.
+    pub(crate) fn bad_setting(
+        name: &'static str,
+        value: impl ToString,
+        why: impl Into<String>,
+    ) -> Self {
+        Self::BadSetting {
+            name,
+            value: value.to_string(),
+            why: why.into(),
+        }
+    }
+
     /// For `map_err`: a failed file operation, with what was tried on what.
     pub(crate) fn io(
         action: &'static str,
@@ -284,6 +326,13 @@ fn hint(source: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "; check the path",
         io::ErrorKind::NotADirectory => "; a file stands where a folder is needed",
         _ => "",
+    }
+}
+
+fn best_sentence(kept: Option<&Path>) -> String {
+    match kept {
+        Some(path) => format!("the best weights are in {}", path.display()),
+        None => "take a checkpoint from about that time".into(),
     }
 }
 

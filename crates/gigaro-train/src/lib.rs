@@ -28,10 +28,13 @@
 
 pub mod answers;
 pub mod calibration;
+pub mod advantage;
+pub mod best_of_n;
 pub mod checkpoint;
 pub mod dpo;
 pub mod error;
 pub mod evaluate;
+pub mod grpo;
 pub mod interrupt;
 pub mod kto;
 pub mod metrics;
@@ -39,15 +42,24 @@ pub mod next_token;
 pub mod objective;
 pub mod offline;
 pub mod orpo;
+mod passes;
 pub mod plan;
+pub mod policy_loss;
+pub mod ppo;
 pub mod preference;
 pub mod progress;
 pub mod quantity;
 pub mod report;
 pub mod resources;
 pub mod reward;
+pub mod rloo;
+pub mod rollout;
 pub mod run_lock;
+pub mod scorer;
+#[cfg(test)]
+mod toy;
 pub mod trainer;
+pub mod validation;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -116,7 +116,7 @@ impl Objective for NextToken<'_> {
 }
 
 /// The mean loss of one batch, recorded.
-fn batch_loss(model: &Gpt, batch: &Batch, mode: &Mode) -> Tensor {
+pub(crate) fn batch_loss(model: &Gpt, batch: &Batch, mode: &Mode) -> Tensor {
     let shape = [batch.rows, batch.cols];
     let tensor = |values: &[i64]| Tensor::from_slice(values, shape);
     let segments = batch.segments.as_deref().map(tensor);
