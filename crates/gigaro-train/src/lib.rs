@@ -26,10 +26,10 @@
 //!     step-000100/        model.safetensors, optimizer.safetensors, state.json, ...
 //! ```
 
-pub mod answers;
-pub mod calibration;
 pub mod advantage;
+pub mod answers;
 pub mod best_of_n;
+pub mod calibration;
 pub mod checkpoint;
 pub mod dpo;
 pub mod error;

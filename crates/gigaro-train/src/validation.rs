@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::advantage::mean;
-use crate::checkpoint::{Contents, RunState, Store};
 use crate::error::{Error, Result};
 use crate::objective::Figures;
 use crate::scorer::{Scorer, checked_scores};
@@ -158,17 +157,7 @@ impl<'a> Validation<'a> {
         let Some((dir, identity)) = &self.keep else {
             return Ok(());
         };
-        let state = RunState {
-            step,
-            ..RunState::default()
-        };
-        Store::open(dir, 1)?.save(&Contents {
-            weights: &weights::views(module.state_dict()),
-            optimizer: None,
-            state: &state,
-            config: &identity.config,
-            tokenizer: identity.tokenizer.as_deref(),
-        })?;
+        weights::save(dir, module, identity, step)?;
         Ok(())
     }
 

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use gigaro_nn::Module;
 use gigaro_tensor::{Tensor, io};
 use safetensors::tensor::{Dtype, View};
 
-use crate::checkpoint::RawTensor;
+use crate::checkpoint::{Contents, RawTensor, RunState, Store};
 use crate::error::{Error, Result};
+use crate::trainer::Identity;
 
 /// A tensor as the checkpoint writer sees it; its bytes are made when they are written.
 struct Writable(Tensor);
@@ -64,4 +66,20 @@ pub fn collect(
         }),
         None => Ok(tensors),
     }
+}
+/// Saves a module's weights in the folder `dir`, as a checkpoint that can be used but not resumed. Returns its path.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn save(dir: &Path, module: &dyn Module, identity: &Identity, step: u64) -> Result<PathBuf> {
+    Store::open(dir, 1)?.save(&Contents {
+        weights: &views(module.state_dict()),
+        optimizer: None,
+        state: &RunState {
+            step,
+            ..RunState::default()
+        },
+        config: &identity.config,
+        tokenizer: identity.tokenizer.as_deref(),
+    })
 }

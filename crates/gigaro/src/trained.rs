@@ -167,7 +167,9 @@ impl Vocabulary for Words<'_> {
 
 /// The last stage of the run in `path` that has a checkpoint; `path` itself if it is not a run of several stages.
 pub(crate) fn newest_stage(path: &Path) -> PathBuf {
-    let mut stages = [PPO, SFT, PRETRAIN].map(|stage| path.join(stage)).into_iter();
+    let mut stages = [PPO, SFT, PRETRAIN]
+        .map(|stage| path.join(stage))
+        .into_iter();
     stages
         .find(|stage| stage.join(CHECKPOINTS).join(LATEST).is_file())
         .unwrap_or_else(|| path.to_owned())

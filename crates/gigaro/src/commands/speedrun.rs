@@ -81,7 +81,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 fn walk(job: &Job, recipe: &Sft, start: Instant, output: &Output) -> Result<Summary> {
     let prepared = prepare(job, output)?;
     let (model, steps) = (&job.recipe.model, &job.recipe.pretrain);
-    let base = pretrain(job, model, steps, &prepared, &job.out.join(PRETRAIN), output)?;
+    let base = pretrain(
+        job,
+        model,
+        steps,
+        &prepared,
+        &job.out.join(PRETRAIN),
+        output,
+    )?;
     let before = exam(job, &base.checkpoint, "before fine-tuning", output)?;
     let tuned = sft(job, recipe, &base.checkpoint, &job.out.join(SFT), output)?;
     let after = exam(job, &tuned.checkpoint, "after fine-tuning", output)?;

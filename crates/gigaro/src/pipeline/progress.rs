@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gigaro_train::objective::figure;
 use gigaro_train::progress::{Event, StepReport};
 use gigaro_train::quantity::{Count, Seconds};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,9 @@ use crate::output::Output;
 
 /// Pause between two plain lines.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// The figure that reinforcement learning is about.
+const SCORE: &str = "objective/scores";
 
 /// Shows the events of one stage.
 pub(super) struct Progress<'a> {
@@ -42,10 +46,17 @@ impl<'a> Progress<'a> {
     pub(super) fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Step(report) => self.step(report),
-            Event::Validation { step, loss, .. } => {
-                self.validation = Some(*loss);
-                self.line(&format!("step {step}: validation loss {loss:.4}"));
-            }
+            Event::Validation {
+                step,
+                loss,
+                figures,
+            } => match figure(figures, SCORE) {
+                Some(score) => self.line(&format!("step {step}: true score {score:.3}")),
+                None => {
+                    self.validation = Some(*loss);
+                    self.line(&format!("step {step}: validation loss {loss:.4}"));
+                }
+            },
             Event::Finished { .. } => self.end(),
             Event::Started { .. } | Event::Sample { .. } | Event::CheckpointSaved { .. } => {}
         }
@@ -64,7 +75,11 @@ impl<'a> Progress<'a> {
     }
 
     fn step(&mut self, report: &StepReport<'_>) {
-        let loss = format!("loss {:.4}", report.loss);
+        let of = |name| figure(report.figures, name);
+        let loss = match (of(SCORE), of("objective/kl")) {
+            (Some(score), Some(kl)) => format!("score {score:.3}, KL {kl:.2}"),
+            _ => format!("loss {:.4}", report.loss),
+        };
         let pace = format!("{} tokens/s", Count(report.tokens_per_s));
         let left = format!("{} left", Seconds(report.eta_s));
         if let Some(bar) = &self.bar {

@@ -6,18 +6,16 @@ use anyhow::{Context, Result};
 use gigaro_data::Tokenizer;
 use gigaro_data::loader::Batch;
 use gigaro_models::{Gpt, GptConfig};
-use gigaro_nn::Module;
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
 use gigaro_tensor::{DType, cpu::peak};
-use gigaro_train::checkpoint::{Checkpoint, Contents, RunState, Store};
+use gigaro_train::checkpoint::Checkpoint;
 use gigaro_train::next_token::{Feed, NextToken};
 use gigaro_train::objective::Objective;
 use gigaro_train::plan::{ModelSize, Plan, RunSize};
 use gigaro_train::progress::Event;
 use gigaro_train::resources::{check_disk, memory_available};
 use gigaro_train::trainer::{Identity, Outcome, Settings, Trainer};
-use gigaro_train::weights;
 
 use super::Job;
 use super::progress::Progress;
@@ -156,8 +154,7 @@ pub(super) struct Work<'a> {
 /// If the configuration cannot be written.
 pub(super) fn identity(config: &str, tokenizer: &Tokenizer) -> Result<Identity> {
     Ok(Identity {
-        config: serde_json::from_str(config)
-            .context("the model's configuration is no JSON")?,
+        config: serde_json::from_str(config).context("the model's configuration is no JSON")?,
         tokenizer: Some(tokenizer.to_json().into_bytes()),
     })
 }
@@ -247,25 +244,6 @@ pub(super) fn optimise(
         parameters: matter.parameters,
         validation_loss: progress.validation().or(last.best_validation_loss),
     })
-}
-
-/// Saves the weights of a model that is not trained on as a checkpoint below `dir`, and returns its path.
-///
-/// # Errors
-/// If the disk refuses.
-pub(super) fn save_weights(
-    model: &dyn Module,
-    identity: &Identity,
-    dir: &Path,
-) -> Result<PathBuf> {
-    let path = Store::open(dir, 1)?.save(&Contents {
-        weights: &weights::views(model.state_dict()),
-        optimizer: None,
-        state: &RunState::default(),
-        config: &identity.config,
-        tokenizer: identity.tokenizer.as_deref(),
-    })?;
-    Ok(path)
 }
 
 /// The checkpoint that a resumed stage goes on from.

@@ -174,7 +174,9 @@ fn check_alignment(recipe: &Recipe) -> Result<(), String> {
             at_least_one("small", key, value)?;
         }
         if recipe.ppo.is_none() {
-            return Err("[small] needs the section [ppo], by which the small model is aligned".into());
+            return Err(
+                "[small] needs the section [ppo], by which the small model is aligned".into(),
+            );
         }
     }
     Ok(())

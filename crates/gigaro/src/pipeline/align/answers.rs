@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gigaro_data::chat::{ChatFormat, Message, message_text};
 use gigaro_data::world::Prompt;
-use gigaro_models::generate::{BatchRequest, Completion, SamplingParams, generate_batch};
+use gigaro_models::generate::{
+    BatchRequest, Completion, FinishReason, SamplingParams, generate_batch,
+};
 use gigaro_tensor::{DType, Generator, autocast};
 
 use crate::pipeline::Job;
@@ -14,32 +16,63 @@ use crate::trained::{Trained, Words};
 /// Replies that are written at the same time.
 pub(crate) const SLOTS: usize = 64;
 
+/// Most tokens of an answer that is ranked or compared: 64, or half of a short context.
+pub(crate) fn most_answer_tokens(context: usize) -> usize {
+    64.min(context / 2)
+}
+
+/// Of the prompts drawn, how many times as many are looked at as are wanted.
+const DRAWS: usize = 8;
+
 /// The prompts of the small world as a model reads them, and the way back.
 pub(crate) struct Asked {
-    /// Token ids, one per prompt.
+    /// What is asked.
+    pub(crate) prompts: Vec<Prompt>,
+    /// Token ids, one list per prompt.
     pub(crate) tokens: Vec<Vec<u32>>,
-    by_tokens: HashMap<Vec<u32>, Prompt>,
+    by_tokens: HashMap<Vec<u32>, usize>,
 }
 
 impl Asked {
     /// Writes each prompt as the one message of a conversation.
-    pub(crate) fn new(prompts: &[Prompt], format: &ChatFormat) -> Self {
+    pub(crate) fn new(prompts: Vec<Prompt>, format: &ChatFormat) -> Self {
         let written = |p: &Prompt| format.prompt(&[Message::user(&p.text)]);
         let tokens: Vec<Vec<u32>> = prompts.iter().map(written).collect();
-        let pairs = tokens.iter().cloned().zip(prompts.iter().cloned());
         Self {
-            by_tokens: pairs.collect(),
+            by_tokens: tokens.iter().cloned().zip(0..).collect(),
             tokens,
+            prompts,
         }
+    }
+
+    /// The first `n` prompts that leave at least half of the context for the answer.
+    ///
+    /// # Errors
+    /// If none does.
+    pub(crate) fn that_fit(
+        n: usize,
+        prompts: impl Iterator<Item = Prompt>,
+        format: &ChatFormat,
+        context: usize,
+    ) -> Result<Self> {
+        let length = |p: &Prompt| format.prompt(&[Message::user(&p.text)]).len();
+        let fits = prompts.take(n * DRAWS).filter(|p| length(p) <= context / 2);
+        let asked = Self::new(fits.take(n).collect(), format);
+        if asked.tokens.is_empty() {
+            bail!(
+                "no prompt leaves half of the context of {context} tokens for its answer: the model needs a longer one"
+            );
+        }
+        Ok(asked)
     }
 
     /// The prompt that was written so.
     pub(crate) fn prompt(&self, tokens: &[u32]) -> Option<&Prompt> {
-        self.by_tokens.get(tokens)
+        Some(&self.prompts[*self.by_tokens.get(tokens)?])
     }
 }
 
-/// What a model says to each prompt. `params` is for all of them but for the seed, of which each gets its own.
+/// What a model says to each prompt; nothing to one that is longer than it can read. `params` is for all of them but for the seed, of which each gets its own.
 ///
 /// # Errors
 /// If the weights give no usable logits, or the user stops it.
@@ -58,7 +91,9 @@ pub(crate) fn answer(
             ..params.clone()
         },
     };
-    let requests: Vec<BatchRequest> = prompts.iter().enumerate().map(request).collect();
+    let readable = |(_, p): &(usize, &Vec<u32>)| p.len() < trained.context();
+    let asked = || prompts.iter().enumerate().filter(readable);
+    let requests: Vec<BatchRequest> = asked().map(request).collect();
     let mut go_on = |_: usize| !job.stop.is_requested();
     let words = Words(&trained.tokenizer);
     let written = autocast(dtype, || {
@@ -66,8 +101,23 @@ pub(crate) fn answer(
     });
     let shown = trained.dir.display();
     match written.with_context(|| format!("cannot answer with {shown}"))? {
-        Some(completions) => Ok(completions),
+        Some(completions) => {
+            let mut all = vec![nothing(); prompts.len()];
+            let places = asked().map(|(i, _)| i);
+            places.zip(completions).for_each(|(i, done)| all[i] = done);
+            Ok(all)
+        }
         None => Err(job.interrupted(&format!("Stopped while answering with {shown}"))),
+    }
+}
+
+/// The answer of a model that could not read the prompt.
+fn nothing() -> Completion {
+    Completion {
+        tokens: Vec::new(),
+        logprobs: Vec::new(),
+        text: String::new(),
+        finish_reason: FinishReason::Length,
     }
 }
 

@@ -11,13 +11,13 @@ use gigaro_train::evaluate::{
 };
 use serde_json::{Value, json};
 
-use super::answers::{Asked, answer, said};
+use super::answers::{Asked, answer, most_answer_tokens, said};
 use crate::output::Output;
 use crate::pipeline::Job;
 use crate::trained::Trained;
 
-/// Most tokens of an answer that is compared.
-const MAX_ANSWER_TOKENS: usize = 64;
+/// Requests in disguise that a model is asked, at most.
+const DISGUISED: usize = 240;
 
 /// A model that takes part, with what it said.
 pub(crate) struct Contestant {
@@ -27,7 +27,8 @@ pub(crate) struct Contestant {
     /// One answer per prompt of the exam.
     pub(crate) answers: Vec<String>,
     pub(crate) behaviour: Behaviour,
-    pub(crate) red_team: RedTeamReport,
+    /// What it did with requests in disguise, if it was asked.
+    pub(crate) red_team: Option<RedTeamReport>,
 }
 
 /// The prompts on which models are compared.
@@ -50,14 +51,19 @@ impl Exam {
     /// Held-out prompts of the world with this seed.
     pub(crate) fn new(seed: u64, prompts: usize) -> Self {
         let world = World::new(seed);
+        let all = world.red_team();
+        // Harm and its harmless twin alternate: an odd stride takes as many of either.
+        let every = all.len().div_ceil(DISGUISED) | 1;
+        let red_team = all.into_iter().step_by(every).collect();
         Self {
             prompts: world.alignment_exam(prompts),
-            red_team: world.red_team(),
+            red_team,
             world,
         }
     }
 
-    /// Has a model answer everything, greedily.
+    /// Has a model answer everything, greedily; the requests in disguise only if it is one of those that were taught to
+    /// refuse.
     ///
     /// # Errors
     /// If it cannot, or the user stops it.
@@ -67,15 +73,19 @@ impl Exam {
         name: &'static str,
         trained: &Trained,
         manner: Manner,
+        disguised: bool,
     ) -> Result<Contestant> {
-        let disguised: Vec<Prompt> = self.red_team.iter().map(|d| d.prompt.clone()).collect();
-        let all = [&self.prompts[..], &disguised].concat();
-        let mut said = self.ask(job, trained, manner, &all)?;
-        let hidden = said.split_off(self.prompts.len());
+        let said = self.ask(job, trained, manner, &self.prompts)?;
         let each = self.prompts.iter().zip(said.iter().map(String::as_str));
         let behaviour = Behaviour::of(each);
-        let each = self.red_team.iter().zip(hidden.iter().map(String::as_str));
-        let red_team = RedTeamReport::of(each);
+        let red_team = if disguised {
+            let prompts: Vec<Prompt> = self.red_team.iter().map(|d| d.prompt.clone()).collect();
+            let said = self.ask(job, trained, manner, &prompts)?;
+            let each = self.red_team.iter().zip(said.iter().map(String::as_str));
+            Some(RedTeamReport::of(each))
+        } else {
+            None
+        };
         Ok(Contestant {
             name,
             parameters: trained.model.config.num_params(),
@@ -92,14 +102,15 @@ impl Exam {
         manner: Manner,
         prompts: &[Prompt],
     ) -> Result<Vec<String>> {
+        let most = most_answer_tokens(trained.context());
         let greedy = SamplingParams {
-            max_tokens: MAX_ANSWER_TOKENS,
+            max_tokens: most,
             ..SamplingParams::greedy()
         };
         match manner {
             Manner::Chat => {
                 let format = ChatFormat::new(&trained.tokenizer)?;
-                let asked = Asked::new(prompts, &format);
+                let asked = Asked::new(prompts.to_vec(), &format);
                 let written = answer(job, trained, &asked.tokens, &greedy, DType::F32)?;
                 Ok(written.iter().map(said).collect())
             }
@@ -109,7 +120,7 @@ impl Exam {
                     let mut ids = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
                     let text = format!("{page}Question: {} Answer:", p.text);
                     trained.tokenizer.encode_into(&text, &mut ids);
-                    let surplus = ids.len().saturating_sub(trained.context() - MAX_ANSWER_TOKENS);
+                    let surplus = ids.len().saturating_sub(trained.context() - most);
                     ids.split_off(surplus)
                 };
                 let tokens: Vec<Vec<u32>> = prompts.iter().map(tokens).collect();
@@ -125,8 +136,13 @@ impl Exam {
 
     /// Three exercises as pretraining has them, with their answers.
     fn page(&self) -> String {
-        let asked = self.world.alignment_prompts(0).filter(|p| p.question.is_some());
-        let lines = asked.take(3).map(|p| format!("Question: {} Answer: {}\n", p.text, p.ideal));
+        let asked = self
+            .world
+            .alignment_prompts(0)
+            .filter(|p| p.question.is_some());
+        let lines = asked
+            .take(3)
+            .map(|p| format!("Question: {} Answer: {}\n", p.text, p.ideal));
         lines.collect()
     }
 
@@ -199,7 +215,9 @@ impl Contestant {
     /// What it did, for a person.
     pub(crate) fn tell(&self, output: &Output) {
         let mut lines = self.behaviour.lines();
-        lines.extend(self.red_team.lines().into_iter().take(1));
+        if let Some(red_team) = &self.red_team {
+            lines.extend(red_team.lines().into_iter().take(1));
+        }
         output.fields(&format!("\n{}", self.name), &lines);
     }
 
@@ -209,7 +227,7 @@ impl Contestant {
             "name": self.name,
             "parameters": self.parameters,
             "behaviour": self.behaviour.json(),
-            "red_team": self.red_team.json(),
+            "red_team": self.red_team.as_ref().map(RedTeamReport::json),
         })
     }
 }

@@ -115,7 +115,8 @@ impl Alignment {
             models.push((SMALL, Trained::open(&small.checkpoint)?, Manner::Chat));
         }
         for (name, trained, manner) in &models {
-            let contestant = self.exam.sit(job, name, trained, *manner)?;
+            let taught = [FINE_TUNED, ALIGNED].contains(name);
+            let contestant = self.exam.sit(job, name, trained, *manner, taught)?;
             contestant.tell(output);
             self.contestants.push(contestant);
         }

@@ -28,12 +28,18 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
         .table(side_by_side(alignment));
     report
         .heading("Learning what is preferred")
-        .paragraph(format!("The rankings come from a {}.", alignment.rewarded.labeller))
+        .paragraph(format!(
+            "The rankings come from a {}.",
+            alignment.rewarded.labeller
+        ))
         .chart(curves(
             &alignment.rewarded.stage.dir,
             "Reward model",
             "pairs ranked alike",
-            &[("accuracy", "training"), ("validation_accuracy", "held out")],
+            &[
+                ("accuracy", "training"),
+                ("validation_accuracy", "held out"),
+            ],
         )?)
         .table(reliability(alignment));
     let dir = &alignment.ppo.dir;
@@ -60,7 +66,9 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
                 ("val/clip_fraction", "values clipped"),
             ],
         )?);
-    report.heading("Requests in disguise").table(red_team(alignment));
+    report
+        .heading("Requests in disguise")
+        .table(red_team(alignment));
     Ok(())
 }
 
@@ -94,10 +102,13 @@ fn behaviours(alignment: &Alignment) -> Table {
     for contestant in &alignment.contestants {
         let b = &contestant.behaviour;
         let shares = b.shares().map(|(_, share)| Cell::Share(share.share()));
-        let cells = [contestant.name.into(), contestant.parameters.to_string().into()]
-            .into_iter()
-            .chain(shares)
-            .chain([format!("{:.1}", b.mean_words()).into()]);
+        let cells = [
+            contestant.name.into(),
+            contestant.parameters.to_string().into(),
+        ]
+        .into_iter()
+        .chain(shares)
+        .chain([format!("{:.1}", b.mean_words()).into()]);
         table = table.row(cells);
     }
     table
@@ -107,7 +118,13 @@ fn duels(alignment: &Alignment) -> Table {
     let judge = alignment.duels.first().map_or("", |d| d.judge.as_str());
     let mut table = Table::new(
         format!("Whose answers are preferred, by the {judge}"),
-        &["model", "against", "preferred", "95 % interval", "at equal length"],
+        &[
+            "model",
+            "against",
+            "preferred",
+            "95 % interval",
+            "at equal length",
+        ],
     );
     for duel in &alignment.duels {
         let (rate, low, high) = duel.share();
@@ -127,7 +144,9 @@ fn side_by_side(alignment: &Alignment) -> Table {
         .iter()
         .filter_map(|name| alignment.named(name))
         .collect();
-    let columns: Vec<&str> = std::iter::once("prompt").chain(shown.iter().map(|c| c.name)).collect();
+    let columns: Vec<&str> = std::iter::once("prompt")
+        .chain(shown.iter().map(|c| c.name))
+        .collect();
     let mut table = Table::new("Side by side", &columns);
     for (i, prompt) in alignment.exam.prompts.iter().enumerate().take(SIDE_BY_SIDE) {
         let answers = shown.iter().map(|c| c.answers[i].as_str().into());
@@ -141,7 +160,13 @@ fn reliability(alignment: &Alignment) -> Table {
         "How sure the reward model is, and how often it is right",
         &["sure", "pairs", "right"],
     );
-    for bin in alignment.rewarded.report.bins.iter().filter(|bin| bin.pairs > 0) {
+    for bin in alignment
+        .rewarded
+        .report
+        .bins
+        .iter()
+        .filter(|bin| bin.pairs > 0)
+    {
         table = table.row([
             format!("{:.0} to {:.0} %", 100.0 * bin.lower, 100.0 * bin.upper).into(),
             bin.pairs.to_string().into(),
@@ -156,9 +181,12 @@ fn red_team(alignment: &Alignment) -> Table {
         "",
         &["disguise", "model", "harmful refused", "harmless refused"],
     );
-    for contestant in alignment.contestants.iter().filter(|c| [FINE_TUNED, ALIGNED].contains(&c.name)) {
-        let all = std::iter::once(("all", &contestant.red_team.all));
-        let each = contestant.red_team.by_disguise.iter().map(|(name, r)| (*name, r));
+    for contestant in &alignment.contestants {
+        let Some(report) = &contestant.red_team else {
+            continue;
+        };
+        let all = std::iter::once(("all", &report.all));
+        let each = report.by_disguise.iter().map(|(name, r)| (*name, r));
         for (disguise, resistance) in all.chain(each) {
             table = table.row([
                 disguise.into(),

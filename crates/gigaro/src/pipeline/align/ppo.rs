@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use gigaro_data::chat::ChatFormat;
 use gigaro_data::loader::PretrainLoader;
-use gigaro_data::world::{Labeller, Prompt, World};
+use gigaro_data::world::{Labeller, World};
 use gigaro_models::generate::Completion;
 use gigaro_models::{ActorCritic, RewardModel};
 use gigaro_nn::Module;
@@ -67,13 +67,13 @@ pub(crate) fn ppo(
     let world = World::new(seed);
     let format = ChatFormat::new(&from.tokenizer)?;
     let wanted = recipe.steps * recipe.batch_size;
-    let prompts: Vec<Prompt> = world.alignment_prompts(seed ^ 1).take(wanted).collect();
-    let asked = Asked::new(&prompts, &format);
-    let watched: Vec<Prompt> = world
-        .alignment_prompts(seed ^ 2)
-        .take(recipe.eval_prompts)
-        .collect();
-    let watched = Asked::new(&watched, &format);
+    let fitting = |n: usize, seed: u64| {
+        Asked::that_fit(n, world.alignment_prompts(seed), &format, from.context())
+    };
+    let (asked, watched) = (
+        fitting(wanted, seed ^ 1)?,
+        fitting(recipe.eval_prompts, seed ^ 2)?,
+    );
     let mut scorer = RewardScorer { model: &rewards };
     let mut truth = TruthScorer {
         asked: &watched,
@@ -116,12 +116,7 @@ pub(crate) fn ppo(
 }
 
 /// What has to be held at once, by whom.
-fn tell_memory(
-    model: &ActorCritic,
-    rewards: &RewardModel,
-    recipe: &recipe::Ppo,
-    output: &Output,
-) {
+fn tell_memory(model: &ActorCritic, rewards: &RewardModel, recipe: &recipe::Ppo, output: &Output) {
     let count = |module: &dyn Module| -> u64 {
         let parameters = module.named_parameters();
         parameters.iter().map(|(_, p)| p.numel() as u64).sum()
@@ -138,7 +133,10 @@ fn tell_memory(
             ("policy and values, one trunk", bytes(16 * count(model))),
             ("reference", bytes(4 * count(&model.policy))),
             ("reward model", bytes(4 * count(rewards))),
-            ("keys and values while answering", format!("at most {}", bytes(cache))),
+            (
+                "keys and values while answering",
+                format!("at most {}", bytes(cache)),
+            ),
         ],
     );
 }

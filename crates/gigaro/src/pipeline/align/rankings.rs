@@ -11,16 +11,13 @@ use gigaro_models::generate::{Completion, FinishReason, SamplingParams};
 use gigaro_train::preference::{RankedAnswer, Ranking};
 use serde_json::json;
 
-use super::answers::{Asked, answer, said};
+use super::answers::{Asked, answer, most_answer_tokens, said};
 use crate::pipeline::{Job, stage};
 use crate::recipe::Reward;
 use crate::trained::Trained;
 
 /// The rankings of a run, in the folder of its reward model.
 pub(crate) const FILE_NAME: &str = "rankings.jsonl";
-/// Most tokens of an answer that is to be ranked.
-const MAX_ANSWER_TOKENS: usize = 64;
-
 /// Prompts with ranked answers, and who ranked them.
 pub(crate) struct Rankings {
     pub(crate) all: Vec<Ranking>,
@@ -42,15 +39,16 @@ pub(crate) fn simulated(
     let seed = job.recipe.run.seed;
     let world = World::new(seed);
     let labeller = Labeller::truth().with_noise(recipe.noise, seed);
-    let prompts: Vec<Prompt> = world.alignment_prompts(seed).take(recipe.prompts).collect();
-    let asked = Asked::new(&prompts, &ChatFormat::new(&trained.tokenizer)?);
+    let format = ChatFormat::new(&trained.tokenizer)?;
+    let prompts = world.alignment_prompts(seed);
+    let asked = Asked::that_fit(recipe.prompts, prompts, &format, trained.context())?;
     let repeated: Vec<Vec<u32>> = asked
         .tokens
         .iter()
         .flat_map(|tokens| std::iter::repeat_n(tokens.clone(), recipe.answers))
         .collect();
     let params = SamplingParams {
-        max_tokens: MAX_ANSWER_TOKENS,
+        max_tokens: most_answer_tokens(trained.context()),
         temperature: recipe.temperature as f32,
         seed,
         ..SamplingParams::default()
@@ -61,23 +59,27 @@ pub(crate) fn simulated(
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let file = File::create(&path).with_context(|| format!("cannot write {shown}"))?;
     let mut file = BufWriter::new(file);
-    let mut all = Vec::with_capacity(prompts.len());
-    for (i, prompt) in prompts.iter().enumerate() {
+    let mut all = Vec::with_capacity(asked.prompts.len());
+    for (i, prompt) in asked.prompts.iter().enumerate() {
         let group = &completions[i * recipe.answers..(i + 1) * recipe.answers];
         let texts: Vec<String> = group.iter().map(said).collect();
         let ranks = ranks(&labeller, prompt, group, &texts);
         let line = json!({ "prompt": prompt.text, "answers": texts, "ranks": ranks });
         writeln!(file, "{line}").with_context(|| format!("cannot write {shown}"))?;
-        let answers = group.iter().zip(&ranks).map(|(completion, &rank)| RankedAnswer {
-            tokens: completion.tokens.clone(),
-            rank,
-        });
+        let answers = group
+            .iter()
+            .zip(&ranks)
+            .map(|(completion, &rank)| RankedAnswer {
+                tokens: completion.tokens.clone(),
+                rank,
+            });
         all.push(Ranking {
             prompt: asked.tokens[i].clone(),
             answers: answers.collect(),
         });
     }
-    file.flush().with_context(|| format!("cannot write {shown}"))?;
+    file.flush()
+        .with_context(|| format!("cannot write {shown}"))?;
     Ok(Rankings {
         all,
         labeller: labeller.describe(),

@@ -57,7 +57,9 @@ pub(crate) fn reward(
     output.say(format_args!("Rankings: {dropped}"));
     let (learn, measure) = split(all);
     if learn.is_empty() {
-        bail!("no ranking is left to learn from: its answers must differ and fit into the model's context");
+        bail!(
+            "no ranking is left to learn from: its answers must differ and fit into the model's context"
+        );
     }
     let model = RewardModel::new(deep_copy(&from.model), &Generator::new(job.recipe.run.seed));
     let dtype = stage::dtype(job);
@@ -84,10 +86,17 @@ pub(crate) fn reward(
     let mut stage = stage::optimise(job, dir, &pace(recipe), matter, output)?;
     // Measured as trained: bringing rewards to deviation 1 would change how sure of itself the model is.
     let report = autocast(dtype, || evaluate(&model, &measure, ROWS));
-    output.fields("\nHeld-out rankings", &lines(&report));
+    if report.pairs > 0 {
+        output.fields("\nHeld-out rankings", &lines(&report));
+    }
     autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
     let identity = stage::identity(&model.config().to_string(), &from.tokenizer)?;
-    stage.checkpoint = stage::save_weights(&model, &identity, &dir.join(NORMALISED))?;
+    stage.checkpoint = weights::save(
+        &dir.join(NORMALISED),
+        &model,
+        &identity,
+        recipe.steps as u64,
+    )?;
     Ok(Rewarded {
         stage,
         report,
