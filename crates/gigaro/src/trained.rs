@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use gigaro_data::Tokenizer;
-use gigaro_models::generate::{Reply, SamplingParams, Vocabulary, reply};
+use gigaro_models::generate::{
+    BatchRequest, Completion, Reply, SampleError, SamplingParams, Vocabulary, generate_batch, reply,
+};
 use gigaro_models::gpt::KvCache;
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_tensor::{DType, autocast};
@@ -15,6 +17,9 @@ use gigaro_train::weights;
 
 use crate::flags::Precision;
 use crate::pipeline::job::{PRETRAIN, SFT, last_run};
+
+/// Texts that are completed at the same time.
+const SLOTS: usize = 32;
 
 /// Weights and the tokenizer that belongs to them.
 pub(crate) struct Trained {
@@ -65,10 +70,6 @@ impl Trained {
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Reply> {
         let Reading { cache, history } = state;
-        let dtype = match dtype {
-            Precision::F32 => DType::F32,
-            Precision::Bf16 => DType::BF16,
-        };
         let run = || {
             reply(
                 &self.model,
@@ -79,6 +80,34 @@ impl Trained {
                 &Words(&self.tokenizer),
                 on_text,
             )
+        };
+        self.compute(dtype, run)
+    }
+
+    /// Text that continues each of many prompts, many at once; see [`generate_batch`].
+    ///
+    /// # Errors
+    /// If the weights give no usable logits.
+    pub(crate) fn continue_all(
+        &self,
+        requests: &[BatchRequest],
+        dtype: Precision,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<Completion>>> {
+        let words = Words(&self.tokenizer);
+        let run = || generate_batch(&self.model, requests, SLOTS, &words, go_on);
+        self.compute(dtype, run)
+    }
+
+    /// Generates in a precision, and names the checkpoint if it cannot.
+    fn compute<T>(
+        &self,
+        dtype: Precision,
+        run: impl FnOnce() -> Result<T, SampleError>,
+    ) -> Result<T> {
+        let dtype = match dtype {
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::BF16,
         };
         autocast(dtype, run).with_context(|| format!("cannot go on with {}", self.dir.display()))
     }

@@ -1,11 +1,10 @@
 //! One reply: a prompt goes through the model once, then a token at a time until the reply ends.
 //!
-//! Not batching or scheduling, which is the server's business; and not the tokeniser: the caller
-//! says which bytes a token has and which tokens end a reply.
+//! Many replies at once are `batch.rs`. Not the tokeniser either: the caller says which bytes a token
+//! has and which tokens end a reply.
 
-use gigaro_tensor::Generator;
-
-use super::{FinishReason, ReplyText, SampleError, Sampler, SamplingParams, TokenLogprobs};
+use super::draft::Draft;
+use super::{FinishReason, SampleError, Sampled, SamplingParams, TokenLogprobs};
 use crate::gpt::{Gpt, KvCache};
 
 /// What the tokeniser knows and generation needs.
@@ -33,7 +32,7 @@ pub struct Reply {
 /// to go on. Tokens of the prompt that `cache` holds already (from the conversation so far) are not
 /// read again.
 ///
-/// `history` are the tokens in the cache; it is extended by what was read, so that the same pair can
+/// `history` are the tokens in row 0 of the cache; it is extended by what was read, so that the same pair can
 /// serve the next turn.
 ///
 /// # Errors
@@ -57,50 +56,36 @@ pub fn reply(
         .zip(&prompt[..prompt.len() - 1])
         .take_while(|(a, b)| a == b)
         .count();
-    cache.truncate(same);
+    cache.truncate(0, same);
     history.truncate(same);
-    let generator = Generator::new(params.seed);
-    let mut sampler = Sampler::new(params.clone(), prompt);
-    let mut text = ReplyText::new(&params.stop);
+    let mut draft = Draft::new(prompt, params);
     let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
     let mut logits = read(model, cache, history, &prompt[same..]);
     let finish_reason = loop {
-        if tokens.len() == params.max_tokens {
-            break FinishReason::Length;
+        let Sampled {
+            token,
+            logprobs: report,
+        } = draft.draw(&logits)?;
+        if !draft.is_end(token, vocabulary) {
+            tokens.push(token);
+            logprobs.extend(report);
         }
-        let uniform = if params.is_greedy() {
-            0.0
-        } else {
-            generator.uniform() as f32
-        };
-        // Rounding to f32 must not reach 1.
-        let sampled = sampler.sample(&logits, uniform.min(1.0 - f32::EPSILON))?;
-        if vocabulary.is_end(sampled.token) && !params.ignore_eos {
-            break FinishReason::Stop;
-        }
-        tokens.push(sampled.token);
-        logprobs.extend(sampled.logprobs);
-        let piece = text.push(vocabulary.token_bytes(sampled.token));
-        if !piece.is_empty() && !on_text(&piece) {
+        let taken = draft.take(token, cache.room(0), vocabulary);
+        if !taken.piece.is_empty() && !on_text(&taken.piece) {
             break FinishReason::Cancelled;
         }
-        if text.is_stopped() {
-            break FinishReason::Stop;
+        if let Some(reason) = taken.finish_reason {
+            break reason;
         }
-        if cache.room() == 0 {
-            break FinishReason::Length;
-        }
-        logits = read(model, cache, history, &[sampled.token]);
+        logits = read(model, cache, history, &[token]);
     };
-    if !text.is_stopped() {
-        let rest = text.finish();
-        if !rest.is_empty() {
-            on_text(&rest);
-        }
+    let rest = draft.finish();
+    if !rest.is_empty() {
+        on_text(&rest);
     }
     Ok(Reply {
         tokens,
-        text: text.text().to_owned(),
+        text: draft.text().to_owned(),
         finish_reason,
         logprobs,
     })
@@ -115,6 +100,7 @@ fn read(model: &Gpt, cache: &mut KvCache, history: &mut Vec<u32>, ids: &[u32]) -
 mod tests {
     use super::*;
     use crate::GptConfig;
+    use gigaro_tensor::Generator;
 
     struct Bytes([u8; 256]);
     impl Vocabulary for Bytes {

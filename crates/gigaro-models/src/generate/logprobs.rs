@@ -40,7 +40,7 @@ pub fn logsumexp(logits: &[f32]) -> f64 {
 /// # Panics
 /// If `token` is outside the row.
 #[track_caller]
-pub fn token_logprobs(logits: &[f32], token: u32, top_n: usize) -> TokenLogprobs {
+pub fn top_logprobs(logits: &[f32], token: u32, top_n: usize) -> TokenLogprobs {
     assert!(
         (token as usize) < logits.len(),
         "token {token} is outside a row of {} logits",
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn probabilities_of_all_tokens_sum_to_one() {
         let logits = [1000.0, 999.0, -5.0, f32::NEG_INFINITY, 1000.0];
-        let all = token_logprobs(&logits, 0, 5);
+        let all = top_logprobs(&logits, 0, 5);
         let sum: f64 = all.top.iter().map(|t| f64::from(t.logprob).exp()).sum();
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
         assert_eq!(
@@ -99,20 +99,20 @@ mod tests {
 
     #[test]
     fn asking_for_more_alternatives_than_tokens_gives_all() {
-        assert_eq!(token_logprobs(&[0.0, 1.0], 0, 7).top.len(), 2);
-        assert!(token_logprobs(&[0.0, 1.0], 0, 0).top.is_empty());
+        assert_eq!(top_logprobs(&[0.0, 1.0], 0, 7).top.len(), 2);
+        assert!(top_logprobs(&[0.0, 1.0], 0, 0).top.is_empty());
     }
 
     #[test]
     fn uniform_logits_give_minus_log_of_vocabulary() {
         let row = vec![3.5; 50257];
         let expected = -(50257f64).ln();
-        assert!((f64::from(token_logprobs(&row, 50256, 0).chosen) - expected).abs() < 1e-6);
+        assert!((f64::from(top_logprobs(&row, 50256, 0).chosen) - expected).abs() < 1e-6);
     }
 
     #[test]
     #[should_panic(expected = "token 2 is outside a row of 2 logits")]
     fn token_outside_the_row_panics() {
-        token_logprobs(&[0.0, 1.0], 2, 0);
+        top_logprobs(&[0.0, 1.0], 2, 0);
     }
 }

@@ -7,12 +7,18 @@
 //! 3. [`StopMatcher`] (`stop.rs`) cuts the bytes of the reply at a stop string, across token borders.
 //! 4. [`Utf8Stream`] (`utf8.rs`) releases only whole characters.
 //! 5. [`ReplyText`] (`reply.rs`) joins 3 and 4 and says why a reply ended.
-//! 6. [`reply`](fn@reply) (`decoder.rs`) runs a model through 2 to 5 for one request.
+//! 6. [`reply`](fn@reply) (`decoder.rs`) runs a model through 2 to 5 for one request, [`generate_batch`] (`batch.rs`) for many at
+//!    once; `draft.rs` is what they share.
 //!
-//! Apart from `decoder.rs` nothing here knows a model, and nothing knows HTTP or the terminal: the sampler reads a slice of `f32` and one uniform number,
+//! [`token_logprobs`] (`drawn.rs`) is the bridge to reinforcement learning: the same numbers for the engine that draws and for training.
+//!
+//! Apart from `decoder.rs` and `batch.rs` nothing here knows a model, and nothing knows HTTP or the terminal: the sampler reads a slice of `f32` and one uniform number,
 //! so that a reply depends on its own request alone and never on who else is in the batch.
 
+mod batch;
 mod decoder;
+mod draft;
+mod drawn;
 pub mod logprobs;
 mod params;
 mod reply;
@@ -20,7 +26,9 @@ mod sampler;
 mod stop;
 mod utf8;
 
+pub use batch::{BatchRequest, Completion, generate_batch};
 pub use decoder::{Reply, Vocabulary, reply};
+pub use drawn::token_logprobs;
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use params::{ParamsError, SamplingParams};
 pub use reply::{FinishReason, ReplyText};

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::SamplingParams;
-use super::logprobs::{TokenLogprobs, descending, token_logprobs};
+use super::logprobs::{TokenLogprobs, descending, top_logprobs};
 
 /// How many candidates top-p sorts first; a probable token is nearly always among them.
 const FIRST_SORTED: usize = 128;
@@ -102,7 +102,7 @@ impl Sampler {
         let logprobs = self
             .params
             .logprobs
-            .map(|top_n| token_logprobs(logits, token, top_n));
+            .map(|top_n| top_logprobs(logits, token, top_n));
         Ok(Sampled { token, logprobs })
     }
 

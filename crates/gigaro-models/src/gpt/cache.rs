@@ -1,84 +1,130 @@
 //! Decoding with a key-value cache: what a token costs no longer grows with the square of the text.
 //!
-//! The cache is written by the very layers that train ([`Attention::heads`](super::block::Attention::heads)),
-//! so a reply's log-probabilities are those of the training forward pass. Each token's row passes through products and
-//! attention whose sums do not depend on what else is in the call, so feeding a prompt at once, in
-//! pieces, or token by token gives the same bits.
+//! A cache holds several sequences, a row each, and one call may read tokens of many of them: all
+//! products run over all tokens of the call at once, so that a weight is fetched once for everybody.
+//! It is written by the very layers that train ([`Attention::heads`](super::block::Attention::heads)),
+//! so a reply's log-probabilities are those of the training forward pass. Each token's row passes
+//! through products and attention whose sums do not depend on what else is in the call, so feeding a
+//! prompt at once, in pieces, or token by token, alone or in company, gives the same bits.
+//!
+//! How the tokens of a call look back is in `lookback.rs`. Who gets which row is not decided here but
+//! in `generate/batch.rs`.
 
 use gigaro_nn::Mode;
-use gigaro_tensor::{DType, Device, Tensor, functional as F, no_grad};
+use gigaro_tensor::cpu::gemv;
+use gigaro_tensor::{DType, Device, Tensor, no_grad};
 
 use super::Gpt;
+use super::lookback::{Lookback, Part};
 
-/// Keys and values of the text so far, for one sequence.
+/// Keys and values of the texts so far, a row for each sequence.
 #[derive(Debug)]
 pub struct KvCache {
-    /// Per layer, `(1, max_seq_len, n_kv_head, D)` each.
+    /// Per layer, `(rows, capacity, n_kv_head, D)` each. Zeros behind a row's tokens.
     layers: Vec<(Tensor, Tensor)>,
-    len: usize,
+    /// Tokens held, per row.
+    lens: Vec<usize>,
     capacity: usize,
 }
 
 impl KvCache {
-    /// An empty cache for texts up to the model's context.
+    /// An empty cache for one text up to the model's context: row 0.
     #[must_use]
     pub fn new(model: &Gpt) -> Self {
+        Self::with_rows(model, 1)
+    }
+
+    /// An empty cache for so many texts up to the model's context.
+    #[must_use]
+    pub fn with_rows(model: &Gpt, rows: usize) -> Self {
+        Self::with_capacity(model, rows, model.config.max_seq_len)
+    }
+
+    /// An empty cache for so many texts of at most `capacity` tokens: less memory than the whole context takes.
+    #[must_use]
+    pub fn with_capacity(model: &Gpt, rows: usize, capacity: usize) -> Self {
         let c = &model.config;
-        let shape = [1, c.max_seq_len, c.n_kv_head, c.d_model / c.n_head];
+        let capacity = capacity.min(c.max_seq_len);
+        let shape = [rows, capacity, c.n_kv_head, c.d_model / c.n_head];
         let empty = || Tensor::zeros(shape, DType::F32, Device::Cpu);
         Self {
             layers: (0..c.n_layer).map(|_| (empty(), empty())).collect(),
-            len: 0,
-            capacity: c.max_seq_len,
+            lens: vec![0; rows],
+            capacity,
         }
     }
 
-    /// Tokens held.
+    /// Sequences that it has room for.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub const fn rows(&self) -> usize {
+        self.lens.len()
     }
 
-    /// Whether no token is held.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Tokens that still fit.
-    #[must_use]
-    pub const fn room(&self) -> usize {
-        self.capacity - self.len
-    }
-
-    /// Forgets all tokens from position `len` on.
+    /// Tokens that a row holds.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If there is no such row.
+    #[must_use]
     #[track_caller]
-    pub fn truncate(&mut self, len: usize) {
+    pub fn len(&self, row: usize) -> usize {
+        self.lens[row]
+    }
+
+    /// Whether a row holds no token.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    #[track_caller]
+    pub fn is_empty(&self, row: usize) -> bool {
+        self.lens[row] == 0
+    }
+
+    /// Tokens that still fit into a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    #[track_caller]
+    pub fn room(&self, row: usize) -> usize {
+        self.capacity - self.lens[row]
+    }
+
+    /// Forgets a row's tokens from position `len` on; 0 makes the row free for another text.
+    ///
+    /// # Panics
+    /// If there are not as many, or no such row.
+    #[track_caller]
+    pub fn truncate(&mut self, row: usize, len: usize) {
+        let held = self.lens[row];
         assert!(
-            len <= self.len,
-            "KvCache: cannot keep {len} of {} tokens",
-            self.len
+            len <= held,
+            "KvCache: cannot keep {len} of {held} tokens of row {row}"
         );
-        self.len = len;
+        if len == held {
+            return;
+        }
+        // Zeros, because attention multiplies what lies behind a row by a weight of zero, and a model
+        // whose training diverged may have left NaN there.
+        for (keys, values) in &self.layers {
+            for kept in [keys, values] {
+                kept.narrow(0, row, 1).narrow(1, len, held - len).zero_();
+            }
+        }
+        self.lens[row] = len;
     }
 }
 
 impl Gpt {
-    /// Reads `ids` behind what the cache holds and gives the logits that follow the last of them,
-    /// `(V)`.
+    /// Reads `ids` behind what row 0 of the cache holds and gives the logits that follow the last of
+    /// them, `(V)`.
     ///
     /// # Panics
     /// If there are none, they do not fit into the context, or an id exceeds the vocabulary.
     #[must_use]
     #[track_caller]
     pub fn decode(&self, ids: &[u32], cache: &mut KvCache) -> Vec<f32> {
-        let hidden = self.extend(ids, cache);
-        no_grad(|| self.logits(&hidden.narrow(1, ids.len() - 1, 1)))
-            .to_dtype(DType::F32)
-            .to_vec()
+        self.decode_ragged(&[(0, ids)], cache).to_vec()
     }
 
     /// As [`Gpt::decode`], with the logits after every one of `ids`: `(T, V)`.
@@ -88,112 +134,165 @@ impl Gpt {
     #[must_use]
     #[track_caller]
     pub fn decode_all(&self, ids: &[u32], cache: &mut KvCache) -> Tensor {
-        let hidden = self.extend(ids, cache);
-        no_grad(|| self.logits(&hidden)).squeeze(0)
-    }
-
-    /// What the last layer leaves for each of `ids`, `(1, T, C)`; the cache grows by them.
-    #[track_caller]
-    fn extend(&self, ids: &[u32], cache: &mut KvCache) -> Tensor {
-        let (start, t) = (cache.len, ids.len());
-        assert!(
-            t > 0 && t <= cache.room(),
-            "Gpt: {t} more tokens, {} of {} held",
-            start,
-            cache.capacity
-        );
         no_grad(|| {
-            let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-            let x = self.wte.forward(&Tensor::from_vec(ids, [1, t]));
-            let mut x = x.to_dtype(DType::F32); // embeddings may be held in less
-            if let Some(wpe) = &self.wpe {
-                x = x + wpe.weight.narrow(0, start, t);
-            }
-            let rotary = self.rotary_tables(start, t);
-            for (block, (keys, values)) in self.blocks.iter().zip(&cache.layers) {
-                let [q, k, v] = block.attn.heads(&block.ln_1.forward(&x), rotary.as_ref()); // (1, T, H, D)
-                keys.narrow(1, start, t).copy_(&k);
-                values.narrow(1, start, t).copy_(&v);
-                let [q, k, v] = [
-                    q,
-                    keys.narrow(1, 0, start + t),
-                    values.narrow(1, 0, start + t),
-                ]
-                .map(|x| x.transpose(1, 2));
-                let y = F::scaled_dot_product_attention(&q, &k, &v, None, true, None);
-                x = x + block.attn.out.forward(&y.transpose(1, 2).reshape([
-                    1,
-                    t,
-                    self.config.d_model,
-                ]));
-                x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);
-            }
-            cache.len += t;
-            self.ln_f.forward(&x)
+            self.logits(&self.ln_f.forward(&self.extend(&[(0, ids)], cache)))
+                .squeeze(0)
         })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::GptConfig;
-    use gigaro_tensor::Generator;
-
-    fn models() -> Vec<Gpt> {
-        let gpt2 = GptConfig::gpt2(97, 48, 2, 4, 32);
-        let modern = GptConfig::modern(97, 48, 2, 4, 32);
-        [gpt2, modern]
-            .iter()
-            .map(|c| randomised(Gpt::new(c, &Generator::new(3))))
-            .collect()
+    /// Reads one token for each of the named rows, all at once, and gives the logits that follow:
+    /// `(n, V)` in f32, in the order of `rows`. It is fastest when the rows ascend without gaps.
+    ///
+    /// # Panics
+    /// As [`Gpt::decode_ragged`], or if there are not as many ids as rows.
+    #[must_use]
+    #[track_caller]
+    pub fn decode_rows(&self, ids: &[u32], rows: &[usize], cache: &mut KvCache) -> Tensor {
+        assert!(
+            ids.len() == rows.len(),
+            "Gpt: {} ids for {} rows",
+            ids.len(),
+            rows.len()
+        );
+        let parts: Vec<(usize, &[u32])> = rows.iter().copied().zip(ids.chunks(1)).collect();
+        self.decode_ragged(&parts, cache)
     }
 
-    /// Fresh modern weights have zero output projections, which would hide everything.
-    fn randomised(model: Gpt) -> Gpt {
-        use gigaro_nn::Module;
-        let g = Generator::new(8);
-        no_grad(|| {
-            for (_, p) in model.named_parameters() {
-                p.add_(&(Tensor::randn(p.shape(), DType::F32, Device::Cpu, &g) * 0.1));
-            }
-        });
-        model
-    }
-
-    #[test]
-    fn cached_decoding_gives_the_bits_of_the_whole_forward_pass() {
-        for model in models() {
-            let ids: Vec<u32> = (0..40).map(|i| i * 31 % 97).collect();
-            let whole = model.forward(
-                &Tensor::from_vec(ids.iter().map(|&i| i64::from(i)).collect(), [1, 40]),
-                &Mode::Eval,
-            );
-            let whole = whole.squeeze(0);
-            for sizes in [vec![40], vec![1; 40], vec![7, 1, 20, 12]] {
-                let mut cache = KvCache::new(&model);
-                let mut at = 0;
-                for n in sizes {
-                    let logits = model.decode(&ids[at..at + n], &mut cache);
-                    at += n;
-                    assert_eq!(
-                        logits,
-                        whole.select(0, at - 1).detach().to_vec::<f32>(),
-                        "after {at} tokens"
-                    );
+    /// Reads some tokens for each of some rows (one for a text that is being written, a whole prompt
+    /// for a new one), all at once, and gives the logits that follow the last of each: `(n, V)` in
+    /// f32, in the order of `parts`.
+    ///
+    /// A row's logits have the same bits in every company, and those of [`Gpt::forward`] on its
+    /// tokens. (With weights in 8 bits, which have no training forward pass, those that it has alone.)
+    ///
+    /// # Panics
+    /// If a part is empty or does not fit into its row, a row is named twice, or an id exceeds the
+    /// vocabulary.
+    #[must_use]
+    #[track_caller]
+    pub fn decode_ragged(&self, parts: &[(usize, &[u32])], cache: &mut KvCache) -> Tensor {
+        let mut logits = Vec::new();
+        for parts in self.calls(parts) {
+            let mut end = 0;
+            let ends = parts.iter().map(|(_, ids)| {
+                end += ids.len();
+                end as i64 - 1
+            });
+            let ends = Tensor::from_vec(ends.collect(), [parts.len()]);
+            logits.push(no_grad(|| {
+                let mut x = self.extend(parts, cache).squeeze(0);
+                if x.size(0) > parts.len() {
+                    x = x.index_select(0, &ends);
                 }
-            }
+                self.logits(&self.ln_f.forward(&x)).to_dtype(DType::F32)
+            }));
+        }
+        match &logits[..] {
+            [all] => all.clone(),
+            several => Tensor::cat(&several.iter().collect::<Vec<_>>(), 0),
         }
     }
 
-    #[test]
-    fn a_truncated_cache_continues_as_if_nothing_had_followed() {
-        let model = &models()[0];
-        let mut cache = KvCache::new(model);
-        let first = model.decode(&[1, 2, 3], &mut cache);
-        let _ = model.decode(&[9, 9], &mut cache);
-        cache.truncate(2);
-        assert_eq!(model.decode(&[3], &mut cache), first);
-        assert_eq!((cache.len(), cache.room()), (3, 45));
+    /// The parts that may go through the layers together. Products with weights in 8 bits round
+    /// differently for many rows than for a few, so there a part shares a call only while they are few.
+    fn calls<'a, 'b>(&self, parts: &'a [(usize, &'b [u32])]) -> Vec<&'a [(usize, &'b [u32])]> {
+        if !self
+            .lm_head
+            .as_ref()
+            .is_some_and(gigaro_nn::Linear::is_int8)
+        {
+            return vec![parts];
+        }
+        let (mut calls, mut rest) = (Vec::new(), parts);
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fit = rest.iter().take_while(|(_, ids)| {
+                tokens += ids.len();
+                tokens <= gemv::MAX_ROWS
+            });
+            let (call, after) = rest.split_at(fit.count().max(1));
+            calls.push(call);
+            rest = after;
+        }
+        calls
+    }
+
+    /// What the last layer leaves for each of the tokens, part after part: `(1, N, C)`; the rows grow
+    /// by them.
+    #[track_caller]
+    fn extend(&self, parts: &[(usize, &[u32])], cache: &mut KvCache) -> Tensor {
+        let parts = admit(parts, cache);
+        let ids: Vec<i64> = parts
+            .iter()
+            .flat_map(|p| p.ids.iter().map(|&id| i64::from(id)))
+            .collect();
+        let positions: Vec<i64> = parts
+            .iter()
+            .flat_map(|p| p.start as i64..(p.start + p.ids.len()) as i64)
+            .collect();
+        let n = ids.len();
+        let positions = Tensor::from_vec(positions, [n]);
+        let x = self.wte.forward(&Tensor::from_vec(ids, [1, n]));
+        let mut x = x.to_dtype(DType::F32); // embeddings may be held in less
+        if let Some(wpe) = &self.wpe {
+            x = x + wpe.forward(&positions);
+        }
+        let rotary = self.rotary.as_ref().map(|(cos, sin)| {
+            (
+                cos.index_select(0, &positions),
+                sin.index_select(0, &positions),
+            )
+        });
+        let lookback = Lookback::new(&parts);
+        for (block, (keys, values)) in self.blocks.iter().zip(&cache.layers) {
+            let [q, k, v] = block.attn.heads(&block.ln_1.forward(&x), rotary.as_ref()); // (1, N, H, D)
+            lookback.keep(keys, &k);
+            lookback.keep(values, &v);
+            let y = lookback.attend(&q, keys, values); // (1, N, C)
+            x = x + block.attn.out.forward(&y);
+            x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);
+        }
+        for part in &parts {
+            cache.lens[part.row] += part.ids.len();
+        }
+        x
     }
 }
+
+/// The parts with their places in the call and in their rows.
+///
+/// # Panics
+/// If a part is empty or does not fit, or a row is named twice.
+#[track_caller]
+fn admit<'a>(parts: &[(usize, &'a [u32])], cache: &KvCache) -> Vec<Part<'a>> {
+    let (mut at, mut named) = (0, vec![false; cache.rows()]);
+    let admitted = parts.iter().map(|&(row, ids)| {
+        assert!(
+            row < cache.rows() && !named[row],
+            "Gpt: row {row} of {} is missing or named twice",
+            cache.rows()
+        );
+        assert!(
+            !ids.is_empty() && ids.len() <= cache.room(row),
+            "Gpt: {} more tokens for row {row}, {} of {} held",
+            ids.len(),
+            cache.lens[row],
+            cache.capacity
+        );
+        named[row] = true;
+        at += ids.len();
+        Part {
+            row,
+            start: cache.lens[row],
+            at: at - ids.len(),
+            ids,
+        }
+    });
+    let admitted: Vec<Part<'a>> = admitted.collect();
+    assert!(!admitted.is_empty(), "Gpt: there is nothing to read");
+    admitted
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -48,6 +48,12 @@ impl Linear {
         self.weight = Tensor::zeros([1, 1], DType::F32, Device::Cpu).expand([o, i]);
     }
 
+    /// Whether the weight is rounded to 8 bits.
+    #[must_use]
+    pub const fn is_int8(&self) -> bool {
+        self.int8.is_some()
+    }
+
     /// Width of what goes in.
     #[must_use]
     pub fn in_features(&self) -> usize {

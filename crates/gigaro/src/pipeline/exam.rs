@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use gigaro_data::chat::{ChatFormat, Message, message_text};
 use gigaro_data::world::{HeldOut, Question, World};
-use gigaro_models::generate::SamplingParams;
+use gigaro_models::generate::{BatchRequest, SamplingParams};
 use gigaro_train::interrupt::StopFlag;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::flags::Precision;
 use crate::output::Output;
 use crate::recipe::Evaluate;
-use crate::trained::{Reading, Trained};
+use crate::trained::Trained;
 
 /// How many questions of a group were asked, and how many answered rightly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,25 +75,34 @@ pub(crate) fn examine(
         max_tokens: recipe.max_answer_tokens,
         ..SamplingParams::greedy()
     };
-    let mut reading = Reading::new(&trained.model);
-    let mut result = ExamResult::default();
-    let bar = Output::has_bars().then(|| ProgressBar::new(questions.len() as u64));
-    for question in questions {
-        let prompt = format.prompt(&[Message::user(&question.text)]);
-        let mut go_on = |_: &str| !stop.is_requested();
-        let answer = if prompt.len() < trained.context() {
-            let reply = trained.continue_text(&mut reading, &prompt, &params, dtype, &mut go_on)?;
-            message_text(&reply.text).to_string()
-        } else {
-            String::new() // a question longer than the model can read is one it cannot answer
-        };
-        if stop.is_requested() {
-            return Ok(None);
-        }
-        result.count(question, answer);
+    let requests = questions.iter().map(|question| BatchRequest {
+        prompt: format.prompt(&[Message::user(&question.text)]),
+        params: params.clone(),
+    });
+    let mut requests: Vec<BatchRequest> = requests.collect();
+    // A question longer than the model can read is one it cannot answer.
+    let readable: Vec<bool> = requests
+        .iter()
+        .map(|r| r.prompt.len() < trained.context())
+        .collect();
+    requests.retain(|r| r.prompt.len() < trained.context());
+    let bar = Output::has_bars().then(|| ProgressBar::new(requests.len() as u64));
+    let mut go_on = |done: usize| {
         if let Some(bar) = &bar {
-            bar.inc(1);
+            bar.set_position(done as u64);
         }
+        !stop.is_requested()
+    };
+    let completions = trained.continue_all(&requests, dtype, &mut go_on)?;
+    let Some(completions) = completions else {
+        return Ok(None);
+    };
+    let mut completions = completions.into_iter();
+    let mut result = ExamResult::default();
+    for (question, readable) in questions.into_iter().zip(readable) {
+        let completion = readable.then(|| completions.next()).flatten();
+        let answer = completion.map_or_else(String::new, |c| message_text(&c.text).to_string());
+        result.count(question, answer);
     }
     if let Some(bar) = bar {
         bar.finish_and_clear();

@@ -291,10 +291,11 @@ fn online_softmax<T: Scalar>(line: &mut [T], top: &mut T, total: &mut T) -> T {
             lanes[k] = lanes[k] + g[k];
         }
     }
-    *total = rest
-        .iter()
-        .chain(&lanes)
-        .fold(*total * shift, |a, &b| a + b);
+    // A weight's lane depends on its key alone, so that hidden keys behind a query's own change no bit.
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = *lane + x;
+    }
+    *total = lanes.iter().fold(*total * shift, |a, &b| a + b);
     *top = peak;
     shift
 }

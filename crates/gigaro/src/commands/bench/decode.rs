@@ -1,7 +1,7 @@
-//! `gigaro bench decode`: text from a model, one token after the other.
+//! `gigaro bench decode`: text from a model, one token after the other, for one text or many at once.
 //!
-//! As the peers' side has it: 32 tokens are read, 64 are drawn greedily, and all of that time counts. What bounds it is memory:
-//! every token reads every weight once.
+//! As the peers' side has it: 32 tokens are read, 64 are drawn greedily, and all of that time counts. What bounds it for a
+//! single text is memory: every token reads every weight once. Texts that are written together share that reading.
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "NAME", default_value = "gpt2-124m")]
     preset: Preset,
 
-    /// Texts written one after the other
+    /// Texts written together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
 
@@ -86,23 +86,27 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
         max_seq_len: 1024,
         ..args.preset.config()
     };
-    check_memory(&config)?;
+    let batch = usize::from(args.batch);
+    check_memory(&config, batch)?;
     let mut model = Gpt::new(&config, &Generator::new(0));
     model.store_weights(args.dtype.format());
     let prompt: Vec<u32> = (0..PROMPT as u32).map(|i| i * 97 % 4096).collect();
-    let mut cache = KvCache::new(&model);
-    let mut run = || (0..args.batch).for_each(|_| write(&model, &mut cache, &prompt));
+    let mut cache = KvCache::with_capacity(&model, batch, PROMPT + DRAWN);
+    let mut run = || write(&model, &mut cache, &prompt);
     let seconds = autocast(args.dtype.products(), || {
         median_seconds(args.shared.repeats, &mut run)
     });
     let rate = f64::from(args.batch) * DRAWN as f64 / seconds;
     let read = model.bytes_per_token();
-    let (used, bandwidth) = (read as f64 * rate, cpu::peak::read_bandwidth());
+    // Texts that are written together read the weights once for all of them (8-bit ones once for every few: a floor).
+    let used = read as f64 * rate / f64::from(args.batch);
+    let bandwidth = cpu::peak::read_bandwidth();
     output.say(format_args!(
-        "{} in {}, {} parameters, {} of weights per token: {rate:.1} tokens/s, {:.1} GB/s, {:.0} % of the measured {:.1} GB/s",
+        "{} in {}, {} parameters, {} texts at once, {} of weights per step: {rate:.1} tokens/s, {:.1} GB/s, {:.0} % of the measured {:.1} GB/s",
         args.preset.name(),
         args.dtype.name(),
         Count(config.num_params() as f64),
+        args.batch,
         Bytes(read),
         used / 1e9,
         100.0 * used / bandwidth,
@@ -117,21 +121,27 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     report("decode", args.dtype.name(), figures, output)
 }
 
+/// Writes a text in every row of the cache.
 fn write(model: &Gpt, cache: &mut KvCache, prompt: &[u32]) {
-    cache.truncate(0);
-    let mut logits = model.decode(prompt, cache);
+    let rows: Vec<usize> = (0..cache.rows()).collect();
+    rows.iter().for_each(|&row| cache.truncate(row, 0));
+    let prompts: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, prompt)).collect();
+    let mut logits = model.decode_ragged(&prompts, cache);
     for _ in 1..DRAWN {
-        let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-        logits = model.decode(&[best.unwrap_or(0) as u32], cache);
+        let best = logits.argmax(-1).to_vec::<i64>();
+        let best: Vec<u32> = best.into_iter().map(|token| token as u32).collect();
+        logits = model.decode_rows(&best, &rows, cache);
     }
 }
 
-fn check_memory(config: &GptConfig) -> Result<()> {
-    // The weights, and a rounded copy beside them.
-    let needed = config.num_params() * 6;
+fn check_memory(config: &GptConfig, batch: usize) -> Result<()> {
+    // The weights, a rounded copy beside them, and the keys and values of all texts.
+    let kv_width = 2 * config.n_kv_head * config.d_model / config.n_head;
+    let cache = batch * (PROMPT + DRAWN) * config.n_layer * kv_width * 4;
+    let needed = config.num_params() * 6 + cache as u64;
     match memory_available() {
         Some(available) if needed > available => bail!(
-            "the model needs {} of memory, but only {} are available: choose a smaller --preset",
+            "the model needs {} of memory, but only {} are available: choose a smaller --preset or --batch",
             Bytes(needed),
             Bytes(available)
         ),

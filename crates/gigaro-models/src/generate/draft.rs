@@ -1,0 +1,92 @@
+//! A reply in the making: what happens between the logits of one token and the reading of the next.
+//!
+//! It knows no model. [`reply`](super::reply()) runs one of these and [`generate_batch`](super::generate_batch) many, so that a request ends with the
+//! same words in either.
+
+use gigaro_tensor::Generator;
+
+use super::{FinishReason, ReplyText, SampleError, Sampled, Sampler, SamplingParams, Vocabulary};
+
+/// The state of one reply.
+pub(super) struct Draft {
+    /// The request's own random stream.
+    generator: Generator,
+    sampler: Sampler,
+    text: ReplyText,
+    /// Tokens taken in.
+    taken: usize,
+}
+
+/// What a token led to.
+pub(super) struct Taken {
+    /// Text that has become certain.
+    pub(super) piece: String,
+    /// Why the reply is over, if it is.
+    pub(super) finish_reason: Option<FinishReason>,
+}
+
+impl Draft {
+    /// An empty reply to `prompt`.
+    pub(super) fn new(prompt: &[u32], params: &SamplingParams) -> Self {
+        Self {
+            generator: Generator::new(params.seed),
+            sampler: Sampler::new(params.clone(), prompt),
+            text: ReplyText::new(&params.stop),
+            taken: 0,
+        }
+    }
+
+    /// Draws the next token from raw logits `(V)`.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub(super) fn draw(&mut self, logits: &[f32]) -> Result<Sampled, SampleError> {
+        let uniform = if self.sampler.params().is_greedy() {
+            0.0
+        } else {
+            self.generator.uniform() as f32
+        };
+        // Rounding to f32 must not reach 1.
+        self.sampler.sample(logits, uniform.min(1.0 - f32::EPSILON))
+    }
+
+    /// Whether `token` ends the reply without being part of it.
+    pub(super) fn is_end(&self, token: u32, vocabulary: &dyn Vocabulary) -> bool {
+        vocabulary.is_end(token) && !self.sampler.params().ignore_eos
+    }
+
+    /// Takes a drawn token in. `room` is how many tokens the model could still read.
+    pub(super) fn take(&mut self, token: u32, room: usize, vocabulary: &dyn Vocabulary) -> Taken {
+        let mut piece = String::new();
+        let stops = self.is_end(token, vocabulary) || {
+            self.taken += 1;
+            piece = self.text.push(vocabulary.token_bytes(token));
+            self.text.is_stopped()
+        };
+        let finish_reason = if stops {
+            Some(FinishReason::Stop)
+        } else if room == 0 || self.taken >= self.sampler.params().max_tokens {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        Taken {
+            piece,
+            finish_reason,
+        }
+    }
+
+    /// Ends the reply; returns the text that was held back.
+    pub(super) fn finish(&mut self) -> String {
+        if self.text.is_stopped() {
+            String::new()
+        } else {
+            self.text.finish()
+        }
+    }
+
+    /// All the text so far.
+    pub(super) fn text(&self) -> &str {
+        self.text.text()
+    }
+}
