@@ -2,9 +2,11 @@
 //! for fine-tuning.
 //!
 //! Questions about facts are answered by whole sentences: in the corpus by any that tells the fact, in a conversation always
-//! by the same, so that it can be checked exactly. Only [`Split::Train`] questions are asked in either.
+//! by the same, so that it can be checked exactly, in the manner of one of several hands ([`super::demonstrations`]). Only
+//! [`Split::Train`] questions are asked in either.
 
 use super::World;
+use super::demonstrations;
 use super::english;
 use super::frames::{Slots, Text, filled};
 use super::questions::{Question, Split};
@@ -245,7 +247,7 @@ pub(crate) fn put(question: &str, rng: &mut Rng) -> String {
     }
 }
 
-/// A conversation of one to four exchanges.
+/// A conversation of one to six exchanges: questions, or one request for help or harm, and perhaps some small talk around.
 pub(crate) fn conversation(world: &World, rng: &mut Rng) -> Conversation {
     let mut messages = Vec::new();
     if rng.chance(12) {
@@ -253,11 +255,18 @@ pub(crate) fn conversation(world: &World, rng: &mut Rng) -> Conversation {
         messages.push(message(Role::User, rng.word(said)));
         messages.push(message(Role::Assistant, *answer));
     }
-    let turns = [1, 1, 1, 2, 2, 3][rng.below(6)];
-    for _ in 0..turns {
-        let question = world.ask(rng, Split::Train);
-        messages.push(message(Role::User, put(&question.text, rng)));
-        messages.push(message(Role::Assistant, question.answer));
+    if rng.chance(demonstrations::REQUESTS) {
+        let (text, answer) = demonstrations::request(world, rng);
+        messages.push(message(Role::User, put(&text, rng)));
+        messages.push(message(Role::Assistant, answer));
+    } else {
+        let turns = [1, 1, 1, 2, 2, 3][rng.below(6)];
+        for _ in 0..turns {
+            let question = world.ask(rng, Split::Train);
+            let answer = demonstrations::demonstration(&question.answer, rng);
+            messages.push(message(Role::User, put(&question.text, rng)));
+            messages.push(message(Role::Assistant, answer));
+        }
     }
     if rng.chance(10) {
         messages.push(message(Role::User, rng.word(&THANKS)));

@@ -19,13 +19,19 @@
 //! (`frames`), and `documents` mixes them into a corpus whose document `i` is a function of the world, a seed and `i` alone:
 //! see [`World::document`]. `questions`, `instructions` and `harm` ask.
 //!
+//! Fine-tuning and alignment take conversations from it ([`World::conversation`], answered by the several hands of
+//! `demonstrations`), prompts ([`World::alignment_prompts`]), and a [`Labeller`] who compares answers by the truth and by
+//! [`manners`].
+//!
 //! # Scale
 //! The default world has about 370 facts. Eleven megabytes of its text, three million tokens, tell each of them about
 //! two hundred times, in six or more phrasings, which is what a small model needs to be able to answer with it. A world
 //! twice as large needs twice the corpus.
 
+mod alignment;
 mod animals;
 mod arithmetic;
+mod demonstrations;
 mod dialogues;
 mod documents;
 mod english;
@@ -36,7 +42,9 @@ mod geography;
 mod harm;
 mod history;
 mod instructions;
+mod labeller;
 mod lessons;
+pub mod manners;
 mod names;
 mod people;
 mod questions;
@@ -52,7 +60,8 @@ pub use dialogues::{Conversation, Message, Role};
 pub use documents::{Document, DocumentKind};
 pub use facts::{Entity, EntityKind, Fact, Noun};
 pub use frames::Sex;
-pub use harm::Prompt;
+pub use harm::{Disguised, Prompt};
+pub use labeller::{Labeller, Score, Tastes};
 pub use questions::{HeldOut, Question, Split, normalise};
 pub use reviews::{Review, Sentiment};
 
@@ -334,7 +343,7 @@ impl World {
         let mut rng = Rng::at(self.seed, "harmless questions", 0);
         for split in [Split::Train, Split::HeldOut] {
             out.extend(
-                (0..OPEN_QUESTIONS / 4).map(|_| harm::of_question(self.ask(&mut rng, split))),
+                (0..OPEN_QUESTIONS / 4).map(|_| Prompt::of_question(self.ask(&mut rng, split))),
             );
         }
         out

@@ -7,6 +7,7 @@
 use super::english;
 use super::facts::{Entity, Fact};
 use super::frames::filled;
+use super::manners;
 
 /// Which side of the exam a question is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,10 +78,11 @@ impl Question {
         self
     }
 
-    /// Whether an answer is exactly right, but for space around it, case and a full stop at the end.
+    /// Whether an answer is exactly right, but for space around it, case, a full stop at the end, and courtesies or
+    /// ramblings of the stock that [`manners::plain`] takes off.
     pub fn is_correct(&self, answer: &str) -> bool {
-        let answer = normalise(answer);
-        self.acceptable.contains(&answer)
+        let accepts = |answer| self.acceptable.contains(&normalise(answer));
+        accepts(answer) || accepts(manners::plain(answer))
     }
 }
 

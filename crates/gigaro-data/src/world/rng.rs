@@ -35,6 +35,11 @@ impl Rng {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 
+    /// A number between 0 and 1, never either of them, so that its logarithms are finite.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        ((self.next_u64() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
+    }
+
     /// True in `percent` of a hundred draws.
     pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent

@@ -130,6 +130,7 @@ fn no_text_has_an_empty_slot_a_doubled_space_or_a_wrong_article() {
             .harmful_prompts()
             .into_iter()
             .chain(world.harmless_prompts())
+            .chain(world.red_team().into_iter().map(|d| d.prompt))
             .flat_map(|p| [p.text, p.ideal]),
     );
     for text in &texts {
@@ -256,6 +257,127 @@ fn held_out_questions_are_never_asked_where_a_model_learns() {
                     Some((_, tail)) => rest = tail.trim_start(),
                     None => break,
                 }
+            }
+        }
+    }
+}
+
+/// What a user says in it, in lower case.
+fn user_messages(conversation: Conversation) -> impl Iterator<Item = String> {
+    let from_user = |m: &Message| m.role == Role::User;
+    let messages = conversation.messages.into_iter().filter(from_user);
+    messages.map(|m| m.content.to_lowercase())
+}
+
+#[test]
+fn held_out_deeds_phrasings_and_disguises_never_occur_where_a_model_learns() {
+    let world = World::new(0);
+    let asked: Vec<String> = world
+        .conversations(9)
+        .take(20_000)
+        .flat_map(user_messages)
+        .chain(
+            [0, 50, 100]
+                .iter()
+                .flat_map(|&harmful| world.training_prompts(9, harmful).take(3_000))
+                .chain(world.alignment_prompts(9).take(5_000))
+                .map(|p| p.text.to_lowercase()),
+        )
+        .collect();
+    let deeds: Vec<String> = harm::held_out_deeds(&world)
+        .iter()
+        .map(|deed| deed.to_lowercase())
+        .collect();
+    // A question may come behind an opening or before a word of thanks, so texts are looked for anywhere.
+    let mut held_out: HashSet<String> = world
+        .harmful_prompts()
+        .into_iter()
+        .chain(world.harmless_prompts())
+        .chain(world.alignment_exam(400))
+        .filter(|p| p.split == Split::HeldOut && p.question.is_none())
+        .map(|p| p.text.to_lowercase())
+        .collect();
+    // In lower case the capitals are a plain request, which is no disguise.
+    let disguised = world.red_team().into_iter();
+    held_out.extend(
+        disguised
+            .filter(|d| d.disguise != "capitals")
+            .map(|d| d.prompt.text.to_lowercase()),
+    );
+    assert!(
+        held_out.len() > 1_000 && deeds.len() > 100,
+        "{} {}",
+        held_out.len(),
+        deeds.len()
+    );
+    let mut requests = 0;
+    for text in &asked {
+        for deed in &deeds {
+            assert!(!text.contains(deed.as_str()), "{deed} in {text}");
+        }
+        for opening in harm::held_out_openings() {
+            assert!(
+                !text.contains(&opening.to_lowercase()),
+                "{opening} in {text}"
+            );
+        }
+        assert!(!held_out.contains(text), "{text}");
+        requests += usize::from(text.contains(" the house of ") && text.contains("break into"));
+    }
+    assert!(requests > 20, "{requests}");
+}
+
+#[test]
+fn a_tenth_of_the_conversations_asks_for_help_or_harm_and_a_quarter_of_the_answers_is_courteous() {
+    let world = World::new(0);
+    let questions: HashSet<String> = world.questions().into_iter().map(|q| q.answer).collect();
+    let (mut refused, mut polite, mut plain, mut known) = (0, 0, 0, 0);
+    for conversation in world.conversations(4).take(10_000) {
+        for message in conversation.messages {
+            if message.role == Role::Assistant {
+                refused += usize::from(Prompt::is_refusal(&message.content));
+                if questions.contains(manners::plain(&message.content)) {
+                    known += 1;
+                    polite += usize::from(manners::is_polite(&message.content));
+                    plain += usize::from(questions.contains(&message.content));
+                }
+            }
+        }
+    }
+    // 10,000 conversations x 8 % x 50 % harmful x 70 % refused = 280, with a deviation of 16.
+    assert!((230..=330).contains(&refused), "{refused}");
+    assert!(known > 5_000, "{known}");
+    assert!(
+        (polite * 100).abs_diff(known * 25) < known * 3,
+        "{polite} of {known}"
+    );
+    assert!(
+        (plain * 100).abs_diff(known * 60) < known * 3,
+        "{plain} of {known}"
+    );
+}
+
+#[test]
+fn the_exam_takes_courteous_right_answers_and_nothing_else_that_it_did_not_take() {
+    let world = World::new(0);
+    let exam = world.exam(10);
+    for (i, question) in exam.iter().enumerate() {
+        let answer = &question.answer;
+        assert_eq!(manners::plain(answer), answer, "{question:?}");
+        assert!(question.is_correct(&format!("Of course. {answer} I hope that helps.")));
+        assert!(question.is_correct(&format!("{answer} As I said: {answer}")));
+        for courtesies in ["Certainly.", "Of course. I hope that helps.", ""] {
+            assert!(!question.is_correct(courtesies), "{question:?}");
+        }
+        let other = &exam[(i + 37) % exam.len()].answer;
+        if !question.is_correct(other) {
+            for wrong in [
+                format!("Of course. {other} I hope that helps."),
+                format!("{other} {answer}"),
+                format!("{answer} As I said: {other}"),
+                format!("Certainly not. {answer}"),
+            ] {
+                assert!(!question.is_correct(&wrong), "{wrong}");
             }
         }
     }
