@@ -43,20 +43,7 @@ fn main() -> io::Result<()> {
         writeln!(out)?;
     }
 
-    writeln!(out, "=== Prompts\n")?;
-    writeln!(out, "judged by a {}\n", Labeller::truth().describe())?;
-    for prompt in world.alignment_prompts(seed).take(samples * 5) {
-        writeln!(out, "{}\n  {}", prompt.text, prompt.ideal)?;
-    }
-
-    writeln!(out, "\n=== The red team, one of each disguise\n")?;
-    let mut worn = "";
-    for disguised in world.red_team() {
-        if disguised.disguise != worn {
-            worn = disguised.disguise;
-            writeln!(out, "{worn:18} {}", disguised.prompt.text)?;
-        }
-    }
+    prompts(&world, seed, samples, &mut out)?;
 
     writeln!(out, "\n=== Held-out questions, one of each kind\n")?;
     for question in world.exam(1) {
@@ -78,4 +65,23 @@ fn main() -> io::Result<()> {
         world.facts().count(),
         questions.len()
     )
+}
+
+/// What alignment asks, and what the red team does.
+fn prompts(world: &World, seed: u64, samples: usize, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "=== Prompts\n")?;
+    writeln!(out, "judged by a {}\n", Labeller::truth().describe())?;
+    for prompt in world.alignment_prompts(seed).take(samples * 5) {
+        writeln!(out, "{}\n  {}", prompt.text, prompt.ideal)?;
+    }
+
+    writeln!(out, "\n=== The red team, one of each disguise\n")?;
+    let mut worn = "";
+    for disguised in world.red_team() {
+        if disguised.disguise != worn {
+            worn = disguised.disguise;
+            writeln!(out, "{worn:18} {}", disguised.prompt.text)?;
+        }
+    }
+    Ok(())
 }
