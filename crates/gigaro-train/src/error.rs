@@ -217,7 +217,9 @@ pub enum Error {
     },
 
     /// A scorer's answer cannot be learned from.
-    #[error("{what}: mend what scores the answers; no weight has changed in this step, so the last checkpoint is good to go on from")]
+    #[error(
+        "{what}: mend what scores the answers; no weight has changed in this step, so the last checkpoint is good to go on from"
+    )]
     BadScores {
         /// What is wrong with which score.
         what: String,

@@ -122,7 +122,10 @@ impl<'a> Grpo<'a> {
         let loss = &policy + &kl * s.beta;
         loss.backward();
         let mean_entropy = no_grad(|| entropy(&logits, temperature).mean_all()).item();
-        means.add(1.0, &[("loss/policy", policy.item()), ("loss/kl", kl.item())]);
+        means.add(
+            1.0,
+            &[("loss/policy", policy.item()), ("loss/kl", kl.item())],
+        );
         means.add(part.share, &[("policy/entropy", mean_entropy)]);
         means.add_policy(part, &logprobs, rollout, advantages, s.clip);
         loss.item()

@@ -67,7 +67,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let counts = [
             ("prompts", self.prompts),
             ("answers", self.answers),
@@ -451,11 +451,7 @@ impl Rollout {
     }
 
     /// Computes a number for every answer token, without gradients; flat.
-    pub(crate) fn over_tokens(
-        &self,
-        micro_batch: usize,
-        f: impl Fn(&Part) -> Tensor,
-    ) -> Vec<f64> {
+    pub(crate) fn over_tokens(&self, micro_batch: usize, f: impl Fn(&Part) -> Tensor) -> Vec<f64> {
         let all: Vec<usize> = (0..self.lens.len()).collect();
         let run = |answers: &[usize]| no_grad(|| f(&self.pad(answers, 0, 0))).to_vec::<f32>();
         let parts = all.chunks(micro_batch).flat_map(run);

@@ -273,8 +273,14 @@ fn before_the_first_update_every_ratio_is_one_and_nothing_diverges() {
             slots: 3,
             ..sampling(16, 1)
         };
-        let rollouts = Rollouts::new(&reference, uneven_prompts(), &mut scorer, &ZeroEnds, sampling)
-            .expect("sound settings");
+        let rollouts = Rollouts::new(
+            &reference,
+            uneven_prompts(),
+            &mut scorer,
+            &ZeroEnds,
+            sampling,
+        )
+        .expect("sound settings");
         let mut objective = Ppo::new(&model, rollouts, once).expect("sound settings");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = settings(2, Schedule::constant(1e-2));
@@ -288,12 +294,27 @@ fn before_the_first_update_every_ratio_is_one_and_nothing_diverges() {
         )
         .expect("a run");
         for name in ["val/ratio", "val/ratio_max"] {
-            assert_eq!(of(&steps[0], name), 1.0, "{name} at temperature {temperature}");
+            assert_eq!(
+                of(&steps[0], name),
+                1.0,
+                "{name} at temperature {temperature}"
+            );
             assert_eq!(of(&steps[1], name), 1.0, "{name} in a later step");
         }
-        let nothing = ["policy/approx_kl", "policy/policy_kl", "policy/clip_fraction"];
-        for name in nothing.into_iter().chain(["objective/kl", "val/clip_fraction"]) {
-            assert_eq!(of(&steps[0], name), 0.0, "{name} at temperature {temperature}");
+        let nothing = [
+            "policy/approx_kl",
+            "policy/policy_kl",
+            "policy/clip_fraction",
+        ];
+        for name in nothing
+            .into_iter()
+            .chain(["objective/kl", "val/clip_fraction"])
+        {
+            assert_eq!(
+                of(&steps[0], name),
+                0.0,
+                "{name} at temperature {temperature}"
+            );
         }
         assert_ne!(of(&steps[1], "objective/kl"), 0.0);
     }
@@ -460,8 +481,8 @@ fn a_policy_that_exploits_its_score_is_stopped_and_its_best_weights_are_kept() {
     let (reference, mut scorer) = (policy(1), Check(share_of_target));
     let mut truth = Check(|p: &[u32], c: &Completion| 1.0 - share_of_target(p, c));
     let best = folder.path().join("best");
-    let held_out = Validation::new(vec![vec![1]; 32], &mut truth, 8)
-        .keep_best(&best, Identity::default());
+    let held_out =
+        Validation::new(vec![vec![1]; 32], &mut truth, 8).keep_best(&best, Identity::default());
     let rollouts = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, sampling(32, 1))
         .expect("sound settings")
         .with_validation(held_out);
@@ -487,7 +508,10 @@ fn a_policy_that_exploits_its_score_is_stopped_and_its_best_weights_are_kept() {
     else {
         panic!("{error}")
     };
-    assert!(*step < 60 && score < top && kept.as_deref() == Some(&best), "{error}");
+    assert!(
+        *step < 60 && score < top && kept.as_deref() == Some(&best),
+        "{error}"
+    );
     let kept = Checkpoint::open(&best).expect("a whole checkpoint");
     let mut weights = crate::weights::collect(&best, |take| kept.weights(take)).expect("tensors");
     weights.retain(|name, _| !name.starts_with("value."));
@@ -517,8 +541,7 @@ fn the_pretraining_loss_is_lowered_besides() {
     let settings = settings(15, Schedule::constant(1e-2));
     let mut optimizer = adam(&model);
     let out = folder.path();
-    let (steps, _) =
-        run(&mut objective, &mut optimizer, settings, out, None, None).expect("a run");
+    let (steps, _) = run(&mut objective, &mut optimizer, settings, out, None, None).expect("a run");
     let loss = |i: usize| of(&steps[i], "loss/pretraining");
     assert!(loss(14) < 0.6 * loss(0), "{} -> {}", loss(0), loss(14));
     assert!(steps.iter().any(|f| of(f, "val/explained_variance") > 0.0));

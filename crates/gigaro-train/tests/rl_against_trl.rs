@@ -1,8 +1,8 @@
 //! The arithmetic of PPO, GRPO and RLOO against TRL's functions and PyTorch, on the numbers that
 //! `fixtures/make_rl.py` writes down together with the versions.
 
-use gigaro_nn::optim::{Adam, AdamOptions, Optimizer, ParamGroup};
 use gigaro_models::generate::token_logprobs;
+use gigaro_nn::optim::{Adam, AdamOptions, Optimizer, ParamGroup};
 use gigaro_tensor::Tensor;
 use gigaro_train::advantage::{
     GroupScale, KlEstimator, gae, group_normalised, leave_one_out, mean, per_answer, to_tokens,
@@ -21,11 +21,15 @@ fn fixture(part: &str) -> Value {
 }
 
 fn number(v: &Value, key: &str) -> f64 {
-    v[key].as_f64().unwrap_or_else(|| panic!("{key} is a number"))
+    v[key]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{key} is a number"))
 }
 
 fn numbers(v: &Value, key: &str) -> Vec<f64> {
-    let list = v[key].as_array().unwrap_or_else(|| panic!("{key} is a list"));
+    let list = v[key]
+        .as_array()
+        .unwrap_or_else(|| panic!("{key} is a list"));
     list.iter().filter_map(Value::as_f64).collect()
 }
 
@@ -35,10 +39,17 @@ fn integers(v: &Value, key: &str) -> Vec<usize> {
 
 /// `(N, V)` in f64, ready for gradients.
 fn matrix(v: &Value, key: &str) -> Tensor {
-    let rows = v[key].as_array().unwrap_or_else(|| panic!("{key} is a list"));
+    let rows = v[key]
+        .as_array()
+        .unwrap_or_else(|| panic!("{key} is a list"));
     let all: Vec<f64> = rows
         .iter()
-        .flat_map(|row| row.as_array().expect("a row").iter().filter_map(Value::as_f64))
+        .flat_map(|row| {
+            row.as_array()
+                .expect("a row")
+                .iter()
+                .filter_map(Value::as_f64)
+        })
         .collect();
     let n = all.len() / rows.len();
     Tensor::from_vec(all, [rows.len(), n])
@@ -49,7 +60,10 @@ fn vector(x: &[f64]) -> Tensor {
 }
 
 fn tokens(v: &Value) -> Tensor {
-    let ids: Vec<i64> = integers(v, "actions").into_iter().map(|i| i as i64).collect();
+    let ids: Vec<i64> = integers(v, "actions")
+        .into_iter()
+        .map(|i| i as i64)
+        .collect();
     let n = ids.len();
     Tensor::from_vec(ids, [n])
 }
@@ -66,7 +80,10 @@ fn close(what: &str, got: &[f64], expected: &[f64]) {
 fn close_gradient(what: &str, x: &Tensor, expected: &Value, key: &str) {
     let got = x.grad().expect("a leaf has a gradient").to_vec::<f64>();
     let expected = matrix(expected, key).to_vec::<f64>();
-    assert!(expected.iter().any(|g| g.abs() > 1e-3), "{what}: something flows");
+    assert!(
+        expected.iter().any(|g| g.abs() > 1e-3),
+        "{what}: something flows"
+    );
     close(what, &got, &expected);
 }
 
@@ -133,16 +150,34 @@ fn ppo_s_losses_figures_and_gradients_are_trl_s() {
     close("logprobs in f32", &rounded, &list("logprobs"));
     let clip = Clip::symmetric(number(&f, "clip"));
     let (old, advantages) = (list("old"), list("advantages"));
-    let policy = policy_loss(&logprobs, &vector(&old), &vector(&advantages), &weights, clip);
+    let policy = policy_loss(
+        &logprobs,
+        &vector(&old),
+        &vector(&advantages),
+        &weights,
+        clip,
+    );
     let range = number(&f, "clip_value");
     let (values, returns) = (list("values"), list("returns"));
-    let value = value_loss(&vpreds, &vector(&values), &vector(&returns), &weights, range)
-        * number(&f, "vf_coef");
-    close("policy loss", &[policy.item()], &[number(&f, "policy_loss")]);
+    let value = value_loss(
+        &vpreds,
+        &vector(&values),
+        &vector(&returns),
+        &weights,
+        range,
+    ) * number(&f, "vf_coef");
+    close(
+        "policy loss",
+        &[policy.item()],
+        &[number(&f, "policy_loss")],
+    );
     close("value loss", &[value.item()], &[number(&f, "value_loss")]);
     (policy + value).backward();
     close_gradient("logits", &logits, &f, "grad_logits");
-    let grad = vpreds.grad().expect("values have a gradient").to_vec::<f64>();
+    let grad = vpreds
+        .grad()
+        .expect("values have a gradient")
+        .to_vec::<f64>();
     close("values' gradient", &grad, &list("grad_vpreds"));
 
     let mean_entropy = (entropy(&logits.detach(), 1.0) * &weights).sum_all().item();
@@ -200,7 +235,11 @@ fn grpo_s_losses_and_gradients_are_trl_s_in_all_three_averagings() {
         loss.backward();
         close_gradient(name, &logits, expected, "grad_logits");
         let moved = policy_figures(&logprobs.detach().to_vec::<f64>(), &old, &advantages, clip);
-        close(name, &[moved.clip_fraction], &[number(expected, "clip_fraction")]);
+        close(
+            name,
+            &[moved.clip_fraction],
+            &[number(expected, "clip_fraction")],
+        );
         let per_token = vector(&Averaging::Tokens.weights(&lens));
         let kl = kl_loss(&logprobs.detach(), &reference, &per_token).item();
         close(name, &[kl], &[number(expected, "kl")]);
@@ -221,7 +260,11 @@ fn rloo_is_the_published_formula() {
         .map(|(kl, score)| score - number(&f, "beta") * kl.iter().sum::<f64>())
         .collect();
     let advantages = leave_one_out(&rewards, 3);
-    close("advantages", &advantages, &numbers(&f["rloo"], "advantages"));
+    close(
+        "advantages",
+        &advantages,
+        &numbers(&f["rloo"], "advantages"),
+    );
     let (logits, logprobs) = drawn(&f);
     let weights = vector(&Averaging::Sum.weights(&lens));
     let loss = reinforce_loss(&logprobs, &vector(&to_tokens(&advantages, &lens)), &weights);
@@ -239,7 +282,10 @@ fn adam_adds_eps_where_pytorch_does() {
         eps,
         ..AdamOptions::default()
     };
-    let mut adam = Adam::new(vec![ParamGroup::new(vec![("p".into(), p.clone())])], options);
+    let mut adam = Adam::new(
+        vec![ParamGroup::new(vec![("p".into(), p.clone())])],
+        options,
+    );
     let grads = f["grads"].as_array().expect("a list of gradients");
     for i in 0..grads.len() {
         let g: Vec<f64> = grads[i]
@@ -265,7 +311,10 @@ fn first_step(eps: f64) -> f64 {
         eps,
         ..AdamOptions::default()
     };
-    let mut adam = Adam::new(vec![ParamGroup::new(vec![("p".into(), p.clone())])], options);
+    let mut adam = Adam::new(
+        vec![ParamGroup::new(vec![("p".into(), p.clone())])],
+        options,
+    );
     p.set_grad(Some(vector(&[eps])));
     adam.step(0.1, 1.0);
     p.item()
