@@ -11,8 +11,10 @@ use gigaro_models::{ActorCritic, RewardModel};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
+use gigaro_train::Error;
 use gigaro_train::advantage::KlController;
 use gigaro_train::answers::Answer;
+use gigaro_train::checkpoint::Checkpoint;
 use gigaro_train::next_token::Feed;
 use gigaro_train::ppo::{Ppo, PpoSettings};
 use gigaro_train::quantity::Bytes;
@@ -30,6 +32,8 @@ use crate::pipeline::{Job, StageResult};
 use crate::recipe;
 use crate::trained::{Trained, Words, deep_copy};
 
+/// The stage's name.
+const NAME: &str = "reinforcement";
 /// Answers that go through a model at once in training and scoring.
 const MICRO_BATCH: usize = 32;
 /// Measurements over which a rising reward with a falling true score ends the run.
@@ -112,7 +116,50 @@ pub(crate) fn ppo(
         parameters: from.model.config.num_params(),
         flops_per_token: from.model.config.flops_per_token(from.context()) as f64,
     };
-    stage::optimise(job, dir, &pace(recipe), matter, output)
+    let result = match stage::optimise(job, dir, &pace(recipe), matter, output) {
+        Ok(result) => result,
+        Err(error) => overoptimised(error, from, dir, output)?,
+    };
+    // The best by the true score is what the stage is for; what came after it only pleased the reward model more.
+    let best = Checkpoint::open(dir.join(BEST))?;
+    output.say(format_args!(
+        "Best by the true score: step {} of {}",
+        best.state()?.step,
+        recipe.steps
+    ));
+    Ok(StageResult {
+        checkpoint: best.dir().to_owned(),
+        ..result
+    })
+}
+
+/// A run that ended because the reward went on rising while the true score fell has still a best point.
+///
+/// # Errors
+/// Every other error, as it is.
+fn overoptimised(
+    error: anyhow::Error,
+    from: &Trained,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    if !matches!(error.downcast_ref(), Some(Error::Overoptimised { .. })) {
+        return Err(error);
+    }
+    output.say(format_args!("{error}"));
+    let last = Checkpoint::open(dir)?;
+    let state = last.state()?;
+    let config = &from.model.config;
+    Ok(StageResult {
+        name: NAME,
+        dir: dir.to_owned(),
+        checkpoint: last.dir().to_owned(),
+        seconds: state.seconds_trained,
+        tokens: state.tokens_seen,
+        flops: (state.tokens_seen * config.flops_per_token(from.context())) as f64,
+        parameters: config.num_params(),
+        validation_loss: None,
+    })
 }
 
 /// What has to be held at once, by whom.
@@ -193,7 +240,7 @@ fn pretraining(
 
 fn pace(recipe: &recipe::Ppo) -> Pace {
     Pace {
-        name: "reinforcement",
+        name: NAME,
         steps: recipe.steps,
         batch_size: recipe.batch_size,
         optimizer_numbers: 2,
