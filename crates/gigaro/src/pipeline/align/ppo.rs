@@ -26,6 +26,7 @@ use gigaro_train::validation::Validation;
 use super::answers::{Asked, SLOTS, said};
 use super::reward;
 use crate::output::Output;
+use crate::pipeline::job::BEST;
 use crate::pipeline::prepare::Prepared;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
@@ -40,8 +41,6 @@ const MICRO_BATCH: usize = 32;
 const WINDOW: usize = 6;
 /// Answers after which the strength of the penalty has followed an error of the divergence.
 const KL_HORIZON: f64 = 2_000.0;
-/// The folder of the best weights by the true score, below that of the stage.
-const BEST: &str = "best";
 
 /// Trains the fine-tuned model in `from` against the reward model in `judge`, into the stage's folder `dir`. `text` is what
 /// PPO-ptx goes on reading.
