@@ -24,6 +24,18 @@ pub fn binary_cross_entropy_with_logits(logits: &Tensor, targets: &Tensor) -> Te
     apply(BceWithLogits, &[logits, &targets.to_dtype(logits.dtype())]).mean_all()
 }
 
+/// Logarithm of the sigmoid, elementwise, without overflow for any `x`.
+///
+/// # Shapes
+/// `(..)` -> `(..)`
+/// # Panics
+/// If `x` is not floating-point.
+#[must_use]
+#[track_caller]
+pub fn log_sigmoid(x: &Tensor) -> Tensor {
+    -apply(BceWithLogits, &[x, &x.detach().ones_like()])
+}
+
 /// Elementwise `log(1 + e^x) - t x` with the gradient `sigmoid(x) - t`; composed of `relu` and
 /// `abs` its gradient at exactly 0 would be wrong.
 struct BceWithLogits;
@@ -102,6 +114,22 @@ mod tests {
             .zip(t.to_vec::<f64>())
         {
             assert!((g - (sigmoid(x) - t) / 6.0).abs() < 1e-12, "{g} at {x}");
+        }
+    }
+
+    #[test]
+    fn log_sigmoid_is_exact_and_finite_at_extremes() {
+        let x = Tensor::from_slice(&[0.0f64, 3.0, -3.0, 700.0, -700.0], [5]).requires_grad_(true);
+        let y = log_sigmoid(&x);
+        y.sum_all().backward();
+        let slopes = x.grad().unwrap().to_vec::<f64>();
+        for ((x, y), slope) in x.to_vec::<f64>().iter().zip(y.to_vec::<f64>()).zip(slopes) {
+            let want = x.min(0.0) - (-x.abs()).exp().ln_1p();
+            assert!((y - want).abs() < 1e-12, "{y} at {x}");
+            assert!(
+                (slope - 1.0 / (1.0 + x.exp())).abs() < 1e-12,
+                "{slope} at {x}"
+            );
         }
     }
 

@@ -7,6 +7,9 @@
 //! It is not where models, optimisers or data live (`gigaro-models`, `gigaro-nn`, `gigaro-data`),
 //! and it never prints: it returns values and calls the caller's [`Observer`](progress::Observer).
 //!
+//! What is optimised: [`next_token`] for pretraining and fine-tuning; [`reward`], [`dpo`], [`kto`] and [`orpo`] for
+//! preferences on disk, through [`offline`]; each an [`objective::Objective`] for the loop in [`trainer`].
+//!
 //! Read next: [`plan`] (before a run), [`checkpoint`] (what a run leaves behind), [`report`]
 //! (what a person looks at afterwards).
 //!
@@ -28,22 +31,31 @@
 //! ```
 
 pub mod advantage;
+pub mod answers;
 pub mod best_of_n;
+pub mod calibration;
 pub mod checkpoint;
+pub mod dpo;
 pub mod error;
 pub mod grpo;
 pub mod interrupt;
+pub mod kto;
 pub mod metrics;
 pub mod next_token;
 pub mod objective;
+pub mod offline;
+pub mod orpo;
 mod passes;
+pub mod plan;
 pub mod plan;
 pub mod policy_loss;
 pub mod ppo;
+pub mod preference;
 pub mod progress;
 pub mod quantity;
 pub mod report;
 pub mod resources;
+pub mod reward;
 pub mod rloo;
 pub mod rollout;
 pub mod run_lock;

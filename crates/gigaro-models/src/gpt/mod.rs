@@ -8,6 +8,7 @@
 //! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
 //! - `cache.rs`: decoding a token at a time, for one text or many at once. `lookback.rs`: how they attend.
 //! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings.
+//! - `logprobs.rs`: log-probabilities of given tokens, with gradients.
 //! - `cost.rs`: parameters, arithmetic and memory before anything is built.
 //!
 //! Not here: sampling (`generate/`), training loops (gigaro-train).
@@ -20,6 +21,7 @@ mod hugging_face;
 mod hugging_face_config;
 mod init;
 mod lookback;
+mod logprobs;
 #[cfg(test)]
 mod tests;
 mod weights;

@@ -1,0 +1,358 @@
+//! Tiny models learn preferences: each objective moves what it should, and a killed run ends with the same bits.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gigaro_models::{Gpt, GptConfig, RewardModel};
+use gigaro_nn::Module;
+use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
+use gigaro_nn::schedule::Schedule;
+use gigaro_tensor::{DType, Generator, Tensor};
+use gigaro_train::answers::Answer;
+use gigaro_train::calibration::evaluate;
+use gigaro_train::checkpoint::Checkpoint;
+use gigaro_train::dpo::{self, Dpo, LossType};
+use gigaro_train::interrupt::StopFlag;
+use gigaro_train::kto::{self, Kto};
+use gigaro_train::objective::{Objective, figure};
+use gigaro_train::offline::{Deal, Offline};
+use gigaro_train::orpo::Orpo;
+use gigaro_train::preference::{JudgedAnswer, PreferencePair, RankedAnswer, Ranking, usable};
+use gigaro_train::progress::Event;
+use gigaro_train::reward::{RewardLoss, frozen_rewards, normalize};
+use gigaro_train::trainer::{Identity, Settings, Trainer};
+
+const VOCAB: u64 = 16;
+const END: u32 = 0;
+const DEAL: Deal = Deal {
+    batch_size: 8,
+    micro_batch: 4,
+    seed: 3,
+};
+
+fn model(seed: u64) -> Gpt {
+    Gpt::new(
+        &GptConfig::gpt2(VOCAB as usize, 24, 1, 2, 32),
+        &Generator::new(seed),
+    )
+}
+
+fn words(g: &Generator, n: u64) -> Vec<u32> {
+    (0..n).map(|_| 1 + g.below(VOCAB - 1) as u32).collect()
+}
+
+/// A pair of random answers, of which the one that begins with the prompt's last word is the better one.
+fn pair(g: &Generator) -> PreferencePair {
+    let prompt = words(g, 1 + g.below(5));
+    let answer = |first: u32| {
+        let rest = words(g, g.below(6));
+        [&[first], &rest[..], &[END]].concat()
+    };
+    let last = prompt[prompt.len() - 1];
+    PreferencePair {
+        chosen: answer(last),
+        rejected: answer(last % (VOCAB as u32 - 1) + 1),
+        prompt,
+    }
+}
+
+fn pairs(n: usize, seed: u64) -> Vec<PreferencePair> {
+    let g = Generator::new(seed);
+    (0..n).map(|_| pair(&g)).collect()
+}
+
+/// Trains for `steps` in a folder that is thrown away and gives the first and the last figures on held-out data.
+fn train(objective: &mut dyn Objective, steps: u64, lr: f64) -> [Vec<(&'static str, f64)>; 2] {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let parameters = objective.module().named_parameters();
+    let groups = vec![ParamGroup::new(parameters)];
+    let mut optimizer = AdamW::new(groups, AdamOptions::default());
+    let first = objective.validate().expect("data").expect("held-out data");
+    let run = run(objective, &mut optimizer, steps, lr, out.path(), None);
+    let mut last = Vec::new();
+    run.run(&StopFlag::new(), &mut |event| {
+        if let Event::Validation { figures, .. } = event {
+            last = figures.to_vec();
+        }
+    })
+    .expect("training goes through");
+    [first, last]
+}
+
+fn run<'a>(
+    objective: &'a mut dyn Objective,
+    optimizer: &'a mut AdamW,
+    steps: u64,
+    lr: f64,
+    out: &Path,
+    resume: Option<&Checkpoint>,
+) -> Trainer<'a> {
+    let settings = Settings {
+        steps,
+        schedule: Schedule::constant(lr),
+        max_norm: 1.0,
+        dtype: DType::F32,
+        validate_every: 0,
+        checkpoint_every: 5,
+    };
+    let run = Trainer::new(
+        objective,
+        optimizer,
+        settings,
+        Identity::default(),
+        out,
+        1,
+        resume,
+    );
+    run.expect("a writable folder")
+}
+
+fn get(figures: &[(&'static str, f64)], name: &str) -> f64 {
+    figure(figures, name).unwrap_or_else(|| panic!("no {name} in {figures:?}"))
+}
+
+#[test]
+fn dpo_and_ipo_raise_the_margin_of_the_better_answers() {
+    for loss_type in [
+        LossType::Sigmoid {
+            label_smoothing: 0.0,
+        },
+        LossType::Sigmoid {
+            label_smoothing: 0.1,
+        },
+        LossType::Ipo,
+    ] {
+        let model = model(1);
+        let ask = |n, seed| dpo::ask_reference(&model, pairs(n, seed), 16, DType::F32);
+        let (examples, held_out) = (ask(200, 1), ask(64, 2));
+        let loss = Dpo::new(&model, 0.1, loss_type);
+        let mut objective = Offline::new(loss, examples, held_out, DEAL).expect("examples");
+        let [first, last] = train(&mut objective, 60, 3e-3);
+        // The policy begins as its reference, to the last bit.
+        assert_eq!(get(&first, "rewards/margins"), 0.0);
+        assert!(
+            get(&last, "rewards/margins") > 0.1,
+            "{loss_type:?}: {last:?}"
+        );
+        assert!(
+            get(&last, "rewards/accuracies") > 0.9,
+            "{loss_type:?}: {last:?}"
+        );
+        assert!(
+            get(&last, "loss") < get(&first, "loss"),
+            "{loss_type:?}: {last:?}"
+        );
+    }
+}
+
+#[test]
+fn orpo_makes_better_answers_likelier_and_prefers_them() {
+    let model = model(2);
+    let objective = Offline::new(Orpo::new(&model, 0.5), pairs(200, 3), pairs(64, 4), DEAL);
+    let [first, last] = train(&mut objective.expect("examples"), 60, 3e-3);
+    assert!(
+        get(&last, "logps/chosen") > get(&first, "logps/chosen") + 0.1,
+        "{first:?} {last:?}"
+    );
+    assert!(
+        get(&last, "rewards/margins") > get(&first, "rewards/margins") + 0.05,
+        "{first:?} {last:?}"
+    );
+    assert!(get(&last, "nll_loss") < get(&first, "nll_loss"));
+}
+
+#[test]
+fn kto_raises_good_answers_over_bad_ones_and_measures_its_divergence() {
+    let model = model(3);
+    let judged = |n, seed| {
+        let all = pairs(n, seed)
+            .into_iter()
+            .enumerate()
+            .map(|(i, pair)| JudgedAnswer {
+                desirable: i % 2 == 0,
+                answer: if i % 2 == 0 {
+                    pair.chosen
+                } else {
+                    pair.rejected
+                },
+                prompt: pair.prompt,
+            });
+        let (kept, _) = usable(all, 24);
+        kto::ask_reference(&model, kept, 16, DType::F32)
+    };
+    let (examples, held_out) = (judged(200, 5), judged(64, 6));
+    let loss = Kto::new(&model, 0.1, 1.0, 1.0);
+    let mut objective = Offline::new(loss, examples, held_out, DEAL).expect("examples");
+    let [first, last] = train(&mut objective, 80, 3e-3);
+    assert_eq!((get(&first, "loss"), get(&first, "kl")), (0.5, 0.0));
+    assert!(get(&last, "rewards/margins") > 0.1, "{last:?}");
+    assert!(get(&last, "loss") < 0.48, "{last:?}");
+}
+
+/// Rankings of up to `k` answers in which the longer one is better.
+fn rankings(n: usize, k: u64, seed: u64) -> Vec<Ranking> {
+    let g = Generator::new(seed);
+    let ranking = |_| {
+        let prompt = words(&g, 1 + g.below(5));
+        let answer = |_| {
+            let tokens = words(&g, 1 + g.below(12));
+            RankedAnswer {
+                rank: 100 - tokens.len() as u32,
+                tokens,
+            }
+        };
+        Ranking {
+            answers: (0..k).map(answer).collect(),
+            prompt,
+        }
+    };
+    usable((0..n).map(ranking), 24).0
+}
+
+fn reference(rankings: &[Ranking]) -> Vec<Answer<'_>> {
+    let all = rankings.iter().map(|r| Answer {
+        prompt: &r.prompt,
+        tokens: &r.answers[0].tokens,
+    });
+    all.collect()
+}
+
+#[test]
+fn a_reward_model_learns_from_rankings_that_the_longer_answer_wins() {
+    let (learn, held_out) = (rankings(300, 4, 7), rankings(100, 2, 8));
+    let model = RewardModel::new(model(4), &Generator::new(5));
+    let before = evaluate(&model, &held_out, 16);
+    assert!(before.accuracy < 0.9, "{before:?}");
+    normalize(&model, &reference(&learn), 16);
+    let loss = RewardLoss::new(&model, 0.0);
+    let mut objective =
+        Offline::new(loss, learn.clone(), held_out.clone(), DEAL).expect("examples");
+    let [_, last] = train(&mut objective, 150, 3e-3);
+    let after = evaluate(&model, &held_out, 16);
+    assert!(
+        after.accuracy > 0.95 && after.interval.0 > 0.85,
+        "{after:?}"
+    );
+    assert!((get(&last, "accuracy") - after.accuracy).abs() < 1e-9);
+    // Normalising changes the scale and not one preference.
+    normalize(&model, &reference(&learn), 16);
+    assert_eq!(evaluate(&model, &held_out, 16).accuracy, after.accuracy);
+    let rewards = frozen_rewards(&model, &reference(&learn), 16);
+    let mean = rewards.iter().sum::<f32>() / rewards.len() as f32;
+    assert!(mean.abs() < 1e-4, "{mean}");
+}
+
+#[test]
+fn micro_batches_change_the_memory_and_not_the_gradient() {
+    let gradients = |micro_batch| {
+        let reward = RewardModel::new(model(4), &Generator::new(5));
+        let deal = Deal {
+            micro_batch,
+            ..DEAL
+        };
+        let mut objective = Offline::new(
+            RewardLoss::new(&reward, 0.1),
+            rankings(20, 4, 7),
+            vec![],
+            deal,
+        )
+        .expect("examples");
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let mut optimizer = AdamW::new(
+            vec![ParamGroup::new(reward.named_parameters())],
+            AdamOptions::default(),
+        );
+        let mut norms = Vec::new();
+        run(&mut objective, &mut optimizer, 3, 1e-3, out.path(), None)
+            .run(&StopFlag::new(), &mut |event| {
+                if let Event::Step(report) = event {
+                    norms.extend([report.loss, report.grad_norm]);
+                }
+            })
+            .expect("training goes through");
+        norms
+    };
+    for (a, b) in gradients(8).iter().zip(gradients(3)) {
+        assert!((a - b).abs() < 1e-4 * a.abs(), "{a} {b}");
+    }
+}
+
+const FOLDER: &str = "GIGARO_TEST_PREFERENCES_FOLDER";
+
+/// A whole DPO run in `out`, from its last checkpoint if there is one; gives the weights.
+fn dpo_run(out: &Path, slowly: bool) -> Vec<Vec<u8>> {
+    let model = model(6);
+    let examples = dpo::ask_reference(&model, pairs(30, 9), 16, DType::F32);
+    let loss = Dpo::new(
+        &model,
+        0.1,
+        LossType::Sigmoid {
+            label_smoothing: 0.0,
+        },
+    );
+    let mut objective = Offline::new(loss, examples, vec![], DEAL).expect("examples");
+    let mut optimizer = AdamW::new(model.param_groups(0.01), AdamOptions::default());
+    let from = Checkpoint::open(out).ok();
+    run(&mut objective, &mut optimizer, 40, 1e-3, out, from.as_ref())
+        .run(&StopFlag::new(), &mut |event| {
+            if slowly && matches!(event, Event::Step(_)) {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        })
+        .expect("training goes through");
+    model.state_dict().values().map(Tensor::to_bytes).collect()
+}
+
+#[test]
+fn child_that_learns_until_it_is_killed() {
+    if let Some(out) = std::env::var_os(FOLDER) {
+        dpo_run(Path::new(&out), true);
+    }
+}
+
+#[test]
+fn a_dpo_run_that_is_killed_and_resumed_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (straight, killed) = (folder.path().join("straight"), folder.path().join("killed"));
+    let whole = dpo_run(&straight, false);
+    let mut child = Command::new(std::env::current_exe().expect("this test's path"))
+        .args(["--exact", "child_that_learns_until_it_is_killed"])
+        .env(FOLDER, &killed)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a child");
+    // As soon as it has saved something, so that it is in the middle of a run whatever the machine's speed.
+    while Checkpoint::open(&killed).is_err() {
+        assert!(
+            child.try_wait().expect("the child's state").is_none(),
+            "the child has ended"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    child.kill().expect("a child to kill");
+    child.wait().expect("a killed child");
+    let at = Checkpoint::open(&killed)
+        .and_then(|c| c.state())
+        .expect("a whole checkpoint");
+    assert!((1..40).contains(&at.step), "killed at step {}", at.step);
+    assert!(dpo_run(&killed, false) == whole, "other weights");
+}
+
+#[test]
+fn other_preferences_are_refused_on_resuming() {
+    let model = model(6);
+    let objective = |seed| {
+        Offline::new(Orpo::new(&model, 0.1), pairs(30, seed), vec![], DEAL).expect("examples")
+    };
+    let state = objective(1).state();
+    objective(1).restore(&state).expect("the same preferences");
+    let message = objective(2)
+        .restore(&state)
+        .expect_err("others")
+        .to_string();
+    assert!(
+        message.contains("the preferences are not the same"),
+        "{message}"
+    );
+}
