@@ -47,7 +47,6 @@ pub mod offline;
 pub mod orpo;
 mod passes;
 pub mod plan;
-pub mod plan;
 pub mod policy_loss;
 pub mod ppo;
 pub mod preference;

@@ -20,8 +20,8 @@ mod cost;
 mod hugging_face;
 mod hugging_face_config;
 mod init;
-mod lookback;
 mod logprobs;
+mod lookback;
 #[cfg(test)]
 mod tests;
 mod weights;
