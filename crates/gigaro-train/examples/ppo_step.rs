@@ -40,6 +40,10 @@ fn prompts() -> Prompts {
     Prompts::new(all.collect(), CONTEXT, 1).expect("prompts fit")
 }
 
+fn first_is_odd(_: &[u32], answer: &Completion) -> f64 {
+    f64::from(answer.tokens[0] % 2)
+}
+
 fn main() {
     let config = GptConfig::gpt2(VOCAB, CONTEXT, 4, 8, 256);
     let gpt = || Gpt::new(&config, &Generator::new(1));
@@ -48,11 +52,11 @@ fn main() {
         max_tokens: 20,
         ..Sampling::default()
     };
-    let mut scorer = Check(|_: &[u32], c: &Completion| f64::from(c.tokens[0] % 2));
+    let (mut first, mut second) = (Check(first_is_odd), Check(first_is_odd));
     let rollouts = |scorer| {
         Rollouts::new(&reference, prompts(), scorer, &NoText, sampling.clone()).expect("settings")
     };
-    let mut alone = rollouts(&mut scorer);
+    let mut alone = rollouts(&mut first);
     for _ in 0..3 {
         let start = Instant::now();
         let rollout = alone.next(&model.policy).expect("finite logits");
@@ -63,7 +67,7 @@ fn main() {
         ppo_epochs: 1,
         ..PpoSettings::default()
     };
-    let mut ppo = Ppo::new(&model, rollouts(&mut scorer), settings).expect("settings");
+    let mut ppo = Ppo::new(&model, rollouts(&mut second), settings).expect("settings");
     let groups = vec![ParamGroup::new(model.named_parameters())];
     let mut optimizer = AdamW::new(groups, AdamOptions::default());
     let settings = Settings {
