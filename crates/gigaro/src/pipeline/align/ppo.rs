@@ -13,14 +13,12 @@ use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
 use gigaro_train::Error;
 use gigaro_train::advantage::KlController;
-use gigaro_train::answers::Answer;
 use gigaro_train::checkpoint::Checkpoint;
 use gigaro_train::next_token::Feed;
 use gigaro_train::ppo::{Ppo, PpoSettings};
 use gigaro_train::quantity::Bytes;
-use gigaro_train::reward::frozen_rewards;
 use gigaro_train::rollout::{Prompts, Rollouts, Sampling};
-use gigaro_train::scorer::Scorer;
+use gigaro_train::scorer::{ByRewardModel, Scorer};
 use gigaro_train::validation::Validation;
 
 use super::answers::{Asked, SLOTS, said};
@@ -77,7 +75,10 @@ pub(crate) fn ppo(
         fitting(wanted, seed ^ 1)?,
         fitting(recipe.eval_prompts, seed ^ 2)?,
     );
-    let mut scorer = RewardScorer { model: &rewards };
+    let mut scorer = ByRewardModel {
+        model: &rewards,
+        rows: MICRO_BATCH,
+    };
     let mut truth = TruthScorer {
         asked: &watched,
         labeller: Labeller::truth(),
@@ -254,29 +255,6 @@ fn pace(recipe: &recipe::Ppo) -> Pace {
         grad_clip: 1.0,
         eval_every: recipe.eval_every,
         save_every: recipe.eval_every,
-    }
-}
-
-/// Scores by a reward model.
-struct RewardScorer<'a> {
-    model: &'a RewardModel,
-}
-
-impl Scorer for RewardScorer<'_> {
-    fn score(
-        &mut self,
-        prompts: &[Vec<u32>],
-        completions: &[Completion],
-    ) -> gigaro_train::Result<Vec<f64>> {
-        let each = prompts.iter().zip(completions);
-        let answers: Vec<Answer<'_>> = each
-            .map(|(prompt, completion)| Answer {
-                prompt,
-                tokens: &completion.tokens,
-            })
-            .collect();
-        let rewards = frozen_rewards(self.model, &answers, MICRO_BATCH);
-        Ok(rewards.into_iter().map(f64::from).collect())
     }
 }
 
