@@ -2,27 +2,24 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use gigaro_data::chat::ChatFormat;
 use gigaro_data::loader::PretrainLoader;
-use gigaro_data::world::{Labeller, World};
-use gigaro_models::generate::Completion;
-use gigaro_models::{ActorCritic, RewardModel};
+use gigaro_data::world::World;
+use gigaro_models::ActorCritic;
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
 use gigaro_train::advantage::KlController;
-use gigaro_train::answers::Answer;
 use gigaro_train::next_token::Feed;
 use gigaro_train::ppo::{Ppo, PpoSettings};
-use gigaro_train::quantity::Bytes;
-use gigaro_train::reward::frozen_rewards;
 use gigaro_train::rollout::{Prompts, Rollouts, Sampling};
-use gigaro_train::scorer::Scorer;
 use gigaro_train::validation::Validation;
 
-use super::answers::{Asked, SLOTS, said};
+use super::answers::{Asked, SLOTS};
+use super::memory::{self, Held};
 use super::reward;
+use super::scorers::{MICRO_BATCH, RewardScorer, WorldScorer};
 use crate::output::Output;
 use crate::pipeline::prepare::Prepared;
 use crate::pipeline::stage::{self, Matter, Pace};
@@ -30,14 +27,12 @@ use crate::pipeline::{Job, StageResult};
 use crate::recipe;
 use crate::trained::{Trained, Words, deep_copy};
 
-/// Answers that go through a model at once in training and scoring.
-const MICRO_BATCH: usize = 32;
 /// Measurements over which a rising reward with a falling true score ends the run.
-const WINDOW: usize = 6;
+pub(super) const WINDOW: usize = 6;
 /// Answers after which the strength of the penalty has followed an error of the divergence.
 const KL_HORIZON: f64 = 2_000.0;
 /// The folder of the best weights by the true score, below that of the stage.
-const BEST: &str = "best";
+pub(super) const BEST: &str = "best";
 
 /// Trains the fine-tuned model in `from` against the reward model in `judge`, into the stage's folder `dir`. `text` is what
 /// PPO-ptx goes on reading.
@@ -53,16 +48,15 @@ pub(crate) fn ppo(
     dir: &Path,
     output: &Output,
 ) -> Result<StageResult> {
-    let (rewards, tokenizer) = reward::open(judge)?;
-    if tokenizer != from.tokenizer.to_json().into_bytes() {
-        bail!(
-            "the reward model in {} was trained with another tokenizer than the model in {}: their tokens mean different things",
-            judge.display(),
-            from.dir.display()
-        );
-    }
+    let rewards = reward::open_for(judge, from)?;
     let model = ActorCritic::shared(deep_copy(&from.model));
-    tell_memory(&model, &rewards, recipe, output);
+    let held = Held {
+        trained: &model,
+        reference: &from.model,
+        rewards: Some(&rewards),
+        answers: recipe.batch_size,
+    };
+    memory::plan(&held, dir, output)?;
     let seed = job.recipe.run.seed;
     let world = World::new(seed);
     let format = ChatFormat::new(&from.tokenizer)?;
@@ -74,11 +68,11 @@ pub(crate) fn ppo(
         fitting(wanted, seed ^ 1)?,
         fitting(recipe.eval_prompts, seed ^ 2)?,
     );
-    let mut scorer = RewardScorer { model: &rewards };
-    let mut truth = TruthScorer {
-        asked: &watched,
-        labeller: Labeller::truth(),
+    let mut scorer = RewardScorer {
+        model: &rewards,
+        missing_eos_penalty: None,
     };
+    let mut truth = WorldScorer::truth(&watched);
     let identity = stage::identity(&from.model.config.to_json(), &from.tokenizer)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
@@ -97,14 +91,7 @@ pub(crate) fn ppo(
     if let Some(feed) = &mut feed {
         objective = objective.with_pretraining(feed as &mut dyn Feed);
     }
-    let mut optimizer = AdamW::new(
-        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
-        AdamOptions {
-            beta2: 0.95,
-            eps: 1e-5,
-            ..AdamOptions::default()
-        },
-    );
+    let mut optimizer = optimizer(&model);
     let matter = Matter {
         objective: &mut objective,
         optimizer: &mut optimizer,
@@ -115,30 +102,16 @@ pub(crate) fn ppo(
     stage::optimise(job, dir, &pace(recipe), matter, output)
 }
 
-/// What has to be held at once, by whom.
-fn tell_memory(model: &ActorCritic, rewards: &RewardModel, recipe: &recipe::Ppo, output: &Output) {
-    let count = |module: &dyn Module| -> u64 {
-        let parameters = module.named_parameters();
-        parameters.iter().map(|(_, p)| p.numel() as u64).sum()
-    };
-    let c = &model.policy.config;
-    let width = (c.n_kv_head * c.d_model / c.n_head) as u64;
-    let slots = SLOTS.min(recipe.batch_size) as u64;
-    let cache = 2 * 4 * c.n_layer as u64 * width * slots * c.max_seq_len as u64;
-    let bytes = |n: u64| Bytes(n).to_string();
-    output.fields(
-        "\nMemory of reinforcement learning",
-        &[
-            // Weights, gradients and two moments; the value head is one more row.
-            ("policy and values, one trunk", bytes(16 * count(model))),
-            ("reference", bytes(4 * count(&model.policy))),
-            ("reward model", bytes(4 * count(rewards))),
-            (
-                "keys and values while answering",
-                format!("at most {}", bytes(cache)),
-            ),
-        ],
-    );
+/// What trains a policy by its own answers.
+pub(super) fn optimizer(model: &dyn Module) -> AdamW {
+    AdamW::new(
+        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
+        AdamOptions {
+            beta2: 0.95,
+            eps: 1e-5,
+            ..AdamOptions::default()
+        },
+    )
 }
 
 fn sampling(recipe: &recipe::Ppo, seed: u64) -> Sampling {
@@ -208,50 +181,5 @@ fn pace(recipe: &recipe::Ppo) -> Pace {
         grad_clip: 1.0,
         eval_every: recipe.eval_every,
         save_every: recipe.eval_every,
-    }
-}
-
-/// Scores by a reward model.
-struct RewardScorer<'a> {
-    model: &'a RewardModel,
-}
-
-impl Scorer for RewardScorer<'_> {
-    fn score(
-        &mut self,
-        prompts: &[Vec<u32>],
-        completions: &[Completion],
-    ) -> gigaro_train::Result<Vec<f64>> {
-        let each = prompts.iter().zip(completions);
-        let answers: Vec<Answer<'_>> = each
-            .map(|(prompt, completion)| Answer {
-                prompt,
-                tokens: &completion.tokens,
-            })
-            .collect();
-        let rewards = frozen_rewards(self.model, &answers, MICRO_BATCH);
-        Ok(rewards.into_iter().map(f64::from).collect())
-    }
-}
-
-/// The true score: what the simulated labeller would say if it never erred. Never trained on.
-struct TruthScorer<'a> {
-    asked: &'a Asked,
-    labeller: Labeller,
-}
-
-impl Scorer for TruthScorer<'_> {
-    fn score(
-        &mut self,
-        prompts: &[Vec<u32>],
-        completions: &[Completion],
-    ) -> gigaro_train::Result<Vec<f64>> {
-        let total = |(tokens, completion): (&Vec<u32>, &Completion)| {
-            let prompt = self.asked.prompt(tokens)?;
-            Some(self.labeller.score(prompt, &said(completion)).total)
-        };
-        // A prompt that is none of the world's has no true score, which the caller refuses by name.
-        let each = prompts.iter().zip(completions);
-        Ok(each.map(|pair| total(pair).unwrap_or(f64::NAN)).collect())
     }
 }
