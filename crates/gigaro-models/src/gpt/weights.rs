@@ -65,6 +65,7 @@ impl Gpt {
             ];
             layers.into_iter().flatten().for_each(&mut f);
         }
+        self.token_shift.iter_mut().for_each(&mut f);
         self.lm_head.iter_mut().for_each(f);
     }
 }

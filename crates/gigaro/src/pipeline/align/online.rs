@@ -18,10 +18,11 @@ use gigaro_train::validation::Validation;
 
 use super::answers::{Asked, SLOTS};
 use super::memory::{self, Held};
-use super::ppo::{BEST, WINDOW, optimizer};
+use super::ppo::{WINDOW, best_point, optimizer};
 use super::scorers::{MICRO_BATCH, RewardScorer, WorldScorer};
 use super::{offline, reward};
 use crate::output::Output;
+use crate::pipeline::job::BEST;
 use crate::pipeline::stage::{self, Matter};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe::{Algorithm, Align, Ask};
@@ -93,7 +94,9 @@ pub(crate) fn online(
         parameters: policy.config.num_params(),
         flops_per_token: policy.config.flops_per_token(from.context()) as f64,
     };
-    stage::optimise(job, dir, &offline::pace(recipe), matter, output)
+    let pace = offline::pace(recipe);
+    let outcome = stage::optimise(job, dir, &pace, matter, output);
+    best_point(outcome, &pace, from, dir, output)
 }
 
 /// The prompts that answers are drawn to. `(world, stream)` decide which.

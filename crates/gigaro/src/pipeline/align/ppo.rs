@@ -10,7 +10,9 @@ use gigaro_models::ActorCritic;
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
+use gigaro_train::Error;
 use gigaro_train::advantage::KlController;
+use gigaro_train::checkpoint::Checkpoint;
 use gigaro_train::next_token::Feed;
 use gigaro_train::ppo::{Ppo, PpoSettings};
 use gigaro_train::rollout::{Prompts, Rollouts, Sampling};
@@ -21,6 +23,7 @@ use super::memory::{self, Held};
 use super::reward;
 use super::scorers::{MICRO_BATCH, RewardScorer, WorldScorer};
 use crate::output::Output;
+use crate::pipeline::job::BEST;
 use crate::pipeline::prepare::Prepared;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
@@ -31,8 +34,6 @@ use crate::trained::{Trained, Words, deep_copy};
 pub(super) const WINDOW: usize = 6;
 /// Answers after which the strength of the penalty has followed an error of the divergence.
 const KL_HORIZON: f64 = 2_000.0;
-/// The folder of the best weights by the true score, below that of the stage.
-pub(super) const BEST: &str = "best";
 
 /// Trains the fine-tuned model in `from` against the reward model in `judge`, into the stage's folder `dir`. `text` is what
 /// PPO-ptx goes on reading.
@@ -99,7 +100,68 @@ pub(crate) fn ppo(
         parameters: from.model.config.num_params(),
         flops_per_token: from.model.config.flops_per_token(from.context()) as f64,
     };
-    stage::optimise(job, dir, &pace(recipe), matter, output)
+    let pace = pace(recipe);
+    let outcome = stage::optimise(job, dir, &pace, matter, output);
+    best_point(outcome, &pace, from, dir, output)
+}
+
+/// The stage with its best point by the true score as its result, whether it came to its end or was ended because the reward
+/// went on rising while the true score fell.
+///
+/// # Errors
+/// Every other error of the outcome, or if there is no best point.
+pub(super) fn best_point(
+    outcome: Result<StageResult>,
+    pace: &Pace,
+    from: &Trained,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    let result = match outcome {
+        Ok(result) => result,
+        Err(error) => overoptimised(error, pace.name, from, dir, output)?,
+    };
+    // The best by the true score is what the stage is for; what came after it only pleased the reward model more.
+    let best = Checkpoint::open(dir.join(BEST))?;
+    output.say(format_args!(
+        "Best by the true score: step {} of {}",
+        best.state()?.step,
+        pace.steps
+    ));
+    Ok(StageResult {
+        checkpoint: best.dir().to_owned(),
+        ..result
+    })
+}
+
+/// A run that ended because the reward went on rising while the true score fell has still a best point.
+///
+/// # Errors
+/// Every other error, as it is.
+fn overoptimised(
+    error: anyhow::Error,
+    name: &'static str,
+    from: &Trained,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    if !matches!(error.downcast_ref(), Some(Error::Overoptimised { .. })) {
+        return Err(error);
+    }
+    output.say(format_args!("{error}"));
+    let last = Checkpoint::open(dir)?;
+    let state = last.state()?;
+    let config = &from.model.config;
+    Ok(StageResult {
+        name,
+        dir: dir.to_owned(),
+        checkpoint: last.dir().to_owned(),
+        seconds: state.seconds_trained,
+        tokens: state.tokens_seen,
+        flops: (state.tokens_seen * config.flops_per_token(from.context())) as f64,
+        parameters: config.num_params(),
+        validation_loss: None,
+    })
 }
 
 /// What trains a policy by its own answers.
