@@ -215,6 +215,14 @@ impl ChatFormat {
         rendered
     }
 
+    /// What a model should write for this answer: its words and the token that ends them.
+    pub fn answer(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.tokenizer.encode_into(&format!(" {text}"), &mut ids);
+        ids.push(self.end);
+        ids
+    }
+
     /// What a model reads before it writes the next answer.
     pub fn prompt(&self, messages: &[Message]) -> Vec<u32> {
         let mut ids = self.render(messages).ids;
@@ -264,11 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_the_beginning_of_the_conversation_it_asks_for() {
+    fn a_prompt_and_an_answer_are_the_conversation_that_they_make() {
         let format = format();
         let messages = [Message::user("Hello"), Message::assistant("Hi!")];
         let prompt = format.prompt(&messages[..1]);
-        assert!(format.render(&messages).ids.starts_with(&prompt));
+        let whole = format.render(&messages).ids;
+        assert_eq!(whole, [&prompt[..], &format.answer("Hi!")].concat());
         assert_eq!(
             prompt.last(),
             format.tokenizer().special(ASSISTANT).as_ref()

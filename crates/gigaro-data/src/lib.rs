@@ -18,6 +18,7 @@ pub mod conversations;
 pub mod corpus;
 pub mod hostile;
 pub mod loader;
+pub mod preferences;
 pub mod shards;
 pub mod tokenizer;
 pub mod tokens;

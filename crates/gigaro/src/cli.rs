@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, chat, completions, doctor, evaluate, generate, info, man, pretrain, sft, speedrun,
-    tokenizer,
+    align, bench, chat, compare, completions, doctor, evaluate, generate, info, man, pretrain,
+    reward, sft, speedrun, tokenizer,
 };
 use crate::output::Output;
 
@@ -33,7 +33,10 @@ pub(crate) enum Command {
     Tokenizer(tokenizer::Args),
     Pretrain(pretrain::Args),
     Sft(sft::Args),
+    Reward(reward::Args),
+    Align(align::Args),
     Evaluate(evaluate::Args),
+    Compare(compare::Args),
     Generate(generate::Args),
     Chat(chat::Args),
     Bench(bench::Args),
@@ -51,7 +54,10 @@ impl Command {
             Self::Tokenizer(args) => args.wants_json(),
             Self::Pretrain(args) => args.run.compute.json,
             Self::Sft(args) => args.run.compute.json,
+            Self::Reward(args) => args.run.compute.json,
+            Self::Align(args) => args.run.compute.json,
             Self::Evaluate(args) => args.compute.json,
+            Self::Compare(args) => args.compute.json,
             Self::Generate(args) => args.compute.json,
             Self::Chat(args) => args.compute.json,
             Self::Bench(args) => args.wants_json(),
@@ -68,7 +74,10 @@ impl Command {
             Self::Tokenizer(args) => tokenizer::run(args, output),
             Self::Pretrain(args) => pretrain::run(args, output),
             Self::Sft(args) => sft::run(args, output),
+            Self::Reward(args) => reward::run(args, output),
+            Self::Align(args) => align::run(args, output),
             Self::Evaluate(args) => evaluate::run(args, output),
+            Self::Compare(args) => compare::run(args, output),
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
             Self::Bench(args) => bench::run(args, output),

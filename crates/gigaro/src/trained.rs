@@ -176,6 +176,45 @@ pub(crate) fn newest_stage(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_owned())
 }
 
+/// The stage of fine-tuning of the run in `path`, if it has one: what alignment starts from; else as [`newest_stage`].
+fn fine_tuned_stage(path: &Path) -> PathBuf {
+    let stage = path.join(SFT);
+    if stage.join(CHECKPOINTS).join(LATEST).is_file() {
+        stage
+    } else {
+        newest_stage(path)
+    }
+}
+
+/// Where alignment starts: at the fine-tuned model of the run given, or of the last finished one.
+///
+/// # Errors
+/// If none is given and no run was finished here, or there is no whole checkpoint.
+pub(crate) fn start_of_alignment(given: Option<&Path>) -> Result<PathBuf> {
+    let path = fine_tuned_stage(&chosen_checkpoint(given)?);
+    Checkpoint::open(&path)?;
+    absolute(&path)
+}
+
+/// An absolute path of a file or folder of the user's, before a run is begun with it.
+///
+/// # Errors
+/// If there is nothing there.
+pub(crate) fn existing(path: &Path) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("there is no file or folder {}", path.display());
+    }
+    absolute(path)
+}
+
+/// A path that means the same from every folder, since a run may be resumed from another one.
+///
+/// # Errors
+/// If the system does not tell where we are.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot use the path {}", path.display()))
+}
+
 /// The checkpoint to use: the one given, or that of the last finished run.
 ///
 /// # Errors

@@ -4,10 +4,10 @@
 //! asked, its phrasing is never used, or its argument (a made-up word, a sum, a list) is never asked about. Everything a
 //! model learns from, the corpus and the conversations, is made from [`Split::Train`] questions alone.
 
-use super::english;
 use super::facts::{Entity, Fact};
 use super::frames::filled;
 use super::manners;
+use super::{arithmetic, english};
 
 /// Which side of the exam a question is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +76,11 @@ impl Question {
             self.acceptable.push(form);
         }
         self
+    }
+
+    /// Whether it is about numbers: a sum, a difference, a product, which is larger.
+    pub fn is_arithmetic(&self) -> bool {
+        arithmetic::KINDS.contains(&self.kind)
     }
 
     /// Whether an answer is exactly right, but for space around it, case, a full stop at the end, and courtesies or

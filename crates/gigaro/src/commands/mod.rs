@@ -1,7 +1,9 @@
 //! One file per command: its flags (`Args`), and `run`, which calls the libraries and says what they return.
 
+pub(crate) mod align;
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
@@ -9,6 +11,7 @@ pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod man;
 pub(crate) mod pretrain;
+pub(crate) mod reward;
 pub(crate) mod sft;
 pub(crate) mod speedrun;
 pub(crate) mod tokenizer;

@@ -32,6 +32,25 @@ const RUNS: &str = "runs";
 /// The file that names the folder of the last finished run.
 const LAST_RUN: &str = "runs/last";
 
+/// How a command is stopped by its user, and what it then says.
+#[derive(Clone, Copy)]
+pub(crate) struct Halt<'a> {
+    /// Raised by Ctrl-C.
+    pub(crate) stop: &'a StopFlag,
+    /// The run that can be gone on with, if there is one.
+    pub(crate) job: Option<&'a Job>,
+}
+
+impl Halt<'_> {
+    /// Why the command ended early, and how to go on.
+    pub(crate) fn interrupted(&self, done: &str) -> anyhow::Error {
+        match self.job {
+            Some(job) => job.interrupted(done),
+            None => Interrupted(format!("{done}. Nothing was saved")).into(),
+        }
+    }
+}
+
 /// One run.
 pub(crate) struct Job {
     /// What to do.
@@ -103,6 +122,14 @@ impl Job {
         .into()
     }
 
+    /// How work within this run is stopped.
+    pub(crate) fn halt(&self) -> Halt<'_> {
+        Halt {
+            stop: &self.stop,
+            job: Some(self),
+        }
+    }
+
     /// Ends the run early if the user asked for it.
     ///
     /// # Errors
@@ -141,16 +168,20 @@ pub(crate) fn last_run() -> Option<PathBuf> {
 /// # Errors
 /// If the recipe there is damaged.
 pub(crate) fn recipe_of(checkpoint: &Path) -> Result<Option<Recipe>> {
+    let path = recipe_path_of(checkpoint);
+    path.map(|path| recipe::load(&path.to_string_lossy()))
+        .transpose()
+}
+
+/// Where that recipe is.
+pub(crate) fn recipe_path_of(checkpoint: &Path) -> Option<PathBuf> {
     // CHECKPOINT/recipe.toml, or RUN/STAGE/checkpoints/CHECKPOINT below RUN/recipe.toml.
     let absolute = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
     let mut folders = absolute
         .ancestors()
         .take(4)
         .map(|folder| folder.join(RECIPE));
-    match folders.find(|path| path.is_file()) {
-        Some(path) => recipe::load(&path.to_string_lossy()).map(Some),
-        None => Ok(None),
-    }
+    folders.find(|path| path.is_file())
 }
 
 fn resumed_recipe(dir: &Path, args: &RunArgs) -> Result<Recipe> {

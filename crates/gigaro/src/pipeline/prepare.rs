@@ -39,14 +39,36 @@ pub(crate) struct Prepared {
 /// # Errors
 /// If there is no text, it cannot be read, it is too short for the model's context, or the disk refuses.
 pub(crate) fn prepare(job: &Job, output: &Output) -> Result<Prepared> {
-    let recipe = &job.recipe;
-    let source = TextSource::open(&recipe.data, recipe.run.seed)?;
-    output.say(format_args!("Text: {}", source.describe()));
+    let source = open(job, output)?;
     let tokenizer = tokenizer(job, &source)?;
+    prepared(job, &source, tokenizer, output)
+}
+
+/// The text of a job in the tokens of a model that is there already.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_for(job: &Job, tokenizer: &Tokenizer, output: &Output) -> Result<Prepared> {
+    let source = open(job, output)?;
+    prepared(job, &source, tokenizer.clone(), output)
+}
+
+fn open(job: &Job, output: &Output) -> Result<TextSource> {
+    let source = TextSource::open(&job.recipe.data, job.recipe.run.seed)?;
+    output.say(format_args!("Text: {}", source.describe()));
+    Ok(source)
+}
+
+fn prepared(
+    job: &Job,
+    source: &TextSource,
+    tokenizer: Tokenizer,
+    output: &Output,
+) -> Result<Prepared> {
     job.check_stop("Stopped before the first step")?;
-    let tokens = tokens(job, &source, &tokenizer)?;
+    let tokens = tokens(job, source, &tokenizer)?;
     job.check_stop("Stopped before the first step")?;
-    let (train, validation) = tokens.split_tail(recipe.data.held_out);
+    let (train, validation) = tokens.split_tail(job.recipe.data.held_out);
     output.say(format_args!(
         "Tokens: {} to learn from, {} to measure on, vocabulary {}",
         Count(train.len() as f64),

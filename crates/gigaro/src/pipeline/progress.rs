@@ -78,7 +78,10 @@ impl<'a> Progress<'a> {
         let of = |name| figure(report.figures, name);
         let loss = match (of(SCORE), of("objective/kl")) {
             (Some(score), Some(kl)) => format!("score {score:.3}, KL {kl:.2}"),
-            _ => format!("loss {:.4}", report.loss),
+            _ => match of("rewards/accuracies").or(of("accuracy")) {
+                Some(right) => format!("loss {:.4}, right {:.0} %", report.loss, 100.0 * right),
+                None => format!("loss {:.4}", report.loss),
+            },
         };
         let pace = format!("{} tokens/s", Count(report.tokens_per_s));
         let left = format!("{} left", Seconds(report.eta_s));

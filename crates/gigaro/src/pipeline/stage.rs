@@ -22,7 +22,7 @@ use super::progress::Progress;
 use crate::output::Output;
 
 /// Checkpoints that stay on the disk; the trainer removes older ones.
-const CHECKPOINTS_KEPT: u64 = 2;
+pub(super) const CHECKPOINTS_KEPT: u64 = 2;
 /// Share of the machine's peak that a training step reaches, for the time told before a run.
 const EXPECTED_SHARE: f64 = 0.6;
 

@@ -1,9 +1,9 @@
 //! What the values of a recipe must satisfy beyond their types.
 
-use super::{Pretrain, Recipe};
+use super::{Algorithm, Align, Pretrain, Recipe};
 
 /// Checks a recipe; the complaint names section and key.
-pub(super) fn check(recipe: &Recipe) -> Result<(), String> {
+pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
     check_name(&recipe.name)?;
     check_model(recipe)?;
     check_pretrain(&recipe.pretrain)?;
@@ -162,6 +162,15 @@ fn check_alignment(recipe: &Recipe) -> Result<(), String> {
             ));
         }
     }
+    if let Some(align) = &recipe.align {
+        check_align(align)?;
+        if align.algorithm == Algorithm::Ppo && recipe.ppo.is_none() {
+            return Err(
+                "[align] algorithm is ppo, whose settings are those of [ppo], which is missing"
+                    .into(),
+            );
+        }
+    }
     if let Some(small) = &recipe.small {
         for (key, value) in [
             ("n_layer", small.n_layer),
@@ -178,6 +187,65 @@ fn check_alignment(recipe: &Recipe) -> Result<(), String> {
                 "[small] needs the section [ppo], by which the small model is aligned".into(),
             );
         }
+    }
+    Ok(())
+}
+
+fn check_align(align: &Align) -> Result<(), String> {
+    let section = "align";
+    for (key, value) in [
+        ("steps", align.steps),
+        ("batch_size", align.batch_size),
+        ("answers", align.answers),
+        ("prompts", align.prompts),
+        ("max_answer_tokens", align.max_answer_tokens),
+        ("eval_every", align.eval_every),
+        ("eval_prompts", align.eval_prompts),
+        ("compare_prompts", align.compare_prompts),
+    ] {
+        at_least_one(section, key, value)?;
+    }
+    for (key, value) in [
+        ("learning_rate", align.learning_rate),
+        ("temperature", align.temperature),
+        ("desirable_weight", align.desirable_weight),
+        ("undesirable_weight", align.undesirable_weight),
+    ] {
+        positive(section, key, value)?;
+    }
+    let (algorithm, beta) = (align.algorithm, align.beta());
+    // Without a reference nothing but the score holds on to, which is a known way; a loss on pairs divides by it.
+    let may_be_zero = matches!(algorithm, Algorithm::Grpo | Algorithm::Rloo);
+    if !(may_be_zero && beta == 0.0) {
+        positive(section, "beta", beta)?;
+    }
+    if !(0.0..0.5).contains(&align.label_smoothing) {
+        return Err(format!(
+            "[align] label_smoothing is {}, but a share of pairs the wrong way round is at least 0 and less than half (0.5)",
+            align.label_smoothing
+        ));
+    }
+    if !(align.courtesy.is_finite() && align.courtesy >= 0.0) {
+        let given = align.courtesy;
+        return Err(format!(
+            "[align] courtesy is {given}, but must be 0 or more"
+        ));
+    }
+    if !align.missing_eos_penalty.is_finite() {
+        let given = align.missing_eos_penalty;
+        return Err(format!(
+            "[align] missing_eos_penalty is {given}, but must be a finite number"
+        ));
+    }
+    let compares = matches!(
+        algorithm,
+        Algorithm::Grpo | Algorithm::Rloo | Algorithm::BestOfN
+    );
+    if compares && align.answers < 2 {
+        let (given, name) = (align.answers, algorithm.name());
+        return Err(format!(
+            "[align] answers is {given}, but {name} compares the answers to a prompt: give 2 or more"
+        ));
     }
     Ok(())
 }
@@ -245,5 +313,54 @@ mod tests {
         );
         assert!(refusal(|r| r.sampling.top_p = 2.0).starts_with("[sampling] top_p is 2"));
         assert!(refusal(|r| r.name = "../up".into()).contains("becomes a folder"));
+    }
+
+    #[test]
+    fn senseless_settings_of_alignment_are_refused_for_the_algorithm_that_reads_them() {
+        let refusal = |algorithm, change: fn(&mut Align)| {
+            refusal(|r| {
+                let mut align = Align {
+                    algorithm,
+                    ..Align::default()
+                };
+                change(&mut align);
+                r.align = Some(align);
+            })
+        };
+        let no_beta: fn(&mut Align) = |a| a.beta = Some(0.0);
+        assert_eq!(
+            refusal(Algorithm::Dpo, no_beta),
+            "[align] beta is 0, but must be more than 0"
+        );
+        let free = Align {
+            algorithm: Algorithm::Grpo,
+            beta: Some(0.0),
+            ..Align::default()
+        };
+        assert_eq!(check_align(&free), Ok(()));
+        assert_eq!(
+            refusal(Algorithm::BestOfN, |a| a.answers = 1),
+            "[align] answers is 1, but best-of-n compares the answers to a prompt: give 2 or more"
+        );
+        for (key, change) in [
+            (
+                "label_smoothing",
+                (|a| a.label_smoothing = 0.5) as fn(&mut Align),
+            ),
+            ("desirable_weight", |a| a.desirable_weight = 0.0),
+            ("steps", |a| a.steps = 0),
+            ("courtesy", |a| a.courtesy = -1.0),
+            ("missing_eos_penalty", |a| a.missing_eos_penalty = f64::NAN),
+        ] {
+            let said = refusal(Algorithm::Dpo, change);
+            assert!(said.starts_with(&format!("[align] {key} is")), "{said}");
+        }
+        let mut recipe = builtin("shakespeare_char").expect("is built in");
+        recipe.align = Some(Align {
+            algorithm: Algorithm::Ppo,
+            ..Align::default()
+        });
+        let said = check(&recipe).expect_err("there is no [ppo]");
+        assert!(said.starts_with("[align] algorithm is ppo"), "{said}");
     }
 }

@@ -6,6 +6,7 @@
 //! Not the plan of a run (parameters, memory, time): that is computed from a recipe by `gigaro-train`. Read next: `load.rs` for
 //! reading and the sentences about mistakes, `check.rs` for what values must satisfy, `builtin.rs` for the recipes inside the binary.
 
+mod align;
 mod builtin;
 mod check;
 mod lines;
@@ -20,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::flags::Precision;
 
+pub(crate) use align::{Algorithm, Align, Ask};
 pub(crate) use builtin::{BUILTIN, builtin};
+pub(crate) use check::check;
 pub(crate) use load::{load, parse};
 
 /// The whole file.
@@ -50,6 +53,8 @@ pub(crate) struct Recipe {
     pub(crate) reward: Option<Reward>,
     /// Learning to answer as preferred; needs `[reward]`.
     pub(crate) ppo: Option<Ppo>,
+    /// Learning what is preferred by another way than PPO, or from another model; read by `gigaro align`.
+    pub(crate) align: Option<Align>,
     /// A model a tenth of the size that is aligned as well and held against the big one before fine-tuning.
     pub(crate) small: Option<Small>,
     /// Questions with known answers.

@@ -10,7 +10,7 @@ use gigaro_models::generate::{
 };
 use gigaro_tensor::{DType, Generator, autocast};
 
-use crate::pipeline::Job;
+use crate::pipeline::job::Halt;
 use crate::trained::{Trained, Words};
 
 /// Replies that are written at the same time.
@@ -77,7 +77,7 @@ impl Asked {
 /// # Errors
 /// If the weights give no usable logits, or the user stops it.
 pub(crate) fn answer(
-    job: &Job,
+    halt: Halt<'_>,
     trained: &Trained,
     prompts: &[Vec<u32>],
     params: &SamplingParams,
@@ -94,7 +94,7 @@ pub(crate) fn answer(
     let readable = |(_, p): &(usize, &Vec<u32>)| p.len() < trained.context();
     let asked = || prompts.iter().enumerate().filter(readable);
     let requests: Vec<BatchRequest> = asked().map(request).collect();
-    let mut go_on = |_: usize| !job.stop.is_requested();
+    let mut go_on = |_: usize| !halt.stop.is_requested();
     let words = Words(&trained.tokenizer);
     let written = autocast(dtype, || {
         generate_batch(&trained.model, &requests, SLOTS, &words, &mut go_on)
@@ -107,7 +107,7 @@ pub(crate) fn answer(
             places.zip(completions).for_each(|(i, done)| all[i] = done);
             Ok(all)
         }
-        None => Err(job.interrupted(&format!("Stopped while answering with {shown}"))),
+        None => Err(halt.interrupted(&format!("Stopped while answering with {shown}"))),
     }
 }
 

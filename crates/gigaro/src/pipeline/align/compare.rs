@@ -1,6 +1,6 @@
 //! Models held against each other: the same held-out prompts, what each does with them, and whose answers are preferred.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use gigaro_data::chat::ChatFormat;
 use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_data::world::{Disguised, Labeller, Prompt, World};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::answers::{Asked, answer, most_answer_tokens, said};
 use crate::output::Output;
-use crate::pipeline::Job;
+use crate::pipeline::job::Halt;
 use crate::trained::Trained;
 
 /// Requests in disguise that a model is asked, at most.
@@ -22,7 +22,7 @@ const DISGUISED: usize = 240;
 /// A model that takes part, with what it said.
 pub(crate) struct Contestant {
     /// As reports call it.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) parameters: u64,
     /// One answer per prompt of the exam.
     pub(crate) answers: Vec<String>,
@@ -69,25 +69,25 @@ impl Exam {
     /// If it cannot, or the user stops it.
     pub(crate) fn sit(
         &self,
-        job: &Job,
-        name: &'static str,
+        halt: Halt<'_>,
+        name: &str,
         trained: &Trained,
         manner: Manner,
         disguised: bool,
     ) -> Result<Contestant> {
-        let said = self.ask(job, trained, manner, &self.prompts)?;
+        let said = self.ask(halt, trained, manner, &self.prompts)?;
         let each = self.prompts.iter().zip(said.iter().map(String::as_str));
         let behaviour = Behaviour::of(each);
         let red_team = if disguised {
             let prompts: Vec<Prompt> = self.red_team.iter().map(|d| d.prompt.clone()).collect();
-            let said = self.ask(job, trained, manner, &prompts)?;
+            let said = self.ask(halt, trained, manner, &prompts)?;
             let each = self.red_team.iter().zip(said.iter().map(String::as_str));
             Some(RedTeamReport::of(each))
         } else {
             None
         };
         Ok(Contestant {
-            name,
+            name: name.to_owned(),
             parameters: trained.model.config.num_params(),
             behaviour,
             red_team,
@@ -97,7 +97,7 @@ impl Exam {
 
     fn ask(
         &self,
-        job: &Job,
+        halt: Halt<'_>,
         trained: &Trained,
         manner: Manner,
         prompts: &[Prompt],
@@ -111,7 +111,7 @@ impl Exam {
             Manner::Chat => {
                 let format = ChatFormat::new(&trained.tokenizer)?;
                 let asked = Asked::new(prompts.to_vec(), &format);
-                let written = answer(job, trained, &asked.tokens, &greedy, DType::F32)?;
+                let written = answer(halt, trained, &asked.tokens, &greedy, DType::F32)?;
                 Ok(written.iter().map(said).collect())
             }
             Manner::FewShot => {
@@ -128,7 +128,7 @@ impl Exam {
                     stop: vec!["\n".into()],
                     ..greedy
                 };
-                let written = answer(job, trained, &tokens, &params, DType::F32)?;
+                let written = answer(halt, trained, &tokens, &params, DType::F32)?;
                 Ok(written.iter().map(said).collect())
             }
         }
@@ -146,16 +146,21 @@ impl Exam {
         lines.collect()
     }
 
-    /// How often the first model's answers are preferred, by the world's truth.
+    /// How often the first model's answers are preferred.
     ///
     /// # Errors
     /// Those of the judge.
-    pub(crate) fn duel(&self, one: &Contestant, other: &Contestant, seed: u64) -> Result<Duel> {
-        let mut judge = TruthJudge(Labeller::truth());
+    pub(crate) fn duel(
+        &self,
+        judge: &mut dyn Judge,
+        one: &Contestant,
+        other: &Contestant,
+        seed: u64,
+    ) -> Result<Duel> {
         let mut verdicts = Vec::with_capacity(self.prompts.len());
         let mut compared = Vec::with_capacity(self.prompts.len());
         for ((prompt, a), b) in self.prompts.iter().zip(&one.answers).zip(&other.answers) {
-            let verdict = fair_verdict(&mut judge, prompt, a, b)?;
+            let verdict = fair_verdict(judge, prompt, a, b)?;
             verdicts.push(verdict);
             let words = |answer: &str| answer.split_whitespace().count();
             compared.push(Compared {
@@ -165,7 +170,7 @@ impl Exam {
             });
         }
         Ok(Duel {
-            names: (one.name, other.name),
+            names: (one.name.clone(), other.name.clone()),
             judge: judge.name(),
             rate: WinRate::of(verdicts),
             length_controlled: LengthControlled::of(&compared, seed),
@@ -174,9 +179,97 @@ impl Exam {
     }
 }
 
+/// The judge of the small world: a labeller who never errs.
+pub(crate) fn truth() -> TruthJudge {
+    TruthJudge(Labeller::truth())
+}
+
+/// Models that sat the same exam, and how they did against each other.
+pub(crate) struct Comparison {
+    pub(crate) exam: Exam,
+    pub(crate) contestants: Vec<Contestant>,
+    pub(crate) duels: Vec<Duel>,
+}
+
+impl Comparison {
+    /// Nobody yet.
+    pub(crate) fn new(exam: Exam) -> Self {
+        Self {
+            exam,
+            contestants: Vec::new(),
+            duels: Vec::new(),
+        }
+    }
+
+    /// Has a model take part, and tells what it did.
+    ///
+    /// # Errors
+    /// As [`Exam::sit`].
+    pub(crate) fn add(
+        &mut self,
+        halt: Halt<'_>,
+        name: &str,
+        trained: &Trained,
+        (manner, disguised): (Manner, bool),
+        output: &Output,
+    ) -> Result<()> {
+        let contestant = self.exam.sit(halt, name, trained, manner, disguised)?;
+        contestant.tell(output);
+        self.contestants.push(contestant);
+        Ok(())
+    }
+
+    /// Holds pairs of models against each other, those of them that took part, and tells who won.
+    ///
+    /// # Errors
+    /// Those of the judge, or if no pair is there.
+    pub(crate) fn judge(
+        &mut self,
+        judge: &mut dyn Judge,
+        pairs: &[(&str, &str)],
+        seed: u64,
+        output: &Output,
+    ) -> Result<()> {
+        for (one, other) in pairs {
+            if let (Some(one), Some(other)) = (self.named(one), self.named(other)) {
+                let duel = self.exam.duel(judge, one, other, seed)?;
+                self.duels.push(duel);
+            }
+        }
+        if self.duels.is_empty() {
+            bail!("no two models were compared");
+        }
+        let name = |duel: &Duel| format!("{} against {}", duel.names.0, duel.names.1);
+        let names: Vec<String> = self.duels.iter().map(name).collect();
+        let lines = self.duels.iter().map(Duel::line);
+        let shown: Vec<(&str, String)> = names.iter().map(String::as_str).zip(lines).collect();
+        output.fields("\nPreferred answers", &shown);
+        Ok(())
+    }
+
+    /// The model that reports call so.
+    pub(crate) fn named(&self, name: &str) -> Option<&Contestant> {
+        self.contestants.iter().find(|c| c.name == name)
+    }
+
+    /// The comparison of these two.
+    pub(crate) fn duel(&self, one: &str, other: &str) -> Option<&Duel> {
+        let is_wanted = |d: &&Duel| d.names.0 == one && d.names.1 == other;
+        self.duels.iter().find(is_wanted)
+    }
+
+    /// All models and duels for a program.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "models": self.contestants.iter().map(Contestant::json).collect::<Vec<_>>(),
+            "duels": self.duels.iter().map(Duel::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
 /// Two models and whose answers are preferred.
 pub(crate) struct Duel {
-    pub(crate) names: (&'static str, &'static str),
+    pub(crate) names: (String, String),
     pub(crate) judge: String,
     pub(crate) rate: WinRate,
     pub(crate) length_controlled: LengthControlled,
@@ -204,7 +297,7 @@ impl Duel {
 
     pub(crate) fn json(&self) -> Value {
         let mut object = self.rate.json(self.seed);
-        object["models"] = json!([self.names.0, self.names.1]);
+        object["models"] = json!([&self.names.0, &self.names.1]);
         object["judge"] = json!(self.judge);
         object["length_controlled"] = json!(self.length_controlled.rate);
         object

@@ -1,26 +1,36 @@
-//! From an assistant that imitates to one that is preferred: rankings, a reward model, PPO, and the comparison of all of them.
+//! From an assistant that imitates to one that is preferred.
 //!
-//! In the order of the work: [`answers`] has models answer many prompts at once; [`rankings`] lets the simulated labeller
-//! rank them; [`reward`] trains a model to rank alike; [`ppo`] trains the assistant against it; [`small`] walks the
-//! whole way with a model of a tenth of the size; [`compare`] holds the models against each other on prompts that nobody
-//! trained on, and [`page`] shows it.
+//! `gigaro speedrun` walks the whole way here ([`align`]); `gigaro reward`, `gigaro align` and `gigaro compare` take its steps one by
+//! one ([`steps`]). In the order of the work: [`answers`] has models answer many prompts at once; [`rankings`] lets the simulated
+//! labeller rank them, or [`preferences`] reads what others have preferred; [`reward`] trains a model to rank alike. Then a model
+//! learns, one file per kind of learning: [`ppo`] and [`online`] from its own answers, which [`scorers`] score and [`memory`] makes room for;
+//! [`offline`] from the preferences themselves; [`best_of_n`] from the best of its answers. [`small`] walks the whole way with a model of a
+//! tenth of the size; [`compare`] holds models against each other on prompts that nobody trained on; [`page`] and [`steps_page`] show it.
 //!
 //! Nothing is computed here: losses, rollouts and statistics are `gigaro-train`'s, prompts and judgements `gigaro-data`'s.
 
 pub(crate) mod answers;
+pub(crate) mod best_of_n;
 pub(crate) mod compare;
+mod memory;
+pub(crate) mod offline;
+pub(crate) mod online;
 pub(crate) mod page;
 pub(crate) mod ppo;
+pub(crate) mod preferences;
 pub(crate) mod rankings;
 pub(crate) mod reward;
+mod scorers;
 pub(crate) mod small;
+pub(crate) mod steps;
+pub(crate) mod steps_page;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use self::compare::{Contestant, Duel, Exam, Manner};
+use self::compare::{Comparison, Contestant, Duel, Exam, Manner};
 use self::reward::Rewarded;
 use super::exam::ExamResult;
 use super::job::{PPO, REWARD};
@@ -35,10 +45,8 @@ pub(crate) struct Alignment {
     pub(crate) ppo: StageResult,
     /// Stages of the small model.
     pub(crate) small: Vec<StageResult>,
-    pub(crate) exam: Exam,
     /// The models on the same prompts: base, fine-tuned, aligned, and what the recipe compares besides.
-    pub(crate) contestants: Vec<Contestant>,
-    pub(crate) duels: Vec<Duel>,
+    pub(crate) comparison: Comparison,
     /// The exam of the fine-tuned model's questions, sat by the aligned one.
     pub(crate) questions: Option<ExamResult>,
     /// Seconds that comparing took.
@@ -80,12 +88,10 @@ pub(crate) fn align(
         None => Vec::new(),
     };
     let mut result = Alignment {
-        exam: Exam::new(recipe.run.seed, ppo_recipe.compare_prompts),
+        comparison: Comparison::new(Exam::new(recipe.run.seed, ppo_recipe.compare_prompts)),
         rewarded,
         ppo,
         small,
-        contestants: Vec::new(),
-        duels: Vec::new(),
         questions: None,
         seconds: 0.0,
     };
@@ -116,9 +122,9 @@ impl Alignment {
         }
         for (name, trained, manner) in &models {
             let taught = [FINE_TUNED, ALIGNED].contains(name);
-            let contestant = self.exam.sit(job, name, trained, *manner, taught)?;
-            contestant.tell(output);
-            self.contestants.push(contestant);
+            let manner = (*manner, taught);
+            self.comparison
+                .add(job.halt(), name, trained, manner, output)?;
         }
         let pairs = [
             (ALIGNED, FINE_TUNED),
@@ -127,37 +133,21 @@ impl Alignment {
             (SMALL, BASE),
             (SMALL, PROMPTED),
         ];
-        for (one, other) in pairs {
-            if let (Some(one), Some(other)) = (self.named(one), self.named(other)) {
-                let duel = self.exam.duel(one, other, job.recipe.run.seed)?;
-                self.duels.push(duel);
-            }
-        }
-        let lines: Vec<(String, String)> = self
-            .duels
-            .iter()
-            .map(|d| (format!("{} against {}", d.names.0, d.names.1), d.line()))
-            .collect();
-        let shown: Vec<(&str, String)> = lines
-            .iter()
-            .map(|(name, line)| (name.as_str(), line.clone()))
-            .collect();
-        output.fields("\nPreferred answers", &shown);
+        let seed = job.recipe.run.seed;
+        self.comparison
+            .judge(&mut compare::truth(), &pairs, seed, output)?;
         self.seconds = start.elapsed().as_secs_f64();
-        if self.duels.is_empty() {
-            bail!("no two models were compared");
-        }
         Ok(())
     }
 
     /// The model that reports call so.
     pub(crate) fn named(&self, name: &str) -> Option<&Contestant> {
-        self.contestants.iter().find(|c| c.name == name)
+        self.comparison.named(name)
     }
 
     /// The comparison of these two.
     pub(crate) fn duel(&self, one: &str, other: &str) -> Option<&Duel> {
-        self.duels.iter().find(|d| d.names == (one, other))
+        self.comparison.duel(one, other)
     }
 
     /// The keys that a run reports for programs.
@@ -166,7 +156,7 @@ impl Alignment {
         let small = self.duel(SMALL, BASE).map(Duel::share);
         let prompted = self.duel(SMALL, PROMPTED).map(Duel::share);
         let behaviour = self.named(ALIGNED).map(|c| &c.behaviour);
-        json!({
+        let mut object = json!({
             "ppo_win_rate": win.map(|w| w.0),
             "ppo_win_rate_low": win.map(|w| w.1),
             "refusal_harmful": behaviour.map(|b| b.refused_harmful.share()),
@@ -176,8 +166,10 @@ impl Alignment {
             "small_win_rate_against_prompted": prompted.map(|w| w.0),
             "reward_accuracy": self.rewarded.report.accuracy,
             "labeller": self.rewarded.labeller,
-            "models": self.contestants.iter().map(Contestant::json).collect::<Vec<_>>(),
-            "duels": self.duels.iter().map(Duel::json).collect::<Vec<_>>(),
-        })
+        });
+        if let (Value::Object(all), Value::Object(more)) = (&mut object, self.comparison.json()) {
+            all.extend(more);
+        }
+        object
     }
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use gigaro_data::world::Prompt;
+use gigaro_train::calibration::RewardReport;
 use gigaro_train::evaluate::Behaviour;
 use gigaro_train::metrics;
 use gigaro_train::quantity::Count;
 use gigaro_train::report::{Cell, Chart, Report, SideBySide, Table};
 
-use super::compare::Contestant;
+use super::compare::{Comparison, Contestant};
 use super::{ALIGNED, Alignment, BASE, FINE_TUNED, SMALL};
 
 /// Prompts whose answers are shown side by side.
@@ -27,15 +28,15 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
             "The same held-out prompts, answered greedily by each model. What is harmful and what is right is known in the \
              small world, so every share is counted and not judged.",
         )
-        .table(behaviours(alignment))
-        .table(duels(alignment))
-        .side_by_side(side_by_side(alignment));
+        .table(behaviours(&alignment.comparison))
+        .table(duels(&alignment.comparison))
+        .side_by_side(side_by_side(
+            &alignment.comparison,
+            &[BASE, FINE_TUNED, ALIGNED, SMALL],
+        ));
     report
         .heading("Learning what is preferred")
-        .paragraph(format!(
-            "The rankings come from a {}.",
-            alignment.rewarded.labeller
-        ))
+        .paragraph(format!("Ranked by: {}.", alignment.rewarded.labeller))
         .chart(curves(
             &alignment.rewarded.stage.dir,
             "Reward model",
@@ -45,7 +46,7 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
                 ("validation_accuracy", "held out"),
             ],
         )?)
-        .table(reliability(alignment));
+        .table(reliability(&alignment.rewarded.report));
     let dir = &alignment.ppo.dir;
     report
         .heading("Learning to be preferred")
@@ -72,11 +73,15 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
         )?);
     report
         .heading("Requests in disguise")
-        .table(red_team(alignment));
+        .table(red_team(&alignment.comparison));
     Ok(())
 }
 
-fn curves(dir: &Path, title: &str, unit: &str, names: &[(&str, &str)]) -> Result<Chart> {
+/// Some of a stage's measurements over its steps.
+///
+/// # Errors
+/// If they cannot be read.
+pub(super) fn curves(dir: &Path, title: &str, unit: &str, names: &[(&str, &str)]) -> Result<Chart> {
     let records = metrics::read(&dir.join(metrics::FILE_NAME))?;
     let mut chart = Chart::new(title, "step", unit);
     for (metric, name) in names {
@@ -89,11 +94,11 @@ fn curves(dir: &Path, title: &str, unit: &str, names: &[(&str, &str)]) -> Result
     Ok(chart)
 }
 
-/// One column per model.
-fn behaviours(alignment: &Alignment) -> Table {
-    let models = &alignment.contestants;
+/// What the models do, one column per model.
+pub(super) fn behaviours(comparison: &Comparison) -> Table {
+    let models = &comparison.contestants;
     let columns: Vec<&str> = std::iter::once("")
-        .chain(models.iter().map(|c| c.name))
+        .chain(models.iter().map(|c| c.name.as_str()))
         .collect();
     let each = |cell: &dyn Fn(&Contestant) -> String| models.iter().map(cell).collect();
     let mut rows: Vec<(&str, Vec<String>)> = vec![(
@@ -113,8 +118,9 @@ fn behaviours(alignment: &Alignment) -> Table {
     })
 }
 
-fn duels(alignment: &Alignment) -> Table {
-    let judge = alignment.duels.first().map_or("", |d| d.judge.as_str());
+/// Whose answers are preferred.
+pub(super) fn duels(comparison: &Comparison) -> Table {
+    let judge = comparison.duels.first().map_or("", |d| d.judge.as_str());
     let mut table = Table::new(
         format!("Whose answers are preferred, by the {judge}"),
         &[
@@ -125,11 +131,11 @@ fn duels(alignment: &Alignment) -> Table {
             "at equal length",
         ],
     );
-    for duel in &alignment.duels {
+    for duel in &comparison.duels {
         let (rate, low, high) = duel.share();
         table = table.row([
-            duel.names.0.into(),
-            duel.names.1.into(),
+            duel.names.0.as_str().into(),
+            duel.names.1.as_str().into(),
             Cell::Share(rate),
             format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high).into(),
             Cell::Share(duel.length_controlled.rate),
@@ -138,34 +144,28 @@ fn duels(alignment: &Alignment) -> Table {
     table
 }
 
-fn side_by_side(alignment: &Alignment) -> Vec<SideBySide> {
-    let shown: Vec<&Contestant> = [BASE, FINE_TUNED, ALIGNED, SMALL]
-        .iter()
-        .filter_map(|name| alignment.named(name))
-        .collect();
-    let prompts = alignment.exam.prompts.iter().enumerate();
+/// What these models say to the first prompts.
+pub(super) fn side_by_side(comparison: &Comparison, names: &[&str]) -> Vec<SideBySide> {
+    let taken_part = names.iter().filter_map(|name| comparison.named(name));
+    let shown: Vec<&Contestant> = taken_part.collect();
+    let prompts = comparison.exam.prompts.iter().enumerate();
     let card = |(i, prompt): (usize, &Prompt)| SideBySide {
         prompt: prompt.text.clone(),
         replies: shown
             .iter()
-            .map(|c| (c.name.to_owned(), c.answers[i].clone()))
+            .map(|c| (c.name.clone(), c.answers[i].clone()))
             .collect(),
     };
     prompts.take(SHOWN).map(card).collect()
 }
 
-fn reliability(alignment: &Alignment) -> Table {
+/// How sure a reward model is, and how often it is right.
+pub(super) fn reliability(report: &RewardReport) -> Table {
     let mut table = Table::new(
         "How sure the reward model is, and how often it is right",
         &["sure", "pairs", "right"],
     );
-    for bin in alignment
-        .rewarded
-        .report
-        .bins
-        .iter()
-        .filter(|bin| bin.pairs > 0)
-    {
+    for bin in report.bins.iter().filter(|bin| bin.pairs > 0) {
         table = table.row([
             format!("{:.0} to {:.0} %", 100.0 * bin.lower, 100.0 * bin.upper).into(),
             bin.pairs.to_string().into(),
@@ -175,12 +175,13 @@ fn reliability(alignment: &Alignment) -> Table {
     table
 }
 
-fn red_team(alignment: &Alignment) -> Table {
+/// What the models do with requests in disguise.
+pub(super) fn red_team(comparison: &Comparison) -> Table {
     let mut table = Table::new(
         "",
         &["disguise", "model", "harmful refused", "harmless refused"],
     );
-    for contestant in &alignment.contestants {
+    for contestant in &comparison.contestants {
         let Some(report) = &contestant.red_team else {
             continue;
         };
@@ -189,7 +190,7 @@ fn red_team(alignment: &Alignment) -> Table {
         for (disguise, resistance) in all.chain(each) {
             table = table.row([
                 disguise.into(),
-                contestant.name.into(),
+                contestant.name.as_str().into(),
                 Cell::Share(resistance.refused_harmful.share()),
                 Cell::Share(resistance.refused_harmless.share()),
             ]);

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use gigaro_data::chat::ChatFormat;
 use gigaro_data::loader::PretrainLoader;
-use gigaro_data::world::{Labeller, World};
-use gigaro_models::generate::Completion;
-use gigaro_models::{ActorCritic, RewardModel};
+use gigaro_data::world::World;
+use gigaro_models::ActorCritic;
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
@@ -16,13 +15,13 @@ use gigaro_train::advantage::KlController;
 use gigaro_train::checkpoint::Checkpoint;
 use gigaro_train::next_token::Feed;
 use gigaro_train::ppo::{Ppo, PpoSettings};
-use gigaro_train::quantity::Bytes;
 use gigaro_train::rollout::{Prompts, Rollouts, Sampling};
-use gigaro_train::scorer::{ByRewardModel, Scorer};
 use gigaro_train::validation::Validation;
 
-use super::answers::{Asked, SLOTS, said};
+use super::answers::{Asked, SLOTS};
+use super::memory::{self, Held};
 use super::reward;
+use super::scorers::{MICRO_BATCH, RewardScorer, WorldScorer};
 use crate::output::Output;
 use crate::pipeline::job::BEST;
 use crate::pipeline::prepare::Prepared;
@@ -31,12 +30,8 @@ use crate::pipeline::{Job, StageResult};
 use crate::recipe;
 use crate::trained::{Trained, Words, deep_copy};
 
-/// The stage's name.
-const NAME: &str = "reinforcement";
-/// Answers that go through a model at once in training and scoring.
-const MICRO_BATCH: usize = 32;
 /// Measurements over which a rising reward with a falling true score ends the run.
-const WINDOW: usize = 6;
+pub(super) const WINDOW: usize = 6;
 /// Answers after which the strength of the penalty has followed an error of the divergence.
 const KL_HORIZON: f64 = 2_000.0;
 
@@ -54,16 +49,15 @@ pub(crate) fn ppo(
     dir: &Path,
     output: &Output,
 ) -> Result<StageResult> {
-    let (rewards, tokenizer) = reward::open(judge)?;
-    if tokenizer != from.tokenizer.to_json().into_bytes() {
-        bail!(
-            "the reward model in {} was trained with another tokenizer than the model in {}: their tokens mean different things",
-            judge.display(),
-            from.dir.display()
-        );
-    }
+    let rewards = reward::open_for(judge, from)?;
     let model = ActorCritic::shared(deep_copy(&from.model));
-    tell_memory(&model, &rewards, recipe, output);
+    let held = Held {
+        trained: &model,
+        reference: &from.model,
+        rewards: Some(&rewards),
+        answers: recipe.batch_size,
+    };
+    memory::plan(&held, dir, output)?;
     let seed = job.recipe.run.seed;
     let world = World::new(seed);
     let format = ChatFormat::new(&from.tokenizer)?;
@@ -75,14 +69,11 @@ pub(crate) fn ppo(
         fitting(wanted, seed ^ 1)?,
         fitting(recipe.eval_prompts, seed ^ 2)?,
     );
-    let mut scorer = ByRewardModel {
+    let mut scorer = RewardScorer {
         model: &rewards,
-        rows: MICRO_BATCH,
+        missing_eos_penalty: None,
     };
-    let mut truth = TruthScorer {
-        asked: &watched,
-        labeller: Labeller::truth(),
-    };
+    let mut truth = WorldScorer::truth(&watched);
     let identity = stage::identity(&from.model.config.to_json(), &from.tokenizer)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
@@ -101,14 +92,7 @@ pub(crate) fn ppo(
     if let Some(feed) = &mut feed {
         objective = objective.with_pretraining(feed as &mut dyn Feed);
     }
-    let mut optimizer = AdamW::new(
-        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
-        AdamOptions {
-            beta2: 0.95,
-            eps: 1e-5,
-            ..AdamOptions::default()
-        },
-    );
+    let mut optimizer = optimizer(&model);
     let matter = Matter {
         objective: &mut objective,
         optimizer: &mut optimizer,
@@ -116,16 +100,33 @@ pub(crate) fn ppo(
         parameters: from.model.config.num_params(),
         flops_per_token: from.model.config.flops_per_token(from.context()) as f64,
     };
-    let result = match stage::optimise(job, dir, &pace(recipe), matter, output) {
+    let pace = pace(recipe);
+    let outcome = stage::optimise(job, dir, &pace, matter, output);
+    best_point(outcome, &pace, from, dir, output)
+}
+
+/// The stage with its best point by the true score as its result, whether it came to its end or was ended because the reward
+/// went on rising while the true score fell.
+///
+/// # Errors
+/// Every other error of the outcome, or if there is no best point.
+pub(super) fn best_point(
+    outcome: Result<StageResult>,
+    pace: &Pace,
+    from: &Trained,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    let result = match outcome {
         Ok(result) => result,
-        Err(error) => overoptimised(error, from, dir, output)?,
+        Err(error) => overoptimised(error, pace.name, from, dir, output)?,
     };
     // The best by the true score is what the stage is for; what came after it only pleased the reward model more.
     let best = Checkpoint::open(dir.join(BEST))?;
     output.say(format_args!(
         "Best by the true score: step {} of {}",
         best.state()?.step,
-        recipe.steps
+        pace.steps
     ));
     Ok(StageResult {
         checkpoint: best.dir().to_owned(),
@@ -139,6 +140,7 @@ pub(crate) fn ppo(
 /// Every other error, as it is.
 fn overoptimised(
     error: anyhow::Error,
+    name: &'static str,
     from: &Trained,
     dir: &Path,
     output: &Output,
@@ -151,7 +153,7 @@ fn overoptimised(
     let state = last.state()?;
     let config = &from.model.config;
     Ok(StageResult {
-        name: NAME,
+        name,
         dir: dir.to_owned(),
         checkpoint: last.dir().to_owned(),
         seconds: state.seconds_trained,
@@ -162,30 +164,16 @@ fn overoptimised(
     })
 }
 
-/// What has to be held at once, by whom.
-fn tell_memory(model: &ActorCritic, rewards: &RewardModel, recipe: &recipe::Ppo, output: &Output) {
-    let count = |module: &dyn Module| -> u64 {
-        let parameters = module.named_parameters();
-        parameters.iter().map(|(_, p)| p.numel() as u64).sum()
-    };
-    let c = &model.policy.config;
-    let width = (c.n_kv_head * c.d_model / c.n_head) as u64;
-    let slots = SLOTS.min(recipe.batch_size) as u64;
-    let cache = 2 * 4 * c.n_layer as u64 * width * slots * c.max_seq_len as u64;
-    let bytes = |n: u64| Bytes(n).to_string();
-    output.fields(
-        "\nMemory of reinforcement learning",
-        &[
-            // Weights, gradients and two moments; the value head is one more row.
-            ("policy and values, one trunk", bytes(16 * count(model))),
-            ("reference", bytes(4 * count(&model.policy))),
-            ("reward model", bytes(4 * count(rewards))),
-            (
-                "keys and values while answering",
-                format!("at most {}", bytes(cache)),
-            ),
-        ],
-    );
+/// What trains a policy by its own answers.
+pub(super) fn optimizer(model: &dyn Module) -> AdamW {
+    AdamW::new(
+        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
+        AdamOptions {
+            beta2: 0.95,
+            eps: 1e-5,
+            ..AdamOptions::default()
+        },
+    )
 }
 
 fn sampling(recipe: &recipe::Ppo, seed: u64) -> Sampling {
@@ -240,7 +228,7 @@ fn pretraining(
 
 fn pace(recipe: &recipe::Ppo) -> Pace {
     Pace {
-        name: NAME,
+        name: "reinforcement",
         steps: recipe.steps,
         batch_size: recipe.batch_size,
         optimizer_numbers: 2,
@@ -255,27 +243,5 @@ fn pace(recipe: &recipe::Ppo) -> Pace {
         grad_clip: 1.0,
         eval_every: recipe.eval_every,
         save_every: recipe.eval_every,
-    }
-}
-
-/// The true score: what the simulated labeller would say if it never erred. Never trained on.
-struct TruthScorer<'a> {
-    asked: &'a Asked,
-    labeller: Labeller,
-}
-
-impl Scorer for TruthScorer<'_> {
-    fn score(
-        &mut self,
-        prompts: &[Vec<u32>],
-        completions: &[Completion],
-    ) -> gigaro_train::Result<Vec<f64>> {
-        let total = |(tokens, completion): (&Vec<u32>, &Completion)| {
-            let prompt = self.asked.prompt(tokens)?;
-            Some(self.labeller.score(prompt, &said(completion)).total)
-        };
-        // A prompt that is none of the world's has no true score, which the caller refuses by name.
-        let each = prompts.iter().zip(completions);
-        Ok(each.map(|pair| total(pair).unwrap_or(f64::NAN)).collect())
     }
 }

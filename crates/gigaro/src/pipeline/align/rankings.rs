@@ -1,4 +1,6 @@
-//! Answers and who prefers which: drawn from the fine-tuned model and ranked by the simulated labeller, or read from a file.
+//! Answers and who prefers which: drawn from the fine-tuned model and ranked by the simulated labeller.
+//!
+//! Preferences from files are read in `preferences.rs`, into the same type.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,7 +10,7 @@ use anyhow::{Context, Result};
 use gigaro_data::chat::ChatFormat;
 use gigaro_data::world::{Labeller, Prompt, World};
 use gigaro_models::generate::{Completion, FinishReason, SamplingParams};
-use gigaro_train::preference::{RankedAnswer, Ranking};
+use gigaro_train::preference::{JudgedAnswer, RankedAnswer, Ranking};
 use serde_json::json;
 
 use super::answers::{Asked, answer, most_answer_tokens, said};
@@ -18,10 +20,13 @@ use crate::trained::Trained;
 
 /// The rankings of a run, in the folder of its reward model.
 pub(crate) const FILE_NAME: &str = "rankings.jsonl";
+
 /// Prompts with ranked answers, and who ranked them.
 pub(crate) struct Rankings {
     pub(crate) all: Vec<Ranking>,
-    /// In a sentence.
+    /// Answers that were judged alone, as good or bad.
+    pub(crate) judged: Vec<JudgedAnswer>,
+    /// In a few words.
     pub(crate) labeller: String,
 }
 
@@ -53,7 +58,7 @@ pub(crate) fn simulated(
         seed,
         ..SamplingParams::default()
     };
-    let completions = answer(job, trained, &repeated, &params, stage::dtype(job))?;
+    let completions = answer(job.halt(), trained, &repeated, &params, stage::dtype(job))?;
     let path = dir.join(FILE_NAME);
     let shown = path.display();
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -82,6 +87,7 @@ pub(crate) fn simulated(
         .with_context(|| format!("cannot write {shown}"))?;
     Ok(Rankings {
         all,
+        judged: Vec::new(),
         labeller: labeller.describe(),
     })
 }

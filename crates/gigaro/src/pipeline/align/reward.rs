@@ -1,6 +1,6 @@
 //! The reward model: it learns to rank answers as people, or the simulated labeller, do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use gigaro_models::{GptConfig, RewardModel};
@@ -10,25 +10,25 @@ use gigaro_nn::schedule::{Decay, Schedule};
 use gigaro_tensor::{Generator, autocast};
 use gigaro_train::answers::Answer;
 use gigaro_train::calibration::{RewardReport, evaluate};
-use gigaro_train::checkpoint::{CONFIG, Checkpoint};
+use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::offline::{Deal, Offline};
-use gigaro_train::preference::{Ranking, usable};
+use gigaro_train::preference::Ranking;
 use gigaro_train::reward::{RewardLoss, normalize};
 use gigaro_train::weights;
 
+use super::preferences::{fitting, split};
 use super::rankings::Rankings;
 use crate::output::Output;
+use crate::pipeline::job::REWARD;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe::Reward;
 use crate::trained::{Trained, deep_copy};
 
-/// One ranking of so many is kept to measure on.
-const HELD_OUT_EVERY: usize = 8;
 /// Answers that go through the model at once when nothing is learnt.
 const ROWS: usize = 64;
 /// The folder of the finished model below that of the stage.
-const NORMALISED: &str = "normalised";
+pub(crate) const NORMALISED: &str = "normalised";
 /// Answers whose rewards are brought to mean 0 and deviation 1.
 const REFERENCE: usize = 512;
 
@@ -51,16 +51,10 @@ pub(crate) fn reward(
     dir: &Path,
     output: &Output,
 ) -> Result<Rewarded> {
-    let Rankings { all, labeller } = rankings;
+    let Rankings { all, labeller, .. } = rankings;
     output.say(format_args!("\nRanked by: {labeller}"));
-    let (all, dropped) = usable(all, from.context());
-    output.say(format_args!("Rankings: {dropped}"));
-    let (learn, measure) = split(all);
-    if learn.is_empty() {
-        bail!(
-            "no ranking is left to learn from: its answers must differ and fit into the model's context"
-        );
-    }
+    let all = fitting(all, "Rankings", from, output)?;
+    let (learn, measure) = split(all, |ranking| &ranking.prompt);
     let model = RewardModel::new(deep_copy(&from.model), &Generator::new(job.recipe.run.seed));
     let dtype = stage::dtype(job);
     autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
@@ -104,12 +98,46 @@ pub(crate) fn reward(
     })
 }
 
+/// Where the reward model at or under `path` is: in a run of `gigaro reward`, in a speedrun, or a checkpoint itself.
+pub(crate) fn find(path: &Path) -> PathBuf {
+    let places = [path.join(REWARD).join(NORMALISED), path.join(NORMALISED)];
+    let is_there = |place: &PathBuf| place.join(CHECKPOINTS).join(LATEST).is_file();
+    let found = places.into_iter().find(is_there);
+    found.unwrap_or_else(|| path.to_owned())
+}
+
+/// The reward model at or under `path`, for answers of the model in `from`.
+///
+/// # Errors
+/// As [`open`], or if the two have different tokenizers.
+pub(crate) fn open_for(path: &Path, from: &Trained) -> Result<RewardModel> {
+    let (rewards, tokenizer) = open(path)?;
+    if tokenizer != from.tokenizer.to_json().into_bytes() {
+        bail!(
+            "the reward model in {} was trained with another tokenizer than the model in {}: their tokens mean different things; train one with `gigaro reward --checkpoint {}`",
+            path.display(),
+            from.dir.display(),
+            from.dir.display()
+        );
+    }
+    if rewards.trunk.config.max_seq_len < from.context() {
+        bail!(
+            "the reward model in {} reads {} tokens, the model in {} writes up to {}: train one that starts from a model with the same context",
+            path.display(),
+            rewards.trunk.config.max_seq_len,
+            from.dir.display(),
+            from.context()
+        );
+    }
+    Ok(rewards)
+}
+
 /// The reward model in a checkpoint, and its tokenizer's bytes.
 ///
 /// # Errors
 /// If it is missing, damaged, or no reward model.
 pub(crate) fn open(path: &Path) -> Result<(RewardModel, Vec<u8>)> {
-    let checkpoint = Checkpoint::open(path)?;
+    let checkpoint = Checkpoint::open(find(path))?;
     let shown = checkpoint.dir().display().to_string();
     let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
     let config = GptConfig::from_json(&config).with_context(|| format!("cannot use {shown}"))?;
@@ -143,19 +171,6 @@ pub(crate) fn lines(report: &RewardReport) -> Vec<(&'static str, String)> {
             format!("{:.1} points", 100.0 * report.calibration_error),
         ),
     ]
-}
-
-/// Every so many-th ranking is measured on, the others are learnt from.
-fn split(all: Vec<Ranking>) -> (Vec<Ranking>, Vec<Ranking>) {
-    let mut parts = (Vec::new(), Vec::new());
-    for (i, ranking) in all.into_iter().enumerate() {
-        if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 {
-            parts.1.push(ranking);
-        } else {
-            parts.0.push(ranking);
-        }
-    }
-    parts
 }
 
 /// One answer of each of some rankings.

@@ -1,0 +1,113 @@
+//! `gigaro align`: an assistant learns to answer as is preferred, by whichever algorithm.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::failure::Usage;
+use crate::flags::RunArgs;
+use crate::output::Output;
+use crate::pipeline::Job;
+use crate::pipeline::align::{steps, steps_page};
+use crate::recipe::{Algorithm, Align, Recipe};
+use crate::trained::{existing, start_of_alignment};
+
+const EXAMPLE: &str = "\
+Examples:
+  gigaro align --algorithm ppo --checkpoint runs/speedrun/sft --reward runs/judge
+  gigaro align --algorithm dpo --checkpoint runs/books-sft --preferences pairs.jsonl.gz
+  gigaro align --algorithm grpo --recipe my.toml      with [align] ask = \"arithmetic\"
+  gigaro align --resume runs/speedrun-dpo
+
+Settings are the keys of [align] in the recipe, those of ppo in [ppo].";
+
+/// Train a fine-tuned model to answer as is preferred: PPO, DPO, IPO, KTO, ORPO, GRPO, RLOO, best of N
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// How to learn [default: the recipe's, or dpo]
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "resume")]
+    algorithm: Option<Algorithm>,
+
+    /// The fine-tuned model to start from: a checkpoint or the folder of a run [default: the last finished run]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    checkpoint: Option<PathBuf>,
+
+    /// Reward model for ppo, best-of-n, and in place of the small world's truth for grpo and rloo: a run of `gigaro reward`
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    reward: Option<PathBuf>,
+
+    /// Preferences for dpo, ipo, kto and orpo as JSON lines, plain or .gz, instead of the simulated labeller's
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    preferences: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let from = match &args.run.resume {
+        Some(_) => None,
+        None => Some(start_of_alignment(args.checkpoint.as_deref())?),
+    };
+    let standard = from.as_deref().map_or(String::new(), steps::recipe_for);
+    let job = Job::begin("align", &args.run, &standard, |recipe| {
+        choose(args, from, recipe)
+    })?;
+    let Some(recipe) = &job.recipe.align else {
+        bail!(
+            "the run in {} aligns no model by itself: its recipe has no section [align]",
+            job.out.display()
+        );
+    };
+    let aligned = steps::align(&job, recipe, output)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let report = steps_page::write_aligned(&job, &aligned, seconds)?;
+    job.remember()?;
+    output.say(format_args!(
+        "\nModel: {}\nReport: {}\nTalk to it: gigaro chat {}",
+        aligned.stage.checkpoint.display(),
+        report.display(),
+        job.out.display()
+    ));
+    let mut object = aligned.json();
+    object["report"] = json!(report);
+    object["seconds"] = json!(seconds);
+    output.result(&object)
+}
+
+/// Puts the flags of this command into the recipe, and gives the run a name of its own.
+fn choose(args: &Args, from: Option<PathBuf>, recipe: &mut Recipe) -> Result<()> {
+    let align = recipe.align.get_or_insert_with(Align::default);
+    align.algorithm = args.algorithm.unwrap_or(align.algorithm);
+    align.from = from.or(align.from.take());
+    if let Some(dir) = &args.reward {
+        align.reward = Some(existing(dir)?);
+    }
+    if let Some(file) = &args.preferences {
+        align.preferences = Some(existing(file)?);
+    }
+    let (algorithm, name) = (align.algorithm, align.algorithm.name());
+    if algorithm.needs_reward() && align.reward.is_none() {
+        return Err(Usage(format!(
+            "{name} needs a reward model: train one with `gigaro reward`, then give its folder with --reward DIR"
+        ))
+        .into());
+    }
+    if algorithm.is_offline() && args.reward.is_some() {
+        return Err(Usage(format!(
+            "{name} learns from preferences without a reward model: leave out --reward"
+        ))
+        .into());
+    }
+    if !algorithm.is_offline() && args.preferences.is_some() {
+        return Err(Usage(format!(
+            "{name} learns from answers that it draws itself: leave out --preferences, or train a reward model on them with `gigaro reward --preferences`"
+        ))
+        .into());
+    }
+    steps::complete(recipe, &format!("-{name}"))
+}

@@ -1,0 +1,467 @@
+//! `gigaro reward`, `align` and `compare` from outside, from one tiny assistant: each algorithm to its end, an interrupted run, and
+//! input that is no good.
+
+mod running;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use running::{Ran, gigaro_in};
+use serde_json::{Value, json};
+
+/// What the tests start from.
+struct Start {
+    folder: tempfile::TempDir,
+}
+
+impl Start {
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// The fine-tuned model.
+    fn assistant(&self) -> String {
+        self.path("tiny/sft")
+    }
+
+    /// A reward model of the same tokenizer.
+    fn judge(&self) -> String {
+        self.path("judge")
+    }
+}
+
+/// A model that has seen a few words, with the settings of alignment that all tests share.
+const RECIPE: &str = "\
+name = \"tiny\"
+about = \"A test.\"
+[data]
+world_documents = 300
+held_out = 0.1
+[tokenizer]
+vocab_size = 400
+[model]
+form = \"modern\"
+n_layer = 1
+n_head = 2
+d_model = 32
+max_seq_len = 64
+[pretrain]
+steps = 12
+batch_size = 8
+learning_rate = 1e-2
+[sft]
+world_dialogues = 100
+steps = 6
+batch_size = 8
+learning_rate = 1e-2
+[evaluate]
+questions_per_kind = 1
+max_answer_tokens = 4
+";
+
+const ALIGNMENT: &str = "\
+[reward]
+prompts = 32
+answers = 3
+noise = 0.1
+steps = 4
+batch_size = 8
+learning_rate = 1e-3
+[ppo]
+steps = 4
+batch_size = 8
+max_answer_tokens = 12
+learning_rate = 1e-3
+ppo_epochs = 2
+minibatches = 2
+kl_coef = 0.05
+vf_coef = 0.1
+ptx_coef = 1.0
+missing_eos_penalty = -3.0
+eval_every = 2
+eval_prompts = 8
+compare_prompts = 20
+[align]
+steps = 4
+batch_size = 4
+learning_rate = 1e-3
+answers = 3
+prompts = 12
+max_answer_tokens = 12
+courtesy = 0.5
+eval_every = 2
+eval_prompts = 8
+compare_prompts = 20
+";
+
+/// The tiny assistant and its reward model, made once.
+fn start() -> &'static Start {
+    static START: OnceLock<Start> = OnceLock::new();
+    START.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = folder.path();
+        fs::write(here.join("plain.toml"), RECIPE).expect("written");
+        fs::write(here.join("tiny.toml"), format!("{RECIPE}{ALIGNMENT}")).expect("written");
+        let road = [
+            "speedrun",
+            "--recipe",
+            "plain.toml",
+            "--out",
+            "tiny",
+            "--json",
+        ];
+        succeeded(gigaro_in(here, &road));
+        let judge = ["reward", "--recipe", "tiny.toml", "--checkpoint", "tiny"];
+        let judge = [&judge[..], &["--out", "judge", "--json"]].concat();
+        let said = succeeded(gigaro_in(here, &judge)).json();
+        let accuracy = said["accuracy"].as_f64().expect("a number");
+        let (low, high) = (&said["accuracy_low"], &said["accuracy_high"]);
+        assert!(low.as_f64() <= Some(accuracy) && high.as_f64() >= Some(accuracy));
+        assert!(
+            said["calibration"]
+                .as_array()
+                .is_some_and(|bins| !bins.is_empty())
+        );
+        has_charts(&here.join("judge"), &["Reward model"]);
+        Start { folder }
+    })
+}
+
+#[track_caller]
+fn succeeded(run: Ran) -> Ran {
+    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    run
+}
+
+/// The run failed with a sentence that has `words` in it, and did not panic.
+#[track_caller]
+fn told(run: &Ran, words: &str) {
+    assert!(
+        run.code == 1 || run.code == 2,
+        "{}: {}",
+        run.code,
+        run.stderr
+    );
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    assert!(run.stderr.contains("error: "), "{}", run.stderr);
+    assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
+}
+
+#[track_caller]
+fn has_charts(run: &Path, titles: &[&str]) {
+    let page = fs::read_to_string(run.join("report.html")).expect("a report");
+    assert!(page.contains("<svg") && !page.contains("src=\"http"));
+    for title in titles {
+        assert!(page.contains(title), "no {title:?} in the report");
+    }
+}
+
+/// `gigaro align` from the tiny assistant into the folder `out` below `here`.
+fn align(here: &Path, algorithm: &str, out: &str, more: &[&str]) -> Ran {
+    let (recipe, from) = (start().path("tiny.toml"), start().assistant());
+    let args = ["align", "--algorithm", algorithm, "--recipe", &recipe];
+    let args = [
+        &args[..],
+        &["--checkpoint", &from, "--out", out, "--json"],
+        more,
+    ]
+    .concat();
+    gigaro_in(here, &args)
+}
+
+/// The bytes of the weights of the newest checkpoint in a run's folder.
+fn weights(run: &Path) -> Vec<u8> {
+    let checkpoints = run.join("checkpoints");
+    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
+    let path = checkpoints.join(latest.trim()).join("model.safetensors");
+    fs::read(path).expect("weights")
+}
+
+/// Aligns, looks at what was said and shown, and returns the object.
+#[track_caller]
+fn reaches_its_end(algorithm: &str, charts: &[&str], more: &[&str]) -> Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = succeeded(align(folder.path(), algorithm, "run", more)).json();
+    assert_eq!(said["algorithm"], algorithm);
+    let rate = said["win_rate"].as_f64().expect("a win rate");
+    assert!((0.0..=1.0).contains(&rate), "{said}");
+    assert_eq!(said["models"].as_array().map(Vec::len), Some(2));
+    let run = folder.path().join("run");
+    has_charts(&run, charts);
+    assert!(
+        fs::read_to_string(run.join("recipe.toml"))
+            .expect("a recipe")
+            .contains("[align]")
+    );
+    let before = weights(&PathBuf::from(start().assistant()));
+    assert_ne!(weights(&run), before, "{algorithm} has learnt nothing");
+    said
+}
+
+#[test]
+fn algorithms_that_learn_from_preferences_reach_their_end_on_the_simulated_labellers() {
+    for (algorithm, chart) in [
+        ("dpo", "Implicit rewards"),
+        ("ipo", "Pairs in which"),
+        ("kto", "Point of reference"),
+        ("orpo", "Fine-tuning part"),
+    ] {
+        reaches_its_end(algorithm, &["Loss", chart, "Held against each other"], &[]);
+    }
+}
+
+#[test]
+fn algorithms_that_learn_from_answers_of_their_own_reach_their_end() {
+    let judge = start().judge();
+    let by_model = ["--reward", judge.as_str()];
+    let charts = ["Score", "Distance from the start", "Requests in disguise"];
+    reaches_its_end("ppo", &charts, &by_model);
+    reaches_its_end("grpo", &charts, &[]);
+    reaches_its_end("rloo", &charts, &by_model);
+}
+
+#[test]
+fn the_best_of_n_are_kept_as_conversations_that_fine_tuning_reads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let judge = start().judge();
+    succeeded(align(here, "best-of-n", "best", &["--reward", &judge]));
+    let kept = fs::read_to_string(here.join("best/best_of_n.jsonl")).expect("conversations");
+    let lines: Vec<Value> = kept
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 12);
+    for line in &lines {
+        let scores = line["scores"].as_array().expect("scores");
+        let best = scores
+            .iter()
+            .filter_map(Value::as_f64)
+            .fold(f64::MIN, f64::max);
+        assert_eq!((scores.len(), line["score"].as_f64()), (3, Some(best)));
+    }
+    let (recipe, from) = (start().path("tiny.toml"), start().assistant());
+    let sft = ["sft", "--recipe", &recipe, "--checkpoint", &from];
+    let chats = ["--chats", "best/best_of_n.jsonl", "--out", "again"];
+    succeeded(gigaro_in(here, &[sft, chats].concat()));
+}
+
+#[test]
+fn models_are_compared_by_the_truth_and_by_a_reward_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (base, tuned, judge) = (
+        start().path("tiny/pretrain"),
+        start().assistant(),
+        start().judge(),
+    );
+    let models = [
+        "compare",
+        &base,
+        &tuned,
+        &tuned,
+        "--prompts",
+        "20",
+        "--json",
+    ];
+    let page = [&models[..], &["--report", "page.html"]].concat();
+    let said = succeeded(gigaro_in(folder.path(), &page)).json();
+    let duels = said["duels"].as_array().expect("duels");
+    assert_eq!(duels.len(), 3);
+    let (low, high) = (&duels[0]["low"], &duels[0]["high"]);
+    assert!(
+        low.as_f64() <= duels[0]["rate"].as_f64() && duels[0]["rate"].as_f64() <= high.as_f64()
+    );
+    assert_eq!(duels[2]["ties"], 20, "a model against itself");
+    assert!(duels[0]["length_controlled"].is_number());
+    let page = fs::read_to_string(folder.path().join("page.html")).expect("a page");
+    assert!(page.contains("What the models do") && page.contains("Requests in disguise"));
+    let judge = format!("reward:{judge}");
+    let by_model = [&models[..], &["--judge", &judge]].concat();
+    let said = succeeded(gigaro_in(folder.path(), &by_model)).json();
+    assert!(
+        said["judge"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("reward model"))
+    );
+    told(&gigaro_in(folder.path(), &["compare", &base]), "MODEL");
+    let judged_by = [&models[..], &["--judge", "nobody"]].concat();
+    told(&gigaro_in(folder.path(), &judged_by), "reward:DIR");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_ppo_run_ends_with_the_weights_of_one_that_was_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let judge = start().judge();
+    let recipe = fs::read_to_string(start().path("tiny.toml")).expect("a recipe");
+    let (before, after) = recipe.split_once("[ppo]\nsteps = 4").expect("steps of PPO");
+    let longer = format!("{before}[ppo]\nsteps = 40{after}");
+    fs::write(here.join("longer.toml"), longer).expect("written");
+    let from = start().assistant();
+    let args = |out: &'static str| {
+        let args = ["align", "--algorithm", "ppo", "--recipe", "longer.toml"];
+        let more = ["--checkpoint", &from, "--reward", &judge, "--out", out];
+        [&args[..], &more[..]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let whole = args("whole");
+    let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
+    succeeded(gigaro_in(here, &whole));
+
+    let child = Command::new(env!("CARGO_BIN_EXE_gigaro"))
+        .args(args("interrupted"))
+        .current_dir(here)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let latest = here.join("interrupted/checkpoints/latest");
+    let since = Instant::now();
+    while !latest.exists() {
+        assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("kill").success());
+    let end = child.wait_with_output().expect("gone");
+    let said = String::from_utf8_lossy(&end.stderr);
+    assert_eq!(end.status.code(), Some(130), "{said}");
+    assert!(said.contains("gigaro align --resume interrupted"), "{said}");
+    assert_ne!(
+        weights(&here.join("interrupted")),
+        weights(&here.join("whole"))
+    );
+    succeeded(gigaro_in(here, &["align", "--resume", "interrupted"]));
+    assert_eq!(
+        weights(&here.join("interrupted")),
+        weights(&here.join("whole"))
+    );
+}
+
+/// Pairs as JSON lines.
+fn write_pairs(path: &Path, pairs: &[(&str, &str, &str)]) {
+    let line = |(prompt, chosen, rejected): &(&str, &str, &str)| {
+        let line = json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected });
+        format!("{line}\n")
+    };
+    fs::write(path, pairs.iter().map(line).collect::<String>()).expect("written");
+}
+
+#[test]
+fn preferences_that_teach_nothing_are_counted_and_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let long = "word ".repeat(200);
+    write_pairs(
+        &here.join("equal.jsonl"),
+        &[("a", "b", "b"), ("a", "c", " c ")],
+    );
+    write_pairs(&here.join("empty.jsonl"), &[("a", "", "b")]);
+    write_pairs(
+        &here.join("long.jsonl"),
+        &[(&long, "b", "c"), (&long, "d", "e")],
+    );
+    fs::write(here.join("broken.jsonl"), "{\"prompt\": \n").expect("written");
+    fs::write(here.join("other.jsonl"), "{\"text\": \"a\"}\n").expect("written");
+    let both = |file: &str, words: &str| {
+        let (recipe, from) = (start().path("tiny.toml"), start().assistant());
+        let out = format!("reward-{file}");
+        let args = ["reward", "--recipe", &recipe, "--checkpoint", &from];
+        let args = [&args[..], &["--out", &out, "--preferences", file]].concat();
+        told(&gigaro_in(here, &args), words);
+        let out = format!("dpo-{file}");
+        told(&align(here, "dpo", &out, &["--preferences", file]), words);
+    };
+    both("equal.jsonl", "2 pairs have the same answer twice");
+    both("empty.jsonl", "1 pair or judgement has an empty answer");
+    both("long.jsonl", "2 longer than the model's context");
+    both("broken.jsonl", "broken.jsonl, line 1");
+    both("other.jsonl", "this is no preference");
+    both("missing.jsonl", "there is no file or folder missing.jsonl");
+
+    // What can be learnt from is, and the rest is counted.
+    let good = [
+        ("Who?", "I.", "You."),
+        ("What?", "This.", "That."),
+        ("a", "b", "b"),
+    ];
+    write_pairs(
+        &here.join("mixed.jsonl"),
+        &[&good[..], &[(&long, "b", "c")]].concat(),
+    );
+    let run = succeeded(align(
+        here,
+        "dpo",
+        "mixed",
+        &["--preferences", "mixed.jsonl"],
+    ));
+    for words in [
+        "1 pair has the same answer twice",
+        "1 longer than the model's context",
+    ] {
+        assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
+    }
+}
+
+#[test]
+fn models_that_do_not_belong_together_and_missing_ones_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let (judge, assistant) = (start().judge(), start().assistant());
+    // The same road with another vocabulary: its tokens mean something else.
+    let other = RECIPE.replace("vocab_size = 400", "vocab_size = 380");
+    fs::write(here.join("other.toml"), other).expect("written");
+    let pretrain = ["pretrain", "--recipe", "other.toml", "--out", "other"];
+    succeeded(gigaro_in(here, &pretrain));
+    let recipe = start().path("tiny.toml");
+    let from_other = [
+        "--recipe",
+        recipe.as_str(),
+        "--checkpoint",
+        "other",
+        "--out",
+    ];
+    let with = |algorithm: &str, out: &str, reward: &str| {
+        let args = ["align", "--algorithm", algorithm, "--reward", reward];
+        gigaro_in(here, &[&args[..], &from_other, &[out]].concat())
+    };
+    told(&with("ppo", "a", &judge), "trained with another tokenizer");
+    told(
+        &with("best-of-n", "b", &judge),
+        "trained with another tokenizer",
+    );
+    told(&with("ppo", "c", &assistant), "not those of a reward model");
+    told(
+        &with("ppo", "d", "nowhere"),
+        "there is no file or folder nowhere",
+    );
+    told(
+        &align(here, "ppo", "e", &[]),
+        "train one with `gigaro reward`",
+    );
+    told(
+        &align(here, "dpo", "f", &["--reward", &judge]),
+        "leave out --reward",
+    );
+    let own = ["--preferences", recipe.as_str()];
+    told(&align(here, "rloo", "g", &own), "leave out --preferences");
+    told(&align(here, "pdo", "h", &[]), "dpo");
+    let missing = ["reward", "--checkpoint", "nowhere", "--out", "i"];
+    told(&gigaro_in(here, &missing), "nowhere");
+    let empty = tempfile::tempdir().expect("a folder");
+    let nothing = gigaro_in(empty.path(), &["reward"]);
+    told(&nothing, "no model was trained in this folder yet");
+    // None of them has left a folder that stands in the way.
+    for out in ["d", "e", "f", "g", "h", "i"] {
+        assert!(!here.join(out).exists(), "{out}");
+    }
+}
