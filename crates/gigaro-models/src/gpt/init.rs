@@ -47,6 +47,7 @@ pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
         }),
         checkpoint_activations: false,
         rotary,
+        lora: None,
     }
 }
 
