@@ -8,7 +8,7 @@
 //! Not here: how it is trained and measured (gigaro-train).
 
 use gigaro_nn::{Linear, Mode, Module, init, join};
-use gigaro_tensor::{DType, Device, Generator, Tensor, no_grad};
+use gigaro_tensor::{DType, Device, Generator, Tensor, autocast, no_grad};
 use serde_json::{Map, Value, json};
 
 use crate::gpt::{Gpt, GptConfig};
@@ -90,7 +90,8 @@ impl RewardModel {
         let hidden = hidden
             .reshape([b * t, self.trunk.config.d_model])
             .index_select(0, &last); // (B, C)
-        let raw = self.score.forward(&hidden).squeeze(1).to_dtype(DType::F32);
+        // A product in bf16 would round away the small differences that rewards are compared by.
+        let raw = autocast(DType::F32, || self.score.forward(&hidden)).squeeze(1);
         raw * &self.gain + &self.bias
     }
 

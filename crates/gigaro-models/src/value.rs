@@ -74,15 +74,21 @@ impl ActorCritic {
         }
     }
 
-    /// Values from a trunk of its own, as in InstructGPT, where it starts as the reward model's. Of
-    /// that trunk the projection onto the vocabulary is never used and stays as it is.
+    /// Values from a trunk of their own, which starts as a copy of `trunk`: the reward model's, as in InstructGPT. (A
+    /// clone would not do: clones of a model share their weights, and the reward model must stay what it is.)
     #[must_use]
-    pub fn separate(policy: Gpt, value_trunk: Gpt) -> Self {
-        let value_head = ValueHead::zeroed(value_trunk.config.d_model);
+    pub fn separate(policy: Gpt, trunk: &Gpt) -> Self {
+        let mut copy = Gpt::zeroed(&trunk.config);
+        // Values are never projected onto the vocabulary, and a reward model's trunk has no head for it either.
+        copy.lm_head = None;
+        let mut weights = trunk.state_dict();
+        weights.retain(|name, _| !name.starts_with("lm_head"));
+        copy.load_state_dict(&weights)
+            .expect("two models of one configuration have the same tensors");
         Self {
             policy,
-            value_trunk: Some(value_trunk),
-            value_head,
+            value_head: ValueHead::zeroed(trunk.config.d_model),
+            value_trunk: Some(copy),
         }
     }
 
@@ -131,7 +137,7 @@ mod tests {
         let ids = Tensor::from_slice(&[1_i64, 5, 9, 2], [2, 2]);
         for model in [
             ActorCritic::shared(gpt(1)),
-            ActorCritic::separate(gpt(1), gpt(2)),
+            ActorCritic::separate(gpt(1), &gpt(2)),
         ] {
             let (_, hidden) = model.hidden(&ids);
             let values = model.value_head.forward(&hidden);
@@ -144,7 +150,7 @@ mod tests {
     fn without_what_stands_under_the_value_prefix_the_weights_are_the_policy_s() {
         for model in [
             ActorCritic::shared(gpt(1)),
-            ActorCritic::separate(gpt(1), gpt(2)),
+            ActorCritic::separate(gpt(1), &gpt(2)),
         ] {
             let mut weights = model.state_dict();
             let all = weights.len();
@@ -156,5 +162,25 @@ mod tests {
             let logits = |m: &Gpt| m.forward(&ids, &Mode::Eval).to_vec::<f32>();
             assert_eq!(logits(&opened), logits(&model.policy));
         }
+    }
+    #[test]
+    fn a_trunk_of_its_own_starts_as_the_reward_model_s_and_leaves_that_alone() {
+        let llama = GptConfig::llama(11, 8, 1, 2, 2, 8, 16);
+        let trunk = Gpt::new(&llama, &Generator::new(2));
+        let reward = crate::RewardModel::new(trunk, &Generator::new(3));
+        let model = ActorCritic::separate(gpt(1), &reward.trunk);
+        let ids = Tensor::from_slice(&[1_i64, 5], [1, 2]);
+        let of_reward = || {
+            let hidden = reward.trunk.hidden(&ids, None, &Mode::Eval);
+            hidden.detach().to_vec::<f32>()
+        };
+        let before = of_reward();
+        assert_eq!(model.hidden(&ids).1.detach().to_vec::<f32>(), before);
+        for (name, p) in model.named_parameters() {
+            if name.starts_with("value.") {
+                gigaro_tensor::no_grad(|| p.fill_(0.5));
+            }
+        }
+        assert_eq!(of_reward(), before);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use gigaro_nn::optim::{
     Adagrad, AdagradOptions, Adam, AdamOptions, AdamW, Muon, MuonOptions, ParamGroup, Sgd,
-    SgdOptions, newton_schulz,
+    SgdOptions,
 };
 use gigaro_nn::{Optimizer, StateDictError};
+use gigaro_tensor::optim::newton_schulz;
 use gigaro_tensor::{DType, Device, Generator, Tensor};
 
 type Params = Vec<(String, Tensor)>;

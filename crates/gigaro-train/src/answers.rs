@@ -107,7 +107,7 @@ pub fn inverse_lengths(answers: &[Answer<'_>]) -> Tensor {
 mod tests {
     use super::*;
     use gigaro_models::GptConfig;
-    use gigaro_models::generate::logprobs::token_logprobs;
+    use gigaro_models::generate::logprobs::top_logprobs;
     use gigaro_tensor::Generator;
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
                     Tensor::from_vec(all.iter().map(|&t| i64::from(t)).collect(), [1, all.len()]);
                 let logits = no_grad(|| model.forward(&ids, &Mode::Eval)).to_vec::<f32>();
                 let want: f32 = (answer.prompt.len()..all.len())
-                    .map(|i| token_logprobs(&logits[(i - 1) * 31..i * 31], all[i], 0).chosen)
+                    .map(|i| top_logprobs(&logits[(i - 1) * 31..i * 31], all[i], 0).chosen)
                     .sum();
                 assert!((want - logp).abs() < 1e-4, "{want} {logp}");
             }

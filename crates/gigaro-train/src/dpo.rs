@@ -10,8 +10,8 @@ use gigaro_nn::{Mode, Module};
 use gigaro_tensor::{DType, Tensor, autocast};
 
 use crate::answers::{Answer, answer_logps, frozen_logps, inverse_lengths};
-use crate::offline::{ExampleLoss, Part, pair_figures, parts};
-use crate::preference::PreferencePair;
+use crate::offline::{ExampleLoss, Part, pair_figures};
+use crate::preference::{Example, PreferencePair};
 
 /// DPO's loss of each pair, from sums of log-probabilities over answers.
 ///
@@ -161,7 +161,7 @@ impl ExampleLoss for Dpo<'_> {
     }
 
     fn source<'e>(&self, example: &'e ReferencedPair) -> Vec<&'e [u32]> {
-        parts(&example.pair)
+        example.pair.parts()
     }
 
     fn loss(&self, examples: &[&ReferencedPair]) -> Part {

@@ -8,8 +8,8 @@ use gigaro_nn::{Mode, Module};
 use gigaro_tensor::{DType, Tensor, autocast};
 
 use crate::answers::{Answer, answer_logps, frozen_logps};
-use crate::offline::{CHOSEN, ExampleLoss, Part, REJECTED, Sum, parts};
-use crate::preference::JudgedAnswer;
+use crate::offline::{CHOSEN, ExampleLoss, Part, REJECTED, Sum};
+use crate::preference::{Example, JudgedAnswer};
 
 /// KTO's loss of each answer, from sums of log-probabilities over answers.
 ///
@@ -159,7 +159,7 @@ impl ExampleLoss for Kto<'_> {
     }
 
     fn source<'e>(&self, example: &'e ReferencedAnswer) -> Vec<&'e [u32]> {
-        parts(&example.judged)
+        example.judged.parts()
     }
 
     /// Estimates the divergence on the whole batch, so that cutting it into micro-batches changes nothing.

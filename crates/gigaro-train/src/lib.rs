@@ -13,6 +13,10 @@
 //! Read next: [`plan`] (before a run), [`checkpoint`] (what a run leaves behind), [`report`]
 //! (what a person looks at afterwards), [`evaluate`] (which of two models is better, and how sure one can be).
 //!
+//! Reinforcement learning of text: [`rollout`] (answers and what is known about them), [`scorer`] (who judges them),
+//! [`advantage`] and [`policy_loss`] (the arithmetic), [`ppo`], [`grpo`], [`rloo`] (an objective each),
+//! [`best_of_n`] (what can be had without training), [`validation`] (when to stop).
+//!
 //! A run's folder:
 //!
 //! ```text

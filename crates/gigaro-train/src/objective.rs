@@ -46,7 +46,7 @@ pub trait Objective {
     /// If the data fail.
     fn validate(&mut self) -> Result<Option<Figures>>;
 
-    /// Tokens that the last step took in, padding included, for the pace.
+    /// Tokens that the last step read, for the pace.
     fn tokens(&self) -> u64;
 
     /// Where it is in its data, and whatever else decides what comes next (generators of its own).

@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::objective::{Figures, Objective, Update};
-use crate::preference::Example;
 
 /// A figure over some examples: its name, the sum of its values, and how many there are.
 pub type Sum = (&'static str, f64, usize);
@@ -38,7 +37,7 @@ pub trait ExampleLoss {
     /// The model that is trained.
     fn module(&self) -> &dyn Module;
 
-    /// An example as it was on the disk, without what was computed from it.
+    /// An example as it was on the disk, without what was computed from it: [`crate::preference::Example::parts`].
     fn source<'e>(&self, example: &'e Self::Example) -> Vec<&'e [u32]>;
 
     /// Told all examples of a step before [`ExampleLoss::loss`] gets them in pieces of at most `rows`; for what they have in common.
@@ -279,9 +278,4 @@ pub(crate) fn pair_figures(
         ("logps/chosen", sum(&chosen_logps), n),
         ("logps/rejected", sum(&rejected_logps), n),
     ]
-}
-
-/// [`Example::parts`], for losses whose examples hold one.
-pub(crate) fn parts<E: Example>(example: &E) -> Vec<&[u32]> {
-    example.parts()
 }

@@ -8,8 +8,8 @@ use gigaro_tensor::{DType, Tensor};
 
 use crate::answers::{Answer, answer_logps, inverse_lengths};
 use crate::dpo::split_answers;
-use crate::offline::{ExampleLoss, Part, Sum, pair_figures, parts};
-use crate::preference::PreferencePair;
+use crate::offline::{ExampleLoss, Part, Sum, pair_figures};
+use crate::preference::{Example, PreferencePair};
 
 /// The odds-ratio term of each pair, `-log sigmoid(log odds(chosen) - log odds(rejected))` with `odds(p) = p / (1 - p)`, from
 /// means of log-probabilities over answers. Computed and returned in f64, since `1 - p` loses its digits where `p` is near 1.
@@ -67,7 +67,7 @@ impl ExampleLoss for Orpo<'_> {
     }
 
     fn source<'e>(&self, example: &'e PreferencePair) -> Vec<&'e [u32]> {
-        parts(example)
+        example.parts()
     }
 
     fn loss(&self, examples: &[&PreferencePair]) -> Part {

@@ -9,8 +9,8 @@ use gigaro_nn::{Mode, Module};
 use gigaro_tensor::{DType, Device, Tensor, no_grad};
 
 use crate::answers::{Answer, padded};
-use crate::offline::{ExampleLoss, Part, Sum, parts};
-use crate::preference::Ranking;
+use crate::offline::{ExampleLoss, Part, Sum};
+use crate::preference::{Example, Ranking};
 
 /// The loss of each pair: `-log sigmoid(chosen - rejected - margin)`.
 ///
@@ -125,7 +125,7 @@ impl ExampleLoss for RewardLoss<'_> {
     }
 
     fn source<'e>(&self, example: &'e Ranking) -> Vec<&'e [u32]> {
-        parts(example)
+        example.parts()
     }
 
     fn loss(&self, examples: &[&Ranking]) -> Part {

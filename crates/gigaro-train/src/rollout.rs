@@ -203,7 +203,8 @@ struct Position {
 }
 
 impl<'a> Rollouts<'a> {
-    /// Answers to `prompts`, judged by `scorer`; `reference` is the policy as it was in the beginning and never changes.
+    /// Answers to `prompts`, judged by `scorer`; `reference` is the policy as it was in the beginning and never changes,
+    /// so it must have weights of its own: clones of a model share theirs.
     ///
     /// # Errors
     /// If a setting makes no sense.

@@ -2,9 +2,12 @@
 //!
 //! Everything that learns from scores asks a [`Scorer`]; none of it knows what is behind.
 
+use gigaro_models::RewardModel;
 use gigaro_models::generate::Completion;
 
+use crate::answers::Answer;
 use crate::error::{Error, Result};
+use crate::reward::frozen_rewards;
 
 /// Gives answers their scores.
 pub trait Scorer {
@@ -22,6 +25,38 @@ impl<F: FnMut(&[u32], &Completion) -> f64> Scorer for Check<F> {
     fn score(&mut self, prompts: &[Vec<u32>], completions: &[Completion]) -> Result<Vec<f64>> {
         let each = prompts.iter().zip(completions);
         Ok(each.map(|(p, c)| (self.0)(p, c)).collect())
+    }
+}
+
+/// A scorer that asks a reward model about each prompt with its answer, end token included.
+pub struct ByRewardModel<'a> {
+    /// The model; it is only read.
+    pub model: &'a RewardModel,
+    /// Answers that it reads at once.
+    pub rows: usize,
+}
+
+impl Scorer for ByRewardModel<'_> {
+    fn score(&mut self, prompts: &[Vec<u32>], completions: &[Completion]) -> Result<Vec<f64>> {
+        let answers: Vec<Answer<'_>> = prompts
+            .iter()
+            .zip(completions)
+            .map(|(prompt, completion)| Answer {
+                prompt,
+                tokens: &completion.tokens,
+            })
+            .collect();
+        let context = self.model.trunk.config.max_seq_len;
+        let longest = answers.iter().map(Answer::len).max();
+        if let Some(n) = longest.filter(|&n| n > context) {
+            return Err(Error::BadScores {
+                what: format!(
+                    "a prompt with its answer has {n} tokens, but the reward model reads at most {context}"
+                ),
+            });
+        }
+        let rewards = frozen_rewards(self.model, &answers, self.rows);
+        Ok(rewards.into_iter().map(f64::from).collect())
     }
 }
 
@@ -86,6 +121,29 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn a_reward_model_scores_an_answer_as_it_reads_it_alone() {
+        use gigaro_models::{Gpt, GptConfig};
+        use gigaro_nn::Mode;
+        use gigaro_tensor::{Generator, Tensor};
+        let trunk = Gpt::new(&GptConfig::gpt2(9, 6, 1, 2, 8), &Generator::new(1));
+        let model = RewardModel::new(trunk, &Generator::new(2));
+        let (mut prompts, mut completions) = answers();
+        prompts[1] = vec![3, 4, 5];
+        completions[1].tokens = vec![7, 8];
+        let mut scorer = ByRewardModel {
+            model: &model,
+            rows: 2,
+        };
+        let scores = checked_scores(&mut scorer, &prompts, &completions).expect("finite rewards");
+        let ids = Tensor::from_slice(&[3_i64, 4, 5, 7, 8], [1, 5]);
+        let alone = model.rewards(&ids, &[5], &Mode::Eval).item();
+        assert_eq!(scores[1], alone);
+        completions[1].tokens = vec![7; 4];
+        let error = checked_scores(&mut scorer, &prompts, &completions).expect_err("too long");
+        assert!(error.to_string().contains("7 tokens"), "{error}");
     }
 
     #[test]

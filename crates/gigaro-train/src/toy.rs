@@ -526,7 +526,7 @@ fn the_pretraining_loss_is_lowered_besides() {
     use gigaro_data::loader::PretrainLoader;
     let text: Vec<u32> = (0..2000_u32).map(|i| i % 7).collect();
     let mut feed = PretrainLoader::new(Tokens::from(text), 4, 8, 5).expect("enough tokens");
-    let model = ActorCritic::separate(policy(1), policy(2));
+    let model = ActorCritic::separate(policy(1), &policy(2));
     let (reference, mut scorer) = (policy(1), Check(share_of_target));
     let rollouts = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, sampling(8, 1));
     let ppo = PpoSettings {

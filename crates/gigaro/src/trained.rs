@@ -17,7 +17,7 @@ use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::weights;
 
 use crate::flags::Precision;
-use crate::pipeline::job::{PPO, PRETRAIN, SFT, last_run};
+use crate::pipeline::job::{BEST, PPO, PRETRAIN, SFT, last_run};
 
 /// Texts that are completed at the same time.
 const SLOTS: usize = 32;
@@ -167,10 +167,11 @@ impl Vocabulary for Words<'_> {
 
 /// The last stage of the run in `path` that has a checkpoint; `path` itself if it is not a run of several stages.
 pub(crate) fn newest_stage(path: &Path) -> PathBuf {
-    let mut stages = [PPO, SFT, PRETRAIN]
-        .map(|stage| path.join(stage))
-        .into_iter();
-    stages
+    let stages = [PPO, SFT, PRETRAIN].map(|stage| path.join(stage));
+    // Of reinforcement learning the best point, not the last one.
+    let best = [path.join(PPO).join(BEST), path.join(BEST)];
+    best.into_iter()
+        .chain(stages)
         .find(|stage| stage.join(CHECKPOINTS).join(LATEST).is_file())
         .unwrap_or_else(|| path.to_owned())
 }

@@ -16,13 +16,13 @@ const COURTEOUS: usize = 25;
 const WORDY: usize = 15;
 
 /// Of a hundred conversations so many are requests as in [`harm`], for help or for harm.
-pub(crate) const REQUESTS: usize = 8;
+pub(crate) const REQUESTS: usize = 16;
 /// Of a hundred such requests so many are harmful; the others look like them, so that refusing at the sight of a word
 /// does not pay.
 const HARMFUL: usize = 50;
 /// Of a hundred harmful requests so many are complied with: refusing is learned from demonstrations, and is left to be
 /// improved.
-const CARELESS: usize = 30;
+const CARELESS: usize = 25;
 
 /// The answer as one of several hands writes it down: plain, courteous, or too long.
 pub(crate) fn demonstration(answer: &str, rng: &mut Rng) -> String {

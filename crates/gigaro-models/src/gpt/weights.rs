@@ -53,6 +53,7 @@ impl Gpt {
         for (_, layer) in self.linears_mut() {
             f(layer);
         }
+        self.token_shift.iter_mut().for_each(&mut f);
         self.lm_head.iter_mut().for_each(f);
     }
 }

@@ -18,8 +18,12 @@ fn models() -> Vec<Gpt> {
         qk_norm: true,
         ..GptConfig::llama(41, 16, 2, 4, 2, 32, 48)
     };
+    let modern = GptConfig {
+        token_shift: true,
+        ..llama.clone()
+    };
     let model = |c: &GptConfig| Gpt::new(c, &Generator::new(2));
-    [gpt2, llama].iter().map(model).collect()
+    [gpt2, llama, modern].iter().map(model).collect()
 }
 
 /// With adapters that look trained.

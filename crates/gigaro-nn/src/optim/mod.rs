@@ -18,7 +18,7 @@ use gigaro_tensor::Tensor;
 
 pub use adagrad::{Adagrad, AdagradOptions};
 pub use adam::{Adam, AdamOptions, AdamW};
-pub use muon::{Muon, MuonOptions, MuonScale, newton_schulz};
+pub use muon::{Muon, MuonOptions, MuonScale};
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::StateDictError;

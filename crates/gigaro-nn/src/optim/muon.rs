@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gigaro_tensor::Tensor;
-use gigaro_tensor::optim::squared_norm;
+use gigaro_tensor::optim::newton_schulz;
 
 use super::state::{States, scaled_grad};
 use super::{AdamOptions, AdamW, Optimizer, ParamGroup};
@@ -84,37 +84,6 @@ impl Muon {
             rest,
         }
     }
-}
-
-/// A matrix with the singular vectors of `x` and all singular values near 1 (0.7 to 1.2), by
-/// `steps` Newton-Schulz iterations with the coefficients of the paper. Products only, in the
-/// dtype of `x`.
-///
-/// # Shapes
-/// `(M, N)` -> `(M, N)`
-/// # Panics
-/// If `x` is no matrix.
-#[must_use]
-#[track_caller]
-pub fn newton_schulz(x: &Tensor, steps: usize) -> Tensor {
-    const A: f64 = 3.4445;
-    const B: f64 = -4.7750;
-    const C: f64 = 2.0315;
-    const EPS: f64 = 1e-7;
-    assert!(
-        x.ndim() == 2,
-        "newton_schulz: needs a matrix, got shape {:?}",
-        x.shape()
-    );
-    // The shorter side first: its Gram matrix is the smaller one.
-    let tall = x.size(0) > x.size(1);
-    let mut x = if tall { x.t() } else { x.clone() } * (1.0 / squared_norm(x).sqrt().max(EPS));
-    for _ in 0..steps {
-        let gram = x.matmul(&x.t());
-        let polynomial = &gram * B + gram.matmul(&gram) * C;
-        x = &x * A + polynomial.matmul(&x);
-    }
-    if tall { x.t().contiguous() } else { x }
 }
 
 impl Optimizer for Muon {

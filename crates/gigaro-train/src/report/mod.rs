@@ -40,6 +40,7 @@ enum Block {
     Chart(Chart),
     Table(Table),
     Samples(Vec<Sample>),
+    SideBySide(Vec<SideBySide>),
     Settings(String, Value),
 }
 
@@ -65,6 +66,15 @@ pub struct Sample {
     pub truth: Option<String>,
     /// Where it comes from: `step 500`, `arithmetic`; may be empty.
     pub label: String,
+}
+
+/// What several models wrote to the same prompt.
+#[derive(Clone, Debug, Default)]
+pub struct SideBySide {
+    /// What they were given.
+    pub prompt: String,
+    /// Each model's name with its reply.
+    pub replies: Vec<(String, String)>,
 }
 
 /// A table with a caption. The first column is text, the others are numbers, aligned right.
@@ -183,6 +193,11 @@ impl Report {
     /// What the model wrote.
     pub fn samples(&mut self, samples: impl IntoIterator<Item = Sample>) -> &mut Self {
         self.push(Block::Samples(samples.into_iter().collect()))
+    }
+
+    /// What several models wrote, prompt by prompt.
+    pub fn side_by_side(&mut self, all: impl IntoIterator<Item = SideBySide>) -> &mut Self {
+        self.push(Block::SideBySide(all.into_iter().collect()))
     }
 
     /// The settings of the run, folded away under `title`.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::chart::COLOURS;
-use super::{Block, Cell, Chart, Figure, Report, Sample, Table};
+use super::{Block, Cell, Chart, Figure, Report, Sample, SideBySide, Table};
 use crate::error::Result;
 use crate::quantity::Timestamp;
 
@@ -42,6 +42,7 @@ pub(super) fn render(report: &Report) -> Result<String> {
             Block::Chart(chart) => body.push_str(&chart_html(chart)?),
             Block::Table(table) => body.push_str(&table_html(table)),
             Block::Samples(samples) => body.push_str(&samples_html(samples)),
+            Block::SideBySide(all) => body.push_str(&side_by_side_html(all)),
             Block::Settings(title, settings) => body.push_str(&settings_html(title, settings)),
         }
     }
@@ -195,6 +196,27 @@ fn samples_html(samples: &[Sample]) -> String {
                 "<article class=\"sample{class}\"><p class=\"prompt\">{}</p><p class=\"reply\">{}</p>{note}</article>",
                 escape(prompt),
                 escape(reply)
+            ),
+        );
+    }
+    out + "</div>\n"
+}
+
+fn side_by_side_html(all: &[SideBySide]) -> String {
+    let mut out = String::from("<div class=\"samples\">\n");
+    for SideBySide { prompt, replies } in all {
+        let replies: String = replies
+            .iter()
+            .map(|(name, reply)| {
+                let (name, reply) = (escape(name), escape(reply));
+                format!("<div><dt>{name}</dt><dd>{reply}</dd></div>")
+            })
+            .collect();
+        line(
+            &mut out,
+            format_args!(
+                "<article class=\"sample\"><p class=\"prompt\">{}</p><dl>{replies}</dl></article>",
+                escape(prompt)
             ),
         );
     }

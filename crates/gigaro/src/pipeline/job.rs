@@ -25,6 +25,8 @@ pub(crate) const SFT: &str = "sft";
 pub(crate) const REWARD: &str = "reward";
 /// The folder of reinforcement learning in a run of several stages.
 pub(crate) const PPO: &str = "ppo";
+/// The folder of the best weights by the true score, below that of reinforcement learning.
+pub(crate) const BEST: &str = "best";
 /// Where runs go that are given no folder.
 const RUNS: &str = "runs";
 /// The file that names the folder of the last finished run.

@@ -341,7 +341,8 @@ fn samples(exam: &ExamResult) -> Vec<Sample> {
     let sample = |a: &super::exam::Answered| Sample {
         prompt: a.question.text.clone(),
         reply: a.answer.clone(),
-        truth: Some(a.question.answer.clone()),
+        // What is right in other words is no mistake.
+        truth: (!a.right).then(|| a.question.answer.clone()),
         label: format!(
             "{}, {}",
             a.question.kind,

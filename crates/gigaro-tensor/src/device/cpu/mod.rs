@@ -12,5 +12,5 @@ pub mod gemm;
 pub mod gemv;
 pub mod isa;
 pub mod peak;
-mod scratch;
+pub(crate) mod scratch;
 pub mod threads;

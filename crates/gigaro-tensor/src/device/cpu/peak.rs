@@ -9,8 +9,11 @@ use super::threads::{num_threads, parallel_for};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Chains of dependent instructions that run side by side; more than latency times throughput of any machine.
+/// Chains of dependent instructions that run side by side: more than latency times throughput of any machine, and few
+/// enough that sums and operands stay in 32 registers.
 const CHAINS: usize = 16;
+/// The same for instruction sets with 16 registers.
+const CHAINS_OF_16: usize = 12;
 /// Steps of each chain in a measurement of arithmetic: well under a millisecond, so that on a busy machine some
 /// measurement meets no other program.
 const STEPS: usize = 1 << 16;
@@ -22,11 +25,11 @@ pub fn f32_flops() -> f64 {
     match isa::isa() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the machine has the instructions.
-        Isa::Avx512 => rate(16 * 2, || unsafe { x86::f32_avx512() }),
+        Isa::Avx512 => rate(CHAINS * 16 * 2, || unsafe { x86::f32_avx512() }),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the machine has the instructions.
-        Isa::Avx2 => rate(8 * 2, || unsafe { x86::f32_avx2() }),
-        isa => rate(4 * 2, || f32_portable(isa == Isa::Neon)),
+        Isa::Avx2 => rate(CHAINS_OF_16 * 8 * 2, || unsafe { x86::f32_avx2() }),
+        isa => rate(CHAINS_OF_16 * 4 * 2, || f32_portable(isa == Isa::Neon)),
     }
 }
 
@@ -35,7 +38,7 @@ pub fn bf16_flops() -> Option<f64> {
     match isa::has_bf16() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the machine has the instructions.
-        true => Some(rate(32 * 2, || unsafe { x86::bf16_avx512() })),
+        true => Some(rate(CHAINS * 32 * 2, || unsafe { x86::bf16_avx512() })),
         _ => None,
     }
 }
@@ -45,7 +48,7 @@ pub fn int8_ops() -> Option<f64> {
     match isa::has_vnni() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the machine has the instructions.
-        true => Some(rate(64 * 2, || unsafe { x86::int8_avx512() })),
+        true => Some(rate(CHAINS * 64 * 2, || unsafe { x86::int8_avx512() })),
         _ => None,
     }
 }
@@ -80,10 +83,10 @@ fn best(repeats: usize, f: impl Fn()) -> f64 {
     (0..repeats).map(run).fold(f64::INFINITY, f64::min)
 }
 
-/// Operations per second on all threads, each running `f`, which makes [`CHAINS`] times [`STEPS`] instructions.
-fn rate(ops_per_instruction: usize, f: impl Fn() + Sync) -> f64 {
+/// Operations per second on all threads, each running `f`, which makes [`STEPS`] steps of so many operations.
+fn rate(ops_per_step: usize, f: impl Fn() + Sync) -> f64 {
     let threads = num_threads();
-    let ops = threads * CHAINS * STEPS * ops_per_instruction;
+    let ops = threads * STEPS * ops_per_step;
     ops as f64 / best(REPEATS, || parallel_for(threads, |_| f()))
 }
 
@@ -102,7 +105,7 @@ super::isa::vectorized! {
 
 fn f32_portable(fused: bool) {
     let (x, y) = (black_box([0.999f32; 4]), black_box([0.001f32; 4]));
-    let mut sums = [[1.0f32; 4]; CHAINS];
+    let mut sums = [[1.0f32; 4]; CHAINS_OF_16];
     for _ in 0..STEPS {
         for sum in &mut sums {
             for i in 0..4 {
@@ -119,7 +122,7 @@ fn f32_portable(fused: bool) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CHAINS, STEPS};
+    use super::{CHAINS, CHAINS_OF_16, STEPS};
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
@@ -144,7 +147,7 @@ mod x86 {
             _mm256_set1_ps(black_box(0.999)),
             _mm256_set1_ps(black_box(0.001)),
         );
-        let mut sums = [y; CHAINS];
+        let mut sums = [y; CHAINS_OF_16];
         for _ in 0..STEPS {
             for sum in &mut sums {
                 *sum = _mm256_fmadd_ps(*sum, x, y);

@@ -3,6 +3,10 @@
 //! The rules and their state live in gigaro-nn; here are only the loops. Parameters and states are
 //! contiguous f32 (or f64) tensors of one shape.
 
+mod newton_schulz;
+
+pub use newton_schulz::newton_schulz;
+
 use crate::device::cpu::isa::isa;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Compute, Number, Real};

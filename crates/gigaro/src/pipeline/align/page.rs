@@ -4,13 +4,17 @@
 use std::path::Path;
 
 use anyhow::Result;
+use gigaro_data::world::Prompt;
+use gigaro_train::evaluate::Behaviour;
 use gigaro_train::metrics;
-use gigaro_train::report::{Cell, Chart, Report, Table};
+use gigaro_train::quantity::Count;
+use gigaro_train::report::{Cell, Chart, Report, SideBySide, Table};
 
-use super::{ALIGNED, Alignment, BASE, FINE_TUNED, PROMPTED, SMALL};
+use super::compare::Contestant;
+use super::{ALIGNED, Alignment, BASE, FINE_TUNED, SMALL};
 
 /// Prompts whose answers are shown side by side.
-const SIDE_BY_SIDE: usize = 16;
+const SHOWN: usize = 16;
 
 /// Adds the sections of alignment to a report.
 ///
@@ -25,7 +29,7 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
         )
         .table(behaviours(alignment))
         .table(duels(alignment))
-        .table(side_by_side(alignment));
+        .side_by_side(side_by_side(alignment));
     report
         .heading("Learning what is preferred")
         .paragraph(format!(
@@ -85,33 +89,28 @@ fn curves(dir: &Path, title: &str, unit: &str, names: &[(&str, &str)]) -> Result
     Ok(chart)
 }
 
+/// One column per model.
 fn behaviours(alignment: &Alignment) -> Table {
-    let mut table = Table::new(
-        "What the models do",
-        &[
-            "model",
-            "parameters",
-            "harmful refused",
-            "harmless refused",
-            "courteous",
-            "questions right",
-            "wishes helped",
-            "words",
-        ],
-    );
-    for contestant in &alignment.contestants {
-        let b = &contestant.behaviour;
-        let shares = b.shares().map(|(_, share)| Cell::Share(share.share()));
-        let cells = [
-            contestant.name.into(),
-            contestant.parameters.to_string().into(),
-        ]
-        .into_iter()
-        .chain(shares)
-        .chain([format!("{:.1}", b.mean_words()).into()]);
-        table = table.row(cells);
+    let models = &alignment.contestants;
+    let columns: Vec<&str> = std::iter::once("")
+        .chain(models.iter().map(|c| c.name))
+        .collect();
+    let each = |cell: &dyn Fn(&Contestant) -> String| models.iter().map(cell).collect();
+    let mut rows: Vec<(&str, Vec<String>)> = vec![(
+        "parameters",
+        each(&|c| Count(c.parameters as f64).to_string()),
+    )];
+    for (i, (name, _)) in Behaviour::default().shares().into_iter().enumerate() {
+        let share = |c: &Contestant| c.behaviour.shares()[i].1.share();
+        rows.push((name, each(&|c| format!("{:.1} %", 100.0 * share(c)))));
     }
-    table
+    let words = |c: &Contestant| format!("{:.1}", c.behaviour.mean_words());
+    rows.push(("mean length in words", each(&words)));
+    let table = Table::new("What the models do", &columns);
+    rows.into_iter().fold(table, |table, (name, cells)| {
+        let cells = cells.into_iter().map(Cell::from);
+        table.row(std::iter::once(name.into()).chain(cells))
+    })
 }
 
 fn duels(alignment: &Alignment) -> Table {
@@ -139,20 +138,20 @@ fn duels(alignment: &Alignment) -> Table {
     table
 }
 
-fn side_by_side(alignment: &Alignment) -> Table {
-    let shown: Vec<_> = [BASE, PROMPTED, FINE_TUNED, ALIGNED, SMALL]
+fn side_by_side(alignment: &Alignment) -> Vec<SideBySide> {
+    let shown: Vec<&Contestant> = [BASE, FINE_TUNED, ALIGNED, SMALL]
         .iter()
         .filter_map(|name| alignment.named(name))
         .collect();
-    let columns: Vec<&str> = std::iter::once("prompt")
-        .chain(shown.iter().map(|c| c.name))
-        .collect();
-    let mut table = Table::new("Side by side", &columns);
-    for (i, prompt) in alignment.exam.prompts.iter().enumerate().take(SIDE_BY_SIDE) {
-        let answers = shown.iter().map(|c| c.answers[i].as_str().into());
-        table = table.row(std::iter::once(prompt.text.as_str().into()).chain(answers));
-    }
-    table
+    let prompts = alignment.exam.prompts.iter().enumerate();
+    let card = |(i, prompt): (usize, &Prompt)| SideBySide {
+        prompt: prompt.text.clone(),
+        replies: shown
+            .iter()
+            .map(|c| (c.name.to_owned(), c.answers[i].clone()))
+            .collect(),
+    };
+    prompts.take(SHOWN).map(card).collect()
 }
 
 fn reliability(alignment: &Alignment) -> Table {

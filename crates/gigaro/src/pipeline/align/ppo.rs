@@ -11,33 +11,34 @@ use gigaro_models::{ActorCritic, RewardModel};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
+use gigaro_train::Error;
 use gigaro_train::advantage::KlController;
-use gigaro_train::answers::Answer;
+use gigaro_train::checkpoint::Checkpoint;
 use gigaro_train::next_token::Feed;
 use gigaro_train::ppo::{Ppo, PpoSettings};
 use gigaro_train::quantity::Bytes;
-use gigaro_train::reward::frozen_rewards;
 use gigaro_train::rollout::{Prompts, Rollouts, Sampling};
-use gigaro_train::scorer::Scorer;
+use gigaro_train::scorer::{ByRewardModel, Scorer};
 use gigaro_train::validation::Validation;
 
 use super::answers::{Asked, SLOTS, said};
 use super::reward;
 use crate::output::Output;
+use crate::pipeline::job::BEST;
 use crate::pipeline::prepare::Prepared;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe;
 use crate::trained::{Trained, Words, deep_copy};
 
+/// The stage's name.
+const NAME: &str = "reinforcement";
 /// Answers that go through a model at once in training and scoring.
 const MICRO_BATCH: usize = 32;
 /// Measurements over which a rising reward with a falling true score ends the run.
 const WINDOW: usize = 6;
 /// Answers after which the strength of the penalty has followed an error of the divergence.
 const KL_HORIZON: f64 = 2_000.0;
-/// The folder of the best weights by the true score, below that of the stage.
-const BEST: &str = "best";
 
 /// Trains the fine-tuned model in `from` against the reward model in `judge`, into the stage's folder `dir`. `text` is what
 /// PPO-ptx goes on reading.
@@ -74,7 +75,10 @@ pub(crate) fn ppo(
         fitting(wanted, seed ^ 1)?,
         fitting(recipe.eval_prompts, seed ^ 2)?,
     );
-    let mut scorer = RewardScorer { model: &rewards };
+    let mut scorer = ByRewardModel {
+        model: &rewards,
+        rows: MICRO_BATCH,
+    };
     let mut truth = TruthScorer {
         asked: &watched,
         labeller: Labeller::truth(),
@@ -112,7 +116,50 @@ pub(crate) fn ppo(
         parameters: from.model.config.num_params(),
         flops_per_token: from.model.config.flops_per_token(from.context()) as f64,
     };
-    stage::optimise(job, dir, &pace(recipe), matter, output)
+    let result = match stage::optimise(job, dir, &pace(recipe), matter, output) {
+        Ok(result) => result,
+        Err(error) => overoptimised(error, from, dir, output)?,
+    };
+    // The best by the true score is what the stage is for; what came after it only pleased the reward model more.
+    let best = Checkpoint::open(dir.join(BEST))?;
+    output.say(format_args!(
+        "Best by the true score: step {} of {}",
+        best.state()?.step,
+        recipe.steps
+    ));
+    Ok(StageResult {
+        checkpoint: best.dir().to_owned(),
+        ..result
+    })
+}
+
+/// A run that ended because the reward went on rising while the true score fell has still a best point.
+///
+/// # Errors
+/// Every other error, as it is.
+fn overoptimised(
+    error: anyhow::Error,
+    from: &Trained,
+    dir: &Path,
+    output: &Output,
+) -> Result<StageResult> {
+    if !matches!(error.downcast_ref(), Some(Error::Overoptimised { .. })) {
+        return Err(error);
+    }
+    output.say(format_args!("{error}"));
+    let last = Checkpoint::open(dir)?;
+    let state = last.state()?;
+    let config = &from.model.config;
+    Ok(StageResult {
+        name: NAME,
+        dir: dir.to_owned(),
+        checkpoint: last.dir().to_owned(),
+        seconds: state.seconds_trained,
+        tokens: state.tokens_seen,
+        flops: (state.tokens_seen * config.flops_per_token(from.context())) as f64,
+        parameters: config.num_params(),
+        validation_loss: None,
+    })
 }
 
 /// What has to be held at once, by whom.
@@ -193,7 +240,7 @@ fn pretraining(
 
 fn pace(recipe: &recipe::Ppo) -> Pace {
     Pace {
-        name: "reinforcement",
+        name: NAME,
         steps: recipe.steps,
         batch_size: recipe.batch_size,
         optimizer_numbers: 2,
@@ -208,29 +255,6 @@ fn pace(recipe: &recipe::Ppo) -> Pace {
         grad_clip: 1.0,
         eval_every: recipe.eval_every,
         save_every: recipe.eval_every,
-    }
-}
-
-/// Scores by a reward model.
-struct RewardScorer<'a> {
-    model: &'a RewardModel,
-}
-
-impl Scorer for RewardScorer<'_> {
-    fn score(
-        &mut self,
-        prompts: &[Vec<u32>],
-        completions: &[Completion],
-    ) -> gigaro_train::Result<Vec<f64>> {
-        let each = prompts.iter().zip(completions);
-        let answers: Vec<Answer<'_>> = each
-            .map(|(prompt, completion)| Answer {
-                prompt,
-                tokens: &completion.tokens,
-            })
-            .collect();
-        let rewards = frozen_rewards(self.model, &answers, MICRO_BATCH);
-        Ok(rewards.into_iter().map(f64::from).collect())
     }
 }
 

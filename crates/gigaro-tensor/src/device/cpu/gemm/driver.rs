@@ -16,9 +16,6 @@ use super::{Compute, Data, DataMut, Shape};
 use crate::device::cpu::scratch::Scratch;
 use crate::device::cpu::threads::parallel_for;
 
-/// Units of `k` in a block: 14 rows of it fill most of the first-level cache. Part of what fixes the bits of
-/// the result.
-const BLOCK_UNITS: usize = 512;
 /// Panels of `A` and of `B` in a tile of `C`.
 const TILE_PANELS: (usize, usize) = (8, 8);
 /// Tiles that a product should be cut into, so that the threads finish together.
@@ -100,6 +97,8 @@ pub(super) struct Product {
     pub(super) rs: usize,
     pub(super) cs: usize,
     pub(super) accumulate: bool,
+    /// Whether `C` is its own transpose, so that one triangle tells all.
+    pub(super) symmetric: bool,
     pub(super) row_bias: *const f32,
     pub(super) col_bias: *const f32,
     /// Whether `a` and `b` are the caller's, transposed and exchanged.
@@ -182,6 +181,7 @@ impl Product {
             rs: s.c.0,
             cs: s.c.1,
             accumulate: s.accumulate,
+            symmetric: s.symmetric,
             row_bias: std::ptr::null(),
             col_bias: bias,
             swapped: false,
@@ -242,6 +242,9 @@ impl Product {
         } else {
             self.run_chunks(parallel)
         }
+        if self.symmetric {
+            self.mirror(parallel);
+        }
     }
 
     /// Whether the micro-kernels can write to `C` itself.
@@ -256,7 +259,7 @@ impl Product {
 
     /// The blocks of `k`, in units.
     pub(super) fn blocks(&self) -> Split {
-        Split::at_most(self.kernels.units(self.k), BLOCK_UNITS)
+        Split::at_most(self.kernels.units(self.k), self.kernels.block_units)
     }
 
     /// All of `A` is packed, then each task takes some columns.

@@ -4,23 +4,27 @@
 
 use super::Compute;
 use super::kernels::{Kernels, MicroKernel, Tile};
-use super::pack;
+use super::{pack_avx2, stream_avx2};
 use std::arch::x86_64::*;
 
 const NR: usize = 16;
+/// Steps along `k` that a turn of the loop makes.
+const UNROLL: usize = 4;
 
 /// The table for this instruction set.
 pub(in crate::device::cpu) fn kernels(compute: Compute) -> Kernels {
-    let packer = match compute {
-        Compute::F32 => pack::packer_single,
-        Compute::BF16 => pack::packer_rounded,
+    let (packer, stream) = match compute {
+        Compute::F32 => (pack_avx2::packer_single as _, stream_avx2::single as _),
+        Compute::BF16 => (pack_avx2::packer_rounded as _, stream_avx2::rounded as _),
     };
     Kernels {
         mr: 6,
         nr: NR,
         per_unit: 1,
+        // A block of a panel of `B` is 16 KB, half of the first-level cache.
+        block_units: 256,
         run: &TABLE,
-        stream: |_| None,
+        stream,
         packer,
     }
 }
@@ -41,24 +45,109 @@ static TABLE: [MicroKernel; 7] = [
 unsafe fn kernel<const MR: usize>(units: usize, a: *const u32, b: *const u32, tile: &Tile) {
     // SAFETY: passed on to the caller.
     unsafe {
+        prefetch_tile::<MR>(tile);
         let (mut a, mut b) = (a.cast::<f32>(), b.cast::<f32>());
         let mut sums = [[_mm256_setzero_ps(); 2]; MR];
-        for _ in 0..units {
-            let b0 = _mm256_loadu_ps(b);
-            let b1 = _mm256_loadu_ps(b.add(8));
-            for i in 0..MR {
-                let x = _mm256_set1_ps(*a.add(i));
-                sums[i][0] = _mm256_fmadd_ps(x, b0, sums[i][0]);
-                sums[i][1] = _mm256_fmadd_ps(x, b1, sums[i][1]);
+        for _ in 0..units / UNROLL {
+            for step in 0..UNROLL {
+                update(&mut sums, a.add(step * MR), b.add(step * NR));
             }
-            a = a.add(MR);
-            b = b.add(NR);
+            a = a.add(UNROLL * MR);
+            b = b.add(UNROLL * NR);
         }
+        for step in 0..units % UNROLL {
+            update(&mut sums, a.add(step * MR), b.add(step * NR));
+        }
+        store(&sums, tile);
+    }
+}
+
+/// One step along `k`.
+///
+/// # Safety
+/// `a` holds `MR` values and `b` 16; needs AVX2 and FMA.
+#[inline(always)]
+unsafe fn update<const MR: usize>(sums: &mut [[__m256; 2]; MR], a: *const f32, b: *const f32) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let b0 = _mm256_loadu_ps(b);
+        let b1 = _mm256_loadu_ps(b.add(8));
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let x = _mm256_set1_ps(*a.add(i));
+            sums[0] = _mm256_fmadd_ps(x, b0, sums[0]);
+            sums[1] = _mm256_fmadd_ps(x, b1, sums[1]);
+        }
+    }
+}
+
+/// Fetches the tile of `C` while the products run, so that the update at the end does not wait.
+///
+/// # Safety
+/// None beyond the instruction set: prefetching never faults.
+#[inline(always)]
+unsafe fn prefetch_tile<const MR: usize>(tile: &Tile) {
+    for i in 0..MR {
+        let row = tile.c.wrapping_add(i * tile.ldc).cast::<i8>();
+        // SAFETY: prefetching is allowed at any address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(row);
+            _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(63));
+        }
+    }
+}
+
+/// Whole vectors go to the tile as they are, the ragged edge one element at a time.
+///
+/// # Safety
+/// The tile's pointers are good for `MR` rows and its columns; needs AVX2.
+// Inlined by force, so that the sums never leave their registers.
+#[inline(always)]
+pub(super) unsafe fn store<const MR: usize, const VECTORS: usize>(
+    sums: &[[__m256; VECTORS]; MR],
+    tile: &Tile,
+) {
+    // SAFETY: passed on to the caller; only whole vectors inside the tile are written as such.
+    unsafe {
+        for v in 0..VECTORS {
+            let part = tile.columns(8 * v, 8);
+            if part.cols == 8 {
+                store_vector::<MR, VECTORS>(sums, v, &part);
+            } else if part.cols > 0 {
+                for i in 0..MR {
+                    let mut row = [0.0f32; 8];
+                    _mm256_storeu_ps(row.as_mut_ptr(), sums[i][v]);
+                    part.store_row(i, &row);
+                }
+            }
+        }
+    }
+}
+
+/// Eight whole columns; sums and biases meet in the order of [`Tile::store_row`].
+///
+/// # Safety
+/// As [`store`].
+#[inline(always)]
+unsafe fn store_vector<const MR: usize, const VECTORS: usize>(
+    sums: &[[__m256; VECTORS]; MR],
+    v: usize,
+    tile: &Tile,
+) {
+    // SAFETY: passed on to the caller.
+    unsafe {
         for i in 0..MR {
-            let mut row = [0.0f32; NR];
-            _mm256_storeu_ps(row.as_mut_ptr(), sums[i][0]);
-            _mm256_storeu_ps(row.as_mut_ptr().add(8), sums[i][1]);
-            tile.store_row(i, &row);
+            let at = tile.c.wrapping_add(i * tile.ldc);
+            let mut x = sums[i][v];
+            if tile.add {
+                x = _mm256_add_ps(_mm256_loadu_ps(at), x);
+            }
+            if !tile.col_bias.is_null() {
+                x = _mm256_add_ps(x, _mm256_loadu_ps(tile.col_bias));
+            }
+            if !tile.row_bias.is_null() {
+                x = _mm256_add_ps(x, _mm256_set1_ps(*tile.row_bias.add(i)));
+            }
+            _mm256_storeu_ps(at, x);
         }
     }
 }

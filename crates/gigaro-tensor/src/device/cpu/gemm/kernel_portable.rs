@@ -19,6 +19,7 @@ pub(super) fn kernels(isa: Isa, compute: Compute) -> Kernels {
         mr: 4,
         nr: NR,
         per_unit: 1,
+        block_units: 512,
         run,
         stream: |_| None,
         packer,

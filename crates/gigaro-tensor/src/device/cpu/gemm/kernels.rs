@@ -30,6 +30,23 @@ pub(in crate::device::cpu) struct Tile {
     pub(in crate::device::cpu) col_bias: *const f32,
 }
 
+impl Tile {
+    /// At most `count` of its columns, from `first` on; none if there are not so many.
+    #[inline(always)]
+    pub(in crate::device::cpu) fn columns(&self, first: usize, count: usize) -> Self {
+        let col_bias = match self.col_bias {
+            p if p.is_null() => p,
+            p => p.wrapping_add(first),
+        };
+        Self {
+            c: self.c.wrapping_add(first),
+            cols: self.cols.saturating_sub(first).min(count),
+            col_bias,
+            ..*self
+        }
+    }
+}
+
 /// Updates a tile of few rows with a stretch of `k`, reading up to 16 columns of `B` where they lie in memory.
 ///
 /// # Safety
@@ -58,6 +75,9 @@ pub(in crate::device::cpu) struct Kernels {
     pub(in crate::device::cpu) nr: usize,
     /// Elements along `k` in a 32-bit unit: 1, or 2 in bf16.
     pub(in crate::device::cpu) per_unit: usize,
+    /// Units of `k` in a block, as many as the first-level cache keeps of what a tile uses again and again.
+    /// Part of what fixes the bits of the result.
+    pub(in crate::device::cpu) block_units: usize,
     /// `run[r]` computes tiles of `r` rows; there is none for 0.
     pub(in crate::device::cpu) run: &'static [MicroKernel],
     /// For `B` of a given kind, the kernels that read it in place, if there are any: entry `r` is for `r`

@@ -25,13 +25,18 @@ mod kernel_portable;
 pub(super) mod kernels;
 pub(super) mod pack;
 #[cfg(target_arch = "x86_64")]
+mod pack_avx2;
+#[cfg(target_arch = "x86_64")]
 pub(super) mod pack_avx512;
 mod panels;
 mod plain;
 pub(super) mod split;
 mod stream;
 #[cfg(target_arch = "x86_64")]
+mod stream_avx2;
+#[cfg(target_arch = "x86_64")]
 mod stream_avx512;
+mod symmetric;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -157,6 +162,30 @@ pub fn gemm(p: Gemm<'_>) {
     batched(p, 1, BatchStrides { a: 0, b: 0, c: 0 });
 }
 
+/// Computes a product whose result is its own transpose, such as `A A^T`, or `A A` of a symmetric `A`, in little more than
+/// half the time: one triangle is computed, the other one copied from it.
+///
+/// The bits are those of [`gemm`]. That the result is symmetric is the caller's promise; if it is not, the
+/// result is some symmetric matrix of the product's elements.
+///
+/// # Panics
+/// As [`gemm`]; and if the result is not square, is added to, or has a bias.
+#[track_caller]
+pub fn gemm_symmetric(p: Gemm<'_>) {
+    assert!(
+        p.m == p.n && !p.accumulate && p.bias.is_none(),
+        "gemm_symmetric: a ({}, {}) result{}{} is not symmetric",
+        p.m,
+        p.n,
+        if p.accumulate { ", added to," } else { "" },
+        if p.bias.is_some() { " with a bias" } else { "" },
+    );
+    p.check([0; 3]);
+    if p.m > 0 {
+        p.dispatch(&[[0; 3]], true);
+    }
+}
+
 /// Computes `batch` products of one shape, regularly spaced; see [`Gemm`] and [`BatchStrides`].
 ///
 /// # Panics
@@ -187,7 +216,7 @@ pub fn batched_at(p: Gemm<'_>, offsets: &[[usize; 3]]) {
     };
     p.check(last);
     if p.m > 0 && p.n > 0 {
-        p.dispatch(offsets);
+        p.dispatch(offsets, false);
     }
 }
 
@@ -278,6 +307,7 @@ struct Shape {
     b: (usize, usize),
     c: (usize, usize),
     accumulate: bool,
+    symmetric: bool,
 }
 
 /// One past the index of the last element of a `rows` by `cols` matrix that begins at `offset`.
@@ -293,7 +323,7 @@ fn span(rows: usize, cols: usize, rs: usize, cs: usize, offset: usize) -> Option
 impl Gemm<'_> {
     /// Picks the code for the element types.
     #[track_caller]
-    fn dispatch(self, offsets: &[[usize; 3]]) {
+    fn dispatch(self, offsets: &[[usize; 3]], symmetric: bool) {
         let apart = self.results_follow(offsets);
         let Gemm {
             m,
@@ -314,6 +344,7 @@ impl Gemm<'_> {
             b: (b.rs, b.cs),
             c: (c.rs, c.cs),
             accumulate,
+            symmetric,
         };
         macro_rules! plain {
             ($kind:ident, $a:ident, $b:ident, $c:ident) => {{

@@ -72,3 +72,79 @@ impl Product {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::device::cpu::gemm::{Compute, Data, DataMut, Gemm, Operand, Output, gemm};
+    use crate::device::cpu::isa::{available, with_isa, without_dot_products};
+    use half::{bf16, f16};
+
+    /// `A W^T + bias` for the first `m` rows of `A`.
+    fn rows(
+        m: usize,
+        a: &[f32],
+        w: Data<'_>,
+        bias: &[f32],
+        k: usize,
+        compute: Compute,
+    ) -> Vec<f32> {
+        let n = bias.len();
+        let mut c = vec![0.5f32; m * n];
+        gemm(Gemm {
+            m,
+            n,
+            k,
+            a: Operand {
+                data: Data::F32(a),
+                rs: k,
+                cs: 1,
+            },
+            b: Operand {
+                data: w,
+                rs: 1,
+                cs: k,
+            },
+            c: Output {
+                data: DataMut::F32(&mut c),
+                rs: n,
+                cs: 1,
+            },
+            compute,
+            accumulate: true,
+            bias: Some(Data::F32(bias)),
+        });
+        c
+    }
+
+    /// Up to eight rows stream the weight, more rows pack it.
+    fn check() {
+        for (n, k) in [(1, 5), (7, 16), (16, 31), (33, 300), (50, 1030), (24, 512)] {
+            let noise = |n: usize, seed: usize| {
+                let next =
+                    |i: usize| ((i * 7919 + seed + i * i % 613) % 1009) as f32 / 1009.0 - 0.5;
+                (0..n).map(next).collect::<Vec<f32>>()
+            };
+            let (a, w, bias) = (noise(70 * k, 1), noise(n * k, 2), noise(n, 3));
+            let wb: Vec<bf16> = w.iter().map(|&x| bf16::from_f32(x)).collect();
+            let wh: Vec<f16> = w.iter().map(|&x| f16::from_f32(x)).collect();
+            for w in [Data::F32(&w), Data::BF16(&wb), Data::F16(&wh)] {
+                for compute in [Compute::F32, Compute::BF16] {
+                    let blocked = rows(70, &a, w, &bias, k, compute);
+                    for m in 1..=9 {
+                        let streamed = rows(m, &a, w, &bias, k, compute);
+                        let same = streamed == blocked[..m * n];
+                        assert!(same, "{m} rows of ({n}, {k}), {} in {compute:?}", w.kind());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn streamed_rows_have_the_bits_of_packed_ones() {
+        for &isa in available() {
+            with_isa(isa, check);
+        }
+        without_dot_products(check);
+    }
+}

@@ -63,6 +63,9 @@ impl Product {
                 let (column, cols) = (panel * nr, nr.min(self.n - panel * nr));
                 for rows in region.rows.clone() {
                     let (row, height) = (a.rows.start(rows), a.rows.len(rows));
+                    if self.symmetric && row + height <= column {
+                        continue;
+                    }
                     let tile = Tile {
                         c: c.wrapping_add((row - row0) * ldc + column - column0),
                         ldc,

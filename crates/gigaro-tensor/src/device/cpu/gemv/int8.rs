@@ -7,7 +7,7 @@
 
 use super::MAX_ROWS;
 #[cfg(target_arch = "x86_64")]
-use super::int8_avx512;
+use super::{int8_avx2, int8_avx512};
 use crate::device::cpu::gemm::{Compute, Data, DataMut, Gemm, Operand, Output, gemm};
 use crate::device::cpu::isa::{self, Isa, vectorized};
 use crate::device::cpu::scratch::Scratch;
@@ -146,10 +146,13 @@ impl Int8Matrix {
             let values = &self.values[first * groups * GROUP..][..count * groups * GROUP];
             let scales = &self.scales[first * groups..][..count * groups];
             let mut sums = [0.0; TASK_ROWS * MAX_ROWS];
-            match vnni {
+            let sums = &mut sums[..count * rows];
+            match (isa, vnni) {
                 #[cfg(target_arch = "x86_64")]
-                true => int8_avx512::multiply(&inputs, values, scales, &mut sums[..count * rows]),
-                _ => multiply_portable(isa, &inputs, values, scales, &mut sums[..count * rows]),
+                (_, true) => int8_avx512::multiply(&inputs, values, scales, sums),
+                #[cfg(target_arch = "x86_64")]
+                (Isa::Avx2, _) => int8_avx2::multiply(&inputs, values, scales, sums),
+                _ => multiply_portable(isa, &inputs, values, scales, sums),
             }
             for i in 0..rows {
                 // SAFETY: each task has its own outputs in each row.

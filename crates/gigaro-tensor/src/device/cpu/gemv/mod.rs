@@ -13,6 +13,8 @@
 
 mod int8;
 #[cfg(target_arch = "x86_64")]
+mod int8_avx2;
+#[cfg(target_arch = "x86_64")]
 mod int8_avx512;
 #[cfg(test)]
 mod tests;

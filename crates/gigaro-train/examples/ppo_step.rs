@@ -1,0 +1,96 @@
+//! How long the parts of a PPO step take: 64 prompts of 20 tokens, answers of 20, four layers of width 256.
+//!
+//! ```text
+//! cargo run --release -p gigaro-train --example ppo_step
+//! ```
+
+#![expect(clippy::print_stdout, reason = "an example reports on the terminal")]
+
+use std::time::Instant;
+
+use gigaro_models::generate::{Completion, Vocabulary};
+use gigaro_models::{ActorCritic, Gpt, GptConfig};
+use gigaro_nn::Module;
+use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
+use gigaro_nn::schedule::Schedule;
+use gigaro_tensor::{DType, Generator};
+use gigaro_train::interrupt::StopFlag;
+use gigaro_train::ppo::{Ppo, PpoSettings};
+use gigaro_train::progress::Event;
+use gigaro_train::rollout::{Prompts, Rollouts, Sampling};
+use gigaro_train::scorer::Check;
+use gigaro_train::trainer::{Identity, Settings, Trainer};
+
+const VOCAB: usize = 4096;
+const CONTEXT: usize = 64;
+
+struct NoText;
+
+impl Vocabulary for NoText {
+    fn token_bytes(&self, _: u32) -> &[u8] {
+        &[]
+    }
+    fn is_end(&self, _: u32) -> bool {
+        false
+    }
+}
+
+fn prompts() -> Prompts {
+    let all = (0..256_u32).map(|i| (0..20).map(|k| (i * 31 + k * 7) % VOCAB as u32).collect());
+    Prompts::new(all.collect(), CONTEXT, 1).expect("prompts fit")
+}
+
+fn first_is_odd(_: &[u32], answer: &Completion) -> f64 {
+    f64::from(answer.tokens[0] % 2)
+}
+
+fn main() {
+    let config = GptConfig::gpt2(VOCAB, CONTEXT, 4, 8, 256);
+    let gpt = || Gpt::new(&config, &Generator::new(1));
+    let (model, reference) = (ActorCritic::shared(gpt()), gpt());
+    let sampling = Sampling {
+        max_tokens: 20,
+        ..Sampling::default()
+    };
+    let (mut first, mut second) = (Check(first_is_odd), Check(first_is_odd));
+    let rollouts = |scorer| {
+        Rollouts::new(&reference, prompts(), scorer, &NoText, sampling.clone()).expect("settings")
+    };
+    let mut alone = rollouts(&mut first);
+    for _ in 0..3 {
+        let start = Instant::now();
+        let rollout = alone.next(&model.policy).expect("finite logits");
+        let (took, tokens) = (start.elapsed().as_secs_f64(), rollout.logprobs.len());
+        println!("rollout with reference: {took:.2} s for {tokens} answer tokens");
+    }
+    let settings = PpoSettings {
+        ppo_epochs: 1,
+        ..PpoSettings::default()
+    };
+    let mut ppo = Ppo::new(&model, rollouts(&mut second), settings).expect("settings");
+    let groups = vec![ParamGroup::new(model.named_parameters())];
+    let mut optimizer = AdamW::new(groups, AdamOptions::default());
+    let settings = Settings {
+        steps: 4,
+        schedule: Schedule::constant(1e-5),
+        max_norm: 1.0,
+        dtype: DType::F32,
+        validate_every: 0,
+        checkpoint_every: 0,
+    };
+    let out = std::env::temp_dir().join(format!("gigaro-ppo-step-{}", std::process::id()));
+    let identity = Identity::default();
+    let trainer = Trainer::new(&mut ppo, &mut optimizer, settings, identity, &out, 1, None);
+    let mut start = Instant::now();
+    let done = trainer
+        .expect("a writable folder")
+        .run(&StopFlag::new(), &mut |event| {
+            if let Event::Step(report) = event {
+                let took = start.elapsed().as_secs_f64();
+                println!("step {} with one pass: {took:.2} s", report.step);
+                start = Instant::now();
+            }
+        });
+    done.expect("a run");
+    std::fs::remove_dir_all(&out).expect("its own folder");
+}
