@@ -4,10 +4,12 @@
 //! where that fails; being refused is fine. The fuzz targets in `fuzz/` call these and nothing else, and an ordinary test
 //! calls them with thousands of mutations of valid files, so that every run of the tests covers the same ground a little.
 
+use crate::chat::Message;
 use crate::conversations;
 use crate::corpus::{parquet_text, plain, records};
 use crate::shards::Shard;
-use crate::tokenizer::Tokenizer;
+use crate::template::ChatTemplate;
+use crate::tokenizer::{END, END_OF_TEXT, Tokenizer};
 use std::io::Cursor;
 
 /// A stand-in for the file's name in messages.
@@ -65,6 +67,23 @@ pub fn jsonl(bytes: &[u8]) {
 pub fn conversations(bytes: &[u8]) {
     for conversation in conversations::read_from(Cursor::new(bytes.to_vec()), PLACE).flatten() {
         assert!(!conversation.messages.is_empty());
+    }
+}
+
+/// A chat template.
+pub fn chat_template(bytes: &[u8]) {
+    let Ok(source) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let tokenizer = Tokenizer::train(["a b"], 259, &[END_OF_TEXT, END]).expect("is trained");
+    let Ok(template) = ChatTemplate::new(source, PLACE, &tokenizer) else {
+        return;
+    };
+    let messages = [Message::user(PROBE), Message::assistant("yes <|end|>")];
+    if let Ok(rendered) = template.render(&messages) {
+        assert_eq!(rendered.ids.len(), rendered.loss.len());
+        let text = template.text(&messages, false).expect("was just rendered");
+        assert_eq!(tokenizer.decode(&rendered.ids), text);
     }
 }
 

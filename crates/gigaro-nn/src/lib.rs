@@ -37,7 +37,7 @@ pub mod optim;
 pub mod schedule;
 
 pub use layers::{
-    Activation, Dropout, Embedding, LayerNorm, Linear, Mlp, MultiheadAttention, RmsNorm,
+    Activation, Dropout, Embedding, LayerNorm, Linear, Lora, Mlp, MultiheadAttention, RmsNorm,
     attention_with_dropout,
 };
 pub use mode::Mode;

@@ -45,6 +45,7 @@ feed!(PretrainLoader, ConversationLoader);
 /// Learning to predict the next token.
 pub struct NextToken<'a> {
     model: &'a Gpt,
+    trained: &'a dyn Module,
     feed: &'a mut dyn Feed,
     validation: &'a [Batch],
     accumulate: u64,
@@ -61,17 +62,26 @@ impl<'a> NextToken<'a> {
     ) -> Self {
         Self {
             model,
+            trained: model,
             feed,
             validation,
             accumulate,
             tokens: 0,
         }
     }
+
+    /// Trains and saves only `part` of the model, such as the adapters of LoRA; the rest must be frozen, and has to be found
+    /// again before a run is resumed.
+    #[must_use]
+    pub fn only(mut self, part: &'a dyn Module) -> Self {
+        self.trained = part;
+        self
+    }
 }
 
 impl Objective for NextToken<'_> {
     fn module(&self) -> &dyn Module {
-        self.model
+        self.trained
     }
 
     fn step(&mut self, update: &mut Update<'_>) -> Result<Figures> {

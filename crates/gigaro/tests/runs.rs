@@ -71,23 +71,29 @@ fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
 
 /// A run that has written its first checkpoint and goes on.
 fn started(folder: &Path, out: &str) -> Child {
+    let args = [
+        "pretrain",
+        "--recipe",
+        "small.toml",
+        "--threads",
+        "1",
+        "--out",
+        out,
+    ];
+    started_with(folder, &args, &folder.join(out))
+}
+
+/// The same with any command; its checkpoints are in `run`.
+fn started_with(folder: &Path, args: &[&str], run: &Path) -> Child {
     let child = Command::new(env!("CARGO_BIN_EXE_gigaro"))
-        .args([
-            "pretrain",
-            "--recipe",
-            "small.toml",
-            "--threads",
-            "1",
-            "--out",
-            out,
-        ])
+        .args(args)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let latest = folder.join(out).join("checkpoints/latest");
+    let latest = run.join("checkpoints/latest");
     let since = Instant::now();
     while !latest.exists() {
         assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint");
@@ -141,6 +147,54 @@ fn killed_and_interrupted_runs_end_with_the_weights_of_one_that_was_left_alone()
     let resume = ["pretrain", "--resume", "interrupted", "--threads", "2"];
     succeeded(gigaro_in(here, &resume));
     assert_eq!(weights(&here.join("interrupted")), expected);
+}
+
+#[test]
+fn adapters_leave_the_base_alone_and_a_model_with_them_folded_in_also_after_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 4);
+    let path = here.join("small.toml");
+    let recipe = fs::read_to_string(&path).expect("written");
+    let recipe = recipe.replace("max_seq_len = 32", "max_seq_len = 128");
+    let sft = "\n[sft]\nworld_dialogues = 60\nsteps = 60\nbatch_size = 2\nlearning_rate = 3e-3\nsave_every = 2\n";
+    fs::write(&path, recipe + sft).expect("written");
+    let pretrain = ["pretrain", "--recipe", "small.toml", "--out", "base"];
+    succeeded(gigaro_in(here, &pretrain));
+    let base = weights(&here.join("base"));
+    let tune = |out: &'static str| {
+        let args = "sft --recipe small.toml --checkpoint base --lora 4 --threads 1 --out";
+        args.split(' ').chain([out]).collect::<Vec<_>>()
+    };
+    let result = succeeded(gigaro_in(here, &[tune("whole"), vec!["--json"]].concat())).json();
+    let whole = here.join("whole");
+    let (model, adapters) = (weights(&whole), weights(&whole.join("lora")));
+    assert_eq!(weights(&here.join("base")), base);
+    assert_eq!(model.len(), base.len());
+    assert!(model != base && 3 * adapters.len() < base.len());
+    let adapter = |run: &str| fs::read(here.join(run).join("adapter/adapter_model.safetensors"));
+    assert!(adapter("whole").expect("an adapter").len() > 100);
+    let checkpoint = result["checkpoint"].as_str().expect("a path");
+    for checkpoint in ["whole", checkpoint] {
+        let generate = ["generate", "Once", "--checkpoint", checkpoint];
+        succeeded(gigaro_in(here, &generate));
+    }
+
+    let killed = here.join("killed");
+    let mut child = started_with(here, &tune("killed"), &killed.join("lora"));
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    let resume = ["sft", "--resume", "killed", "--threads", "2"];
+    succeeded(gigaro_in(here, &resume));
+    assert_eq!(weights(&killed), model);
+    assert_eq!(adapter("killed").ok(), adapter("whole").ok());
+    // Once more finds everything done; on another base the adapters mean nothing.
+    succeeded(gigaro_in(here, &resume));
+    assert_eq!(weights(&killed), model);
+    fs::remove_dir_all(here.join("base")).expect("removed");
+    let other = [&pretrain[..], &["--seed", "2"]].concat();
+    succeeded(gigaro_in(here, &other));
+    told(&gigaro_in(here, &resume), "other weights");
 }
 
 #[test]

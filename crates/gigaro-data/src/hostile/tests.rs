@@ -160,3 +160,15 @@ fn no_shard_panics() {
         &[std::fs::read(folder.join("tokens-00000.shard")).expect("reads")],
     );
 }
+
+#[test]
+fn no_chat_template_panics() {
+    let seeds = [
+        crate::chat::CHAT_TEMPLATE,
+        "{% for m in messages %}{%- if m.role == 'user' and not loop.first %}{% continue %}{% endif -%}\
+         {{ m['content'] | trim | upper }}{% generation %}{{ m.content.split('<')[0] * 2 }}{% endgeneration %}{% endfor %}",
+        "{% macro f(x) %}{{ x[:3] ~ strftime_now('%Y') }}{% endmacro %}{% set ns = namespace(n=0) %}{{ f(messages[-1].content) }}\
+         {% if ns.n is not defined %}{{ raise_exception('no') }}{% endif %}",
+    ];
+    check(chat_template, &seeds.map(|seed| seed.as_bytes().to_vec()));
+}

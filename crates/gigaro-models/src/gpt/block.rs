@@ -65,10 +65,10 @@ impl QkvProjection {
     /// If the last dim is not `C`.
     #[must_use]
     #[track_caller]
-    pub fn forward(&self, x: &Tensor, q_width: usize, kv_width: usize) -> [Tensor; 3] {
+    pub fn forward(&self, x: &Tensor, q_width: usize, kv_width: usize, mode: &Mode) -> [Tensor; 3] {
         match self {
             Self::Fused(qkv) => {
-                let y = qkv.forward(x);
+                let y = qkv.forward_in(x, mode);
                 [
                     (0, q_width),
                     (q_width, kv_width),
@@ -76,7 +76,7 @@ impl QkvProjection {
                 ]
                 .map(|(start, len)| y.narrow(-1, start, len))
             }
-            Self::Separate { q, k, v } => [q, k, v].map(|l| l.forward(x)),
+            Self::Separate { q, k, v } => [q, k, v].map(|l| l.forward_in(x, mode)),
         }
     }
 }
@@ -121,11 +121,11 @@ impl Attention {
         let y = match &self.qkv {
             // GPT-2's case: the kernel reads the projection as it lies.
             QkvProjection::Fused(qkv) if plain && mask.is_none() && !drops => {
-                F::attention_qkv_packed(&qkv.forward(x), self.n_head)
+                F::attention_qkv_packed(&qkv.forward_in(x, mode), self.n_head)
             }
             _ => self.attend(x, rotary, mask, mode),
         };
-        self.dropout.forward(&self.out.forward(&y), mode)
+        self.dropout.forward(&self.out.forward_in(&y, mode), mode)
     }
 
     #[track_caller]
@@ -137,7 +137,7 @@ impl Attention {
         mode: &Mode,
     ) -> Tensor {
         let (b, t, width) = (x.size(0), x.size(1), self.n_head * self.head_dim);
-        let [q, k, v] = self.heads(x, rotary);
+        let [q, k, v] = self.heads(x, rotary, mode);
         let [q, k, v] = [q, k, v].map(|x| x.transpose(1, 2)); // (B, H, T, D)
         let y = attention_with_dropout(&q, &k, &v, mask, true, self.dropout, mode);
         y.transpose(1, 2).reshape([b, t, width])
@@ -152,9 +152,11 @@ impl Attention {
     /// If shapes do not fit.
     #[must_use]
     #[track_caller]
-    pub fn heads(&self, x: &Tensor, rotary: Option<&(Tensor, Tensor)>) -> [Tensor; 3] {
+    pub fn heads(&self, x: &Tensor, rotary: Option<&(Tensor, Tensor)>, mode: &Mode) -> [Tensor; 3] {
         let (b, t, d) = (x.size(0), x.size(1), self.head_dim);
-        let [q, k, v] = self.qkv.forward(x, self.n_head * d, self.n_kv_head * d);
+        let [q, k, v] = self
+            .qkv
+            .forward(x, self.n_head * d, self.n_kv_head * d, mode);
         let split = |x: &Tensor, heads: usize| x.reshape([b, t, heads, d]);
         let prepare = |x: Tensor, norm: Option<&RmsNorm>| {
             let x = norm.map_or_else(|| x.clone(), |norm| norm.forward(&x));
@@ -207,12 +209,13 @@ impl FeedForward {
     #[must_use]
     #[track_caller]
     pub fn forward(&self, x: &Tensor, mode: &Mode) -> Tensor {
-        let up = self.up.forward(x);
+        let up = self.up.forward_in(x, mode);
         let inner = match &self.gate {
-            Some(gate) => F::silu(&gate.forward(x)) * up,
+            Some(gate) => F::silu(&gate.forward_in(x, mode)) * up,
             None => self.kind.activation().apply(&up),
         };
-        self.dropout.forward(&self.down.forward(&inner), mode)
+        self.dropout
+            .forward(&self.down.forward_in(&inner, mode), mode)
     }
 
     fn visit_as(&self, prefix: &str, learned: bool, f: &mut dyn FnMut(&str, &Tensor)) {
@@ -284,5 +287,40 @@ impl Block {
         self.attn.visit_as(&join(prefix, attn), learned, f);
         self.ln_2.visit(&join(prefix, ln_2), f);
         self.mlp.visit_as(&join(prefix, "mlp"), learned, f);
+    }
+    /// The matrices under the names that [`Block::visit_as`] gives them.
+    pub(crate) fn linears_mut(&mut self, learned: bool) -> Vec<(&'static str, &mut Linear)> {
+        let (attn, mlp) = (&mut self.attn, &mut self.mlp);
+        let mut all = match &mut attn.qkv {
+            QkvProjection::Fused(qkv) => vec![("attn.c_attn", qkv)],
+            QkvProjection::Separate { q, k, v } => vec![
+                ("self_attn.q_proj", q),
+                ("self_attn.k_proj", k),
+                ("self_attn.v_proj", v),
+            ],
+        };
+        let names = if learned {
+            ["attn.c_proj", "mlp.c_gate", "mlp.c_fc", "mlp.c_proj"]
+        } else {
+            [
+                "self_attn.o_proj",
+                "mlp.gate_proj",
+                "mlp.up_proj",
+                "mlp.down_proj",
+            ]
+        };
+        let layers = [
+            Some(&mut attn.out),
+            mlp.gate.as_mut(),
+            Some(&mut mlp.up),
+            Some(&mut mlp.down),
+        ];
+        all.extend(
+            names
+                .into_iter()
+                .zip(layers)
+                .filter_map(|(n, l)| Some((n, l?))),
+        );
+        all
     }
 }

@@ -248,7 +248,9 @@ impl Gpt {
         });
         let lookback = Lookback::new(&parts);
         for (block, (keys, values)) in self.blocks.iter().zip(&cache.layers) {
-            let [q, k, v] = block.attn.heads(&block.ln_1.forward(&x), rotary.as_ref()); // (1, N, H, D)
+            let [q, k, v] = block
+                .attn
+                .heads(&block.ln_1.forward(&x), rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
             lookback.keep(keys, &k);
             lookback.keep(values, &v);
             let y = lookback.attend(&q, keys, values); // (1, N, C)

@@ -50,6 +50,7 @@ pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
         }),
         checkpoint_activations: false,
         rotary,
+        lora: None,
     }
 }
 

@@ -37,6 +37,8 @@ pub use cost::MemoryEstimate;
 pub use hugging_face::is_conv1d;
 pub use weights::WeightFormat;
 
+use crate::lora::LoraConfig;
+
 /// Targets with this value do not count in the loss.
 pub const IGNORE_INDEX: i64 = -100;
 
@@ -73,6 +75,8 @@ pub struct Gpt {
     pub checkpoint_activations: bool,
     /// Cosines and sines for all positions, `(max_seq_len, D/2)` each, if positions are rotary.
     rotary: Option<(Tensor, Tensor)>,
+    /// What the adapters in its layers were made from; see [`Gpt::add_lora`].
+    pub(crate) lora: Option<LoraConfig>,
 }
 
 impl Gpt {
@@ -276,7 +280,9 @@ impl Gpt {
         let mut inside = Vec::new();
         if let Some(shift) = &self.token_shift {
             shift.visit(TOKEN_SHIFT, &mut |name, p| {
-                inside.push((name.to_owned(), p.clone()));
+                if p.requires_grad() {
+                    inside.push((name.to_owned(), p.clone()));
+                }
             });
         }
         for (i, block) in self.blocks.iter().enumerate() {
@@ -284,7 +290,7 @@ impl Gpt {
                 &self.block_prefix(i),
                 self.config.is_learned(),
                 &mut |name, p| {
-                    if p.ndim() == 2 {
+                    if p.ndim() == 2 && p.requires_grad() {
                         inside.push((name.to_owned(), p.clone()));
                     }
                 },
@@ -303,12 +309,21 @@ impl Gpt {
         )
     }
 
-    fn block_prefix(&self, i: usize) -> String {
-        if self.config.is_learned() {
-            format!("transformer.h.{i}")
-        } else {
-            format!("model.layers.{i}")
+    /// The matrices inside the layers under their names in [`Module::visit`], without `.weight`.
+    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let learned = self.config.is_learned();
+        let mut all = Vec::new();
+        for (i, block) in self.blocks.iter_mut().enumerate() {
+            let prefix = block_prefix(learned, i);
+            for (name, layer) in block.linears_mut(learned) {
+                all.push((join(&prefix, name), layer));
+            }
         }
+        all
+    }
+
+    fn block_prefix(&self, i: usize) -> String {
+        block_prefix(self.config.is_learned(), i)
     }
 }
 
@@ -351,6 +366,14 @@ impl Module for Gpt {
         if let Some(head) = &self.lm_head {
             head.visit(&join(prefix, "lm_head"), f);
         }
+    }
+}
+
+fn block_prefix(learned: bool, i: usize) -> String {
+    if learned {
+        format!("transformer.h.{i}")
+    } else {
+        format!("model.layers.{i}")
     }
 }
 

@@ -4,7 +4,6 @@ use gigaro_nn::Linear;
 use gigaro_tensor::DType;
 
 use super::Gpt;
-use super::block::QkvProjection;
 
 /// How weights lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +50,8 @@ impl Gpt {
     }
 
     fn each_linear(&mut self, mut f: impl FnMut(&mut Linear)) {
-        for block in &mut self.blocks {
-            match &mut block.attn.qkv {
-                QkvProjection::Fused(qkv) => f(qkv),
-                QkvProjection::Separate { q, k, v } => [q, k, v].into_iter().for_each(&mut f),
-            }
-            let mlp = &mut block.mlp;
-            let layers = [
-                Some(&mut block.attn.out),
-                mlp.gate.as_mut(),
-                Some(&mut mlp.up),
-                Some(&mut mlp.down),
-            ];
-            layers.into_iter().flatten().for_each(&mut f);
+        for (_, layer) in self.linears_mut() {
+            f(layer);
         }
         self.token_shift.iter_mut().for_each(&mut f);
         self.lm_head.iter_mut().for_each(f);

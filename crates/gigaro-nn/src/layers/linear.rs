@@ -5,9 +5,10 @@ use std::sync::Arc;
 use gigaro_tensor::cpu::gemv::{Int8Matrix, quantize_int8};
 use gigaro_tensor::{DType, Device, Generator, Tensor, functional};
 
-use crate::{Module, init, join};
+use super::Lora;
+use crate::{Mode, Module, init, join};
 
-/// `x @ weight.t() + bias`.
+/// `x @ weight.t() + bias`, and beside it the change of a [`Lora`] if it carries one.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// `(out_features, in_features)`.
@@ -16,6 +17,10 @@ pub struct Linear {
     pub bias: Option<Tensor>,
     /// Stands in for `weight` once that is [rounded](Self::quantize_int8).
     int8: Option<Arc<Int8Matrix>>,
+    /// A change beside the weight.
+    lora: Option<Lora>,
+    /// The frozen weight, while `weight` is another tensor with the change folded in.
+    unmerged: Option<Tensor>,
 }
 
 impl Linear {
@@ -35,12 +40,18 @@ impl Linear {
             weight: weight.requires_grad_(true),
             bias: bias.map(|b| b.requires_grad_(true)),
             int8: None,
+            lora: None,
+            unmerged: None,
         }
     }
 
     /// Rounds the weight to 8 bits, with a scale for every few of a row, and forgets what it was: for
-    /// inference from fewer bytes. The layer can no longer be trained or saved.
+    /// inference from fewer bytes. The layer can no longer be trained or saved. An adapter stays beside it, unless it is
+    /// merged: then it is part of what is rounded.
     pub fn quantize_int8(&mut self) {
+        if self.unmerged.take().is_some() {
+            self.lora = None;
+        }
         let (o, i) = (self.out_features(), self.in_features());
         let values = self.weight.detach().to_dtype(DType::F32).to_vec::<f32>();
         self.int8 = Some(Arc::new(quantize_int8(&values, o, i)));
@@ -82,10 +93,99 @@ impl Linear {
     #[must_use]
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        match &self.int8 {
+        self.forward_in(x, &Mode::Eval)
+    }
+
+    /// [`Linear::forward`] with the dropout of an adapter, if there is one and `mode` trains.
+    ///
+    /// # Shapes
+    /// `(.., in_features)` -> `(.., out_features)`
+    /// # Panics
+    /// If the last dim is not `in_features`.
+    #[must_use]
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor, mode: &Mode) -> Tensor {
+        let y = match &self.int8 {
             Some(weight) => functional::linear_int8(x, weight, self.bias.as_ref()),
             None => functional::linear(x, &self.weight, self.bias.as_ref()),
+        };
+        match &self.lora {
+            Some(lora) if !self.is_merged() => y + lora.forward(x, mode),
+            _ => y,
         }
+    }
+}
+
+/// The adapter.
+impl Linear {
+    /// The adapter, if there is one.
+    #[must_use]
+    pub const fn lora(&self) -> Option<&Lora> {
+        self.lora.as_ref()
+    }
+
+    /// Puts an adapter beside the weight, in place of one that may be there, and freezes weight and bias.
+    ///
+    /// # Panics
+    /// If its widths are not the layer's.
+    #[track_caller]
+    pub fn add_lora(&mut self, lora: Lora) {
+        assert!(
+            (lora.a.size(1), lora.b.size(0)) == (self.in_features(), self.out_features()),
+            "Linear: an adapter from {} to {} on a layer from {} to {}",
+            lora.a.size(1),
+            lora.b.size(0),
+            self.in_features(),
+            self.out_features()
+        );
+        self.unmerge_lora();
+        self.train_weights(false);
+        self.lora = Some(lora);
+    }
+
+    /// Whether the adapter is folded into the weight.
+    #[must_use]
+    pub const fn is_merged(&self) -> bool {
+        self.unmerged.is_some()
+    }
+
+    /// Folds the adapter into the weight: the layer costs what it cost without, and its tensors are those of a plain layer. The
+    /// frozen weight is kept and never written to, so that [`Linear::unmerge_lora`] brings back every bit and clones of the
+    /// layer do not notice. Does nothing without an adapter or if it is merged.
+    ///
+    /// # Panics
+    /// If the weight is rounded to 8 bits.
+    #[track_caller]
+    pub fn merge_lora(&mut self) {
+        let Some(lora) = self.lora.as_ref().filter(|_| !self.is_merged()) else {
+            return;
+        };
+        assert!(
+            !self.is_int8(),
+            "Linear: an adapter cannot be folded into a weight of 8 bits; merge first, then round"
+        );
+        let dtype = self.weight.dtype();
+        let merged = self.weight.detach().to_dtype(DType::F32) + lora.delta();
+        self.unmerged = Some(std::mem::replace(&mut self.weight, merged.to_dtype(dtype)));
+    }
+
+    /// Takes the adapter out of the weight again. Does nothing if it is not merged.
+    pub fn unmerge_lora(&mut self) {
+        if let Some(weight) = self.unmerged.take() {
+            self.weight = weight;
+        }
+    }
+
+    /// Forgets the adapter, leaves the weight as it is at the moment (merged or not), and makes it a parameter again.
+    pub fn unload_lora(&mut self) {
+        (self.lora, self.unmerged) = (None, None);
+        self.train_weights(true);
+    }
+
+    /// Makes weight and bias parameters, or freezes them.
+    pub fn train_weights(&mut self, train: bool) {
+        self.weight = self.weight.requires_grad_(train);
+        self.bias = self.bias.as_ref().map(|b| b.requires_grad_(train));
     }
 }
 
@@ -96,6 +196,9 @@ impl Module for Linear {
         }
         if let Some(bias) = &self.bias {
             f(&join(prefix, "bias"), bias);
+        }
+        if let Some(lora) = self.lora.as_ref().filter(|_| !self.is_merged()) {
+            lora.visit(prefix, f);
         }
     }
 }

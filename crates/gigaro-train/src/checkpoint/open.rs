@@ -71,6 +71,14 @@ impl Checkpoint {
             .map(|(name, entry)| (name.as_str(), entry.bytes))
     }
 
+    /// The hash of a file as the manifest has it, in hexadecimal: what tells one checkpoint's weights from another's.
+    pub fn sha256(&self, name: &str) -> Option<&str> {
+        self.manifest
+            .files
+            .get(name)
+            .map(|entry| entry.sha256.as_str())
+    }
+
     /// Checks the hash of every file.
     pub fn verify(&self) -> Result<()> {
         self.verify_files()

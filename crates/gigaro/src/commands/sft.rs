@@ -1,5 +1,6 @@
 //! `gigaro sft`: a pretrained model learns to answer.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::trained::chosen_checkpoint;
 const EXAMPLE: &str = "\
 Examples:
   gigaro sft --checkpoint runs/books --chats dialogues.jsonl --out runs/books-chat
+  gigaro sft --checkpoint runs/books --chats dialogues.jsonl --lora 8
   gigaro sft --resume runs/books-chat";
 
 /// Fine-tune a pretrained model on conversations, so that it answers
@@ -31,6 +33,10 @@ pub(crate) struct Args {
     /// Conversations as JSON lines with `messages`, instead of the small world's dialogues
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     chats: Option<PathBuf>,
+
+    /// Train low-rank adapters of this rank (LoRA) and leave the weights as they are
+    #[arg(long, value_name = "RANK", conflicts_with = "resume")]
+    lora: Option<NonZeroUsize>,
 
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -89,6 +95,9 @@ fn choose(args: &Args, recipe: &mut Recipe) -> Result<()> {
     }
     if let Some(chats) = &args.chats {
         sft.chats = Some(absolute(chats.clone())?);
+    }
+    if let Some(rank) = args.lora {
+        sft.lora_r = Some(rank.into());
     }
     recipe.name.push_str("-sft");
     // The bounds of the recipe are those of the whole road.

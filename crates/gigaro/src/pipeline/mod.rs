@@ -4,7 +4,7 @@
 //!
 //! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed.
 //! 2. [`prepare`]: a tokenizer, and the text as tokens.
-//! 3. [`pretrain`] and [`sft`]: what a stage trains on; [`stage`]: how, with its plan before and its bars during.
+//! 3. [`pretrain`] and [`sft`] (with `lora` where weights stay): what a stage trains on; [`stage`]: how, with its plan before and its bars during.
 //! 4. [`exam`]: questions whose true answers are known.
 //! 5. [`align`]: from an assistant that imitates to one that is preferred.
 //! 6. [`summary`]: what was reached and what it cost, in words, as JSON and as a page.
@@ -15,6 +15,7 @@
 pub(crate) mod align;
 pub(crate) mod exam;
 pub(crate) mod job;
+mod lora;
 pub(crate) mod prepare;
 pub(crate) mod pretrain;
 mod progress;

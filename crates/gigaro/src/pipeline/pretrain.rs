@@ -44,6 +44,7 @@ pub(crate) fn pretrain(
     let model = Gpt::new(&config, &Generator::new(seed));
     let mut optimizer = optimizer(&model, recipe);
     let work = Work {
+        part: None,
         model: &model,
         optimizer: optimizer.as_mut(),
         feed: &mut feed,

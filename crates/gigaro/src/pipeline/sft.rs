@@ -2,16 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use gigaro_data::chat::{ChatFormat, Message, Rendered, Role};
+use gigaro_data::conversations;
 use gigaro_data::loader::{Batch, ConversationLoader};
+use gigaro_data::template::ChatTemplate;
 use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_data::world::{self, World};
-use gigaro_data::{Tokenizer, conversations};
+use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW};
 use gigaro_nn::schedule::{Decay, Schedule};
 use gigaro_train::quantity::Count;
 
+use super::lora::Adapters;
 use super::stage::{self, Pace, Work};
 use super::{Job, StageResult};
 use crate::output::Output;
@@ -32,17 +35,17 @@ pub(crate) fn sft(
     dir: &Path,
     output: &Output,
 ) -> Result<StageResult> {
-    let start = Trained::open(from)?;
+    let mut start = Trained::open(from)?;
     let config = start.model.config.clone();
     let pace = pace(recipe);
     let plan = stage::plan(job, &config, &pace, dir, output)?;
-    let (learn, measure) = examples(job, recipe, &start.tokenizer, output)?;
-    let Some(padding) = start.tokenizer.special(END_OF_TEXT) else {
-        bail!(
-            "the tokenizer in {} has no token {END_OF_TEXT}, which conversations begin with",
-            start.dir.display()
-        );
-    };
+    let adapters = recipe
+        .lora()
+        .map(|lora| Adapters::add(job, &lora, &mut start, dir))
+        .transpose()?;
+    let (learn, measure) = examples(job, recipe, &start, output)?;
+    // Nothing looks at padding, so a tokenizer without this token may pad with any other.
+    let padding = start.tokenizer.special(END_OF_TEXT).unwrap_or(0);
     let (rows, context, seed) = (
         plan.micro_batch as usize,
         config.max_seq_len,
@@ -62,14 +65,50 @@ pub(crate) fn sft(
             ..AdamOptions::default()
         },
     );
+    let part = start.model.lora_parameters();
     let work = Work {
         model: &start.model,
+        part: adapters
+            .as_ref()
+            .map(|a| (&part as &dyn Module, a.base.clone())),
         optimizer: &mut optimizer,
         feed: &mut feed,
         validation: &validation,
         tokenizer: &start.tokenizer,
     };
-    stage::train(job, dir, &pace, &plan, work, output)
+    let Some(adapters) = adapters else {
+        return stage::train(job, dir, &pace, &plan, work, output);
+    };
+    let mut result = stage::train(job, &adapters.dir, &pace, &plan, work, output)?;
+    result.checkpoint = adapters.publish(start, dir, pace.steps as u64, output)?;
+    Ok(result)
+}
+
+/// How conversations are written.
+enum Format {
+    House(ChatFormat),
+    /// The tokenizer's own.
+    Template(Box<ChatTemplate>),
+}
+
+impl Format {
+    /// The template beside the tokenizer of a checkpoint, or else the house format.
+    fn of(start: &Trained, output: &Output) -> Result<Self> {
+        if let Some(template) = ChatTemplate::find(&start.dir, &start.tokenizer)? {
+            output.say("Format: the chat template of the tokenizer");
+            return Ok(Self::Template(Box::new(template)));
+        }
+        let format = ChatFormat::new(&start.tokenizer)
+            .context("this tokenizer cannot write conversations")?;
+        Ok(Self::House(format))
+    }
+
+    fn render(&self, messages: &[Message]) -> Result<Rendered> {
+        match self {
+            Self::House(format) => Ok(format.render(messages)),
+            Self::Template(template) => Ok(template.render(messages)?),
+        }
+    }
 }
 
 fn pace(recipe: &Sft) -> Pace {
@@ -81,7 +120,8 @@ fn pace(recipe: &Sft) -> Pace {
         name: "fine-tuning",
         steps: recipe.steps,
         batch_size: recipe.batch_size,
-        optimizer_numbers: 2,
+        // Of adapters there is so little that their moments do not count.
+        optimizer_numbers: if recipe.lora_r.is_some() { 0 } else { 2 },
         schedule: Schedule {
             lr: recipe.learning_rate,
             warmup_steps: recipe.warmup_steps as u64,
@@ -97,19 +137,20 @@ fn pace(recipe: &Sft) -> Pace {
 fn examples(
     job: &Job,
     recipe: &Sft,
-    tokenizer: &Tokenizer,
+    start: &Trained,
     output: &Output,
 ) -> Result<(Vec<Rendered>, Vec<Rendered>)> {
-    let format = ChatFormat::new(tokenizer).context("this tokenizer cannot write conversations")?;
+    let format = Format::of(start, output)?;
     let all: Vec<Rendered> = match &recipe.chats {
         Some(path) => conversations::read(path)?
             .iter()
             .map(|c| format.render(&c.messages))
-            .collect(),
+            .collect::<Result<_>>()?,
         None => {
             let (world, seed) = (World::new(job.recipe.run.seed), job.recipe.run.seed);
             let told = world.conversations(seed).take(recipe.world_dialogues);
-            told.map(|c| format.render(&messages(&c))).collect()
+            told.map(|c| format.render(&messages(&c)))
+                .collect::<Result<_>>()?
         }
     };
     let from = recipe

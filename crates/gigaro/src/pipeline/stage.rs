@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use gigaro_data::Tokenizer;
 use gigaro_data::loader::Batch;
 use gigaro_models::{Gpt, GptConfig};
+use gigaro_nn::Module;
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
 use gigaro_tensor::{DType, cpu::peak};
@@ -16,6 +17,7 @@ use gigaro_train::plan::{ModelSize, Plan, RunSize};
 use gigaro_train::progress::Event;
 use gigaro_train::resources::{check_disk, memory_available};
 use gigaro_train::trainer::{Identity, Outcome, Settings, Trainer};
+use serde_json::Value;
 
 use super::Job;
 use super::progress::Progress;
@@ -25,6 +27,9 @@ use crate::output::Output;
 pub(super) const CHECKPOINTS_KEPT: u64 = 2;
 /// Share of the machine's peak that a training step reaches, for the time told before a run.
 const EXPECTED_SHARE: f64 = 0.6;
+
+/// The key in a checkpoint's configuration that says what its weights are only a part of.
+pub(super) const BASE: &str = "base";
 
 /// The sizes and the pace of one stage.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +147,8 @@ pub(super) fn dtype(job: &Job) -> DType {
 /// What a stage works with.
 pub(super) struct Work<'a> {
     pub(super) model: &'a Gpt,
+    /// What is trained and saved, and by what its checkpoints know the rest; `None` for the whole model.
+    pub(super) part: Option<(&'a dyn Module, Value)>,
     pub(super) optimizer: &'a mut dyn Optimizer,
     pub(super) feed: &'a mut dyn Feed,
     pub(super) validation: &'a [Batch],
@@ -172,11 +179,16 @@ pub(super) fn train(
     output: &Output,
 ) -> Result<StageResult> {
     let accumulate = plan.batch / plan.micro_batch;
+    let mut identity = identity(&work.model.config.to_json(), work.tokenizer)?;
     let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
+    if let Some((part, rest)) = work.part {
+        objective = objective.only(part);
+        identity.config[BASE] = rest;
+    }
     let matter = Matter {
         objective: &mut objective,
         optimizer: work.optimizer,
-        identity: identity(&work.model.config.to_json(), work.tokenizer)?,
+        identity,
         parameters: plan.parameters,
         flops_per_token: plan.flops_per_token,
     };
@@ -247,7 +259,7 @@ pub(super) fn optimise(
 }
 
 /// The checkpoint that a resumed stage goes on from.
-fn last_checkpoint(job: &Job, dir: &Path) -> Result<Option<Checkpoint>> {
+pub(super) fn last_checkpoint(job: &Job, dir: &Path) -> Result<Option<Checkpoint>> {
     let any = dir
         .join(gigaro_train::checkpoint::CHECKPOINTS)
         .join(gigaro_train::checkpoint::LATEST);

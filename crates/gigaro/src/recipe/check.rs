@@ -1,6 +1,6 @@
 //! What the values of a recipe must satisfy beyond their types.
 
-use super::{Algorithm, Align, Pretrain, Recipe};
+use super::{Algorithm, Align, Pretrain, Recipe, Sft};
 
 /// Checks a recipe; the complaint names section and key.
 pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
@@ -23,6 +23,7 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
         at_least_one("sft", "steps", sft.steps)?;
         at_least_one("sft", "batch_size", sft.batch_size)?;
         positive("sft", "learning_rate", sft.learning_rate)?;
+        check_lora(sft)?;
     }
     check_alignment(recipe)?;
     recipe
@@ -112,6 +113,28 @@ fn check_pretrain(stage: &Pretrain) -> Result<(), String> {
             "[pretrain] warmup_steps is {}, more than the {} steps of the stage",
             stage.warmup_steps, stage.steps
         ));
+    }
+    Ok(())
+}
+
+fn check_lora(sft: &Sft) -> Result<(), String> {
+    if let Some(lora) = sft.lora() {
+        at_least_one("sft", "lora_r", lora.r)?;
+        positive("sft", "lora_alpha", lora.lora_alpha)?;
+        if lora.target_modules.is_empty() {
+            return Err("[sft] lora_targets is empty, but adapters must go somewhere".into());
+        }
+        return Ok(());
+    }
+    for (key, given) in [
+        ("lora_alpha", sft.lora_alpha.is_some()),
+        ("lora_targets", sft.lora_targets.is_some()),
+    ] {
+        if given {
+            return Err(format!(
+                "[sft] {key} says how adapters are trained, but without lora_r there are none"
+            ));
+        }
     }
     Ok(())
 }
@@ -310,6 +333,13 @@ mod tests {
         assert!(refusal(|r| r.data.held_out = 1.0).starts_with("[data] held_out is 1"));
         assert!(
             refusal(|r| r.tokenizer.vocab_size = 100).starts_with("[tokenizer] vocab_size is 100")
+        );
+        let sft = |change: fn(&mut Sft)| refusal(|r| change(r.sft.as_mut().expect("a section")));
+        assert!(sft(|s| s.lora_r = Some(0)).starts_with("[sft] lora_r is 0"));
+        assert!(sft(|s| s.lora_alpha = Some(8.0)).contains("without lora_r"));
+        assert!(
+            sft(|s| (s.lora_r, s.lora_targets) = (Some(4), Some(Vec::new())))
+                .starts_with("[sft] lora_targets is empty")
         );
         assert!(refusal(|r| r.sampling.top_p = 2.0).starts_with("[sampling] top_p is 2"));
         assert!(refusal(|r| r.name = "../up".into()).contains("becomes a folder"));

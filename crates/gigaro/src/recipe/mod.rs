@@ -16,6 +16,7 @@ mod mistakes;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use gigaro_models::LoraConfig;
 use gigaro_models::generate::SamplingParams;
 use serde::{Deserialize, Serialize};
 
@@ -284,6 +285,24 @@ pub(crate) struct Sft {
     /// Steps between checkpoints.
     #[serde(default = "save_every")]
     pub(crate) save_every: usize,
+    /// Rank of low-rank adapters that are trained in place of the weights; absent trains the weights.
+    pub(crate) lora_r: Option<usize>,
+    /// What an adapter adds is multiplied by `lora_alpha / lora_r`; absent means twice the rank.
+    pub(crate) lora_alpha: Option<f64>,
+    /// Layers that carry an adapter, such as `q_proj`; absent means every matrix inside the layers.
+    pub(crate) lora_targets: Option<Vec<String>>,
+}
+
+impl Sft {
+    /// The adapters to train, if the weights are to stay.
+    pub(crate) fn lora(&self) -> Option<LoraConfig> {
+        let mut config = LoraConfig::new(self.lora_r?);
+        config.lora_alpha = self.lora_alpha.unwrap_or(config.lora_alpha);
+        if let Some(targets) = &self.lora_targets {
+            config.target_modules.clone_from(targets);
+        }
+        Some(config)
+    }
 }
 
 /// `[reward]`
