@@ -246,7 +246,7 @@ fn the_best_of_n_are_kept_as_conversations_that_fine_tuning_reads() {
     let (recipe, from) = (start().path("tiny.toml"), start().assistant());
     let sft = ["sft", "--recipe", &recipe, "--checkpoint", &from];
     let chats = ["--chats", "best/best_of_n.jsonl", "--out", "again"];
-    succeeded(gigaro_in(here, &[sft, chats].concat()));
+    succeeded(gigaro_in(here, &[&sft[..], &chats[..]].concat()));
 }
 
 #[test]
