@@ -56,6 +56,9 @@ pub(crate) fn best_of_n(
         warmup_steps: recipe.warmup_steps,
         weight_decay: 0.0,
         save_every: recipe.eval_every,
+        lora_r: None,
+        lora_alpha: None,
+        lora_targets: None,
     };
     sft(job, &recipe, &from.dir, dir, output)
 }
