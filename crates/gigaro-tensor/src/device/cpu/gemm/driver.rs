@@ -9,7 +9,7 @@
 
 use super::kernels::Kernels;
 use super::pack::{Kind, Packer, Source};
-use super::panels::{PACK_PANELS, PackedColumns, PackedRows, group_of};
+use super::panels::{PackedColumns, PackedRows, group_of, group_size};
 use super::split::Split;
 use super::tile::{Columns, Region};
 use super::{Compute, Data, DataMut, Shape};
@@ -316,13 +316,14 @@ impl Product {
                     0
                 };
                 let new_columns = if ic == 0 { j.len() } else { 0 };
-                let groups = new_columns.div_ceil(PACK_PANELS);
+                let (together_a, together_b) = (group_size(&self.a, mr), group_size(&self.b, nr));
+                let groups = new_columns.div_ceil(together_b);
                 for_each(
                     parallel,
-                    groups + new_rows.div_ceil(PACK_PANELS),
+                    groups + new_rows.div_ceil(together_a),
                     |task| match task.checked_sub(groups) {
-                        None => self.pack_columns(&b, group_of(&j, task)),
-                        Some(task) => self.pack_rows(&a, group_of(&i, task)),
+                        None => self.pack_columns(&b, group_of(&j, task, together_b)),
+                        Some(task) => self.pack_rows(&a, group_of(&i, task, together_a)),
                     },
                 );
                 let (row_tiles, column_tiles) = tile_grid(i.len(), j.len());

@@ -106,48 +106,62 @@ pub(super) unsafe fn store<const MR: usize, const VECTORS: usize>(
     sums: &[[__m256; VECTORS]; MR],
     tile: &Tile,
 ) {
-    // SAFETY: passed on to the caller; only whole vectors inside the tile are written as such.
+    // SAFETY: passed on to the caller; vectors are written as such only if all of them lie inside the tile.
     unsafe {
-        for v in 0..VECTORS {
-            let part = tile.columns(8 * v, 8);
-            if part.cols == 8 {
-                store_vector::<MR, VECTORS>(sums, v, &part);
-            } else if part.cols > 0 {
-                for i in 0..MR {
-                    let mut row = [0.0f32; 8];
-                    _mm256_storeu_ps(row.as_mut_ptr(), sums[i][v]);
-                    part.store_row(i, &row);
-                }
+        if tile.cols == 8 * VECTORS {
+            return store_whole(*sums, tile);
+        }
+        for (i, row) in sums.iter().enumerate() {
+            // As many numbers as the row of the largest tile.
+            let mut numbers = [0.0f32; NR];
+            for (v, &x) in row.iter().enumerate() {
+                _mm256_storeu_ps(numbers.as_mut_ptr().add(8 * v), x);
             }
+            tile.store_row(i, &numbers);
         }
     }
 }
 
-/// Eight whole columns; sums and biases meet in the order of [`Tile::store_row`].
+/// A tile without a ragged edge. What is added meets the sums in the order of [`Tile::store_row`], each in a
+/// loop of its own that unrolls into registers.
 ///
 /// # Safety
 /// As [`store`].
 #[inline(always)]
-unsafe fn store_vector<const MR: usize, const VECTORS: usize>(
-    sums: &[[__m256; VECTORS]; MR],
-    v: usize,
+unsafe fn store_whole<const MR: usize, const VECTORS: usize>(
+    mut sums: [[__m256; VECTORS]; MR],
     tile: &Tile,
 ) {
+    let at = |i: usize, v: usize| tile.c.wrapping_add(i * tile.ldc + 8 * v);
     // SAFETY: passed on to the caller.
     unsafe {
+        if tile.add {
+            for i in 0..MR {
+                for v in 0..VECTORS {
+                    sums[i][v] = _mm256_add_ps(_mm256_loadu_ps(at(i, v)), sums[i][v]);
+                }
+            }
+        }
+        if !tile.col_bias.is_null() {
+            for v in 0..VECTORS {
+                let bias = _mm256_loadu_ps(tile.col_bias.add(8 * v));
+                for i in 0..MR {
+                    sums[i][v] = _mm256_add_ps(sums[i][v], bias);
+                }
+            }
+        }
+        if !tile.row_bias.is_null() {
+            for i in 0..MR {
+                let bias = _mm256_set1_ps(*tile.row_bias.add(i));
+                for v in 0..VECTORS {
+                    sums[i][v] = _mm256_add_ps(sums[i][v], bias);
+                }
+            }
+        }
         for i in 0..MR {
-            let at = tile.c.wrapping_add(i * tile.ldc);
-            let mut x = sums[i][v];
-            if tile.add {
-                x = _mm256_add_ps(_mm256_loadu_ps(at), x);
+            for v in 0..VECTORS {
+                _mm256_storeu_ps(at(i, v), sums[i][v]);
             }
-            if !tile.col_bias.is_null() {
-                x = _mm256_add_ps(x, _mm256_loadu_ps(tile.col_bias));
-            }
-            if !tile.row_bias.is_null() {
-                x = _mm256_add_ps(x, _mm256_set1_ps(*tile.row_bias.add(i)));
-            }
-            _mm256_storeu_ps(at, x);
         }
     }
 }

@@ -4,8 +4,13 @@
 //! Units are one f32; for products in bf16 the elements are rounded on the way. See `pack.rs` for what a panel is.
 
 use super::pack::{self, Kind, Packer, Piece, Source, Widen};
+use super::panels::PACK_STEPS;
 use half::{bf16, f16};
 use std::arch::x86_64::*;
+
+/// How far ahead elements are fetched where lanes are neighbours, in steps: as many as are packed of each panel before
+/// the next ones, so that what is fetched is needed when the first panel's turn comes again.
+const AHEAD: usize = PACK_STEPS;
 
 /// Units of one f32.
 pub(super) fn packer_single(source: &Source) -> Packer {
@@ -147,7 +152,11 @@ unsafe fn pack_single<T: Load8, const ROUND: bool>(source: &Source, piece: Piece
             if source.lane == 1 {
                 let base = base.wrapping_add(lane);
                 for k in 0..steps {
-                    let x = load::<T, ROUND>(base.wrapping_add(k * source.step), live);
+                    let from = base.wrapping_add(k * source.step);
+                    // To the second level: rows a power of two apart would push each other out of the first.
+                    let ahead = from.wrapping_add(AHEAD * source.step);
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    let x = load::<T, ROUND>(from, live);
                     store_first(out.add(k * width), kept, x);
                 }
                 continue;

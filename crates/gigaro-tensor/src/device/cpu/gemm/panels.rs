@@ -5,11 +5,14 @@ use super::pack::{Piece, Source};
 use super::split::Split;
 use std::ops::Range;
 
-/// Panels that are packed by one task.
-pub(super) const PACK_PANELS: usize = 4;
+/// Panels that are packed by one task, where the elements along `k` are neighbours in memory.
+const PACK_PANELS: usize = 4;
+/// Lanes that are packed by one task where lanes are neighbours in memory: of each step some cache lines in a row, so
+/// that a page is not opened for a few bytes.
+const PACK_LANES: usize = 128;
 /// Steps along `k` that are packed for all panels of a task before the next ones, where lanes are neighbours in
 /// memory: each step is then on a page of its own, and powers of two fall on few places of the cache.
-const PACK_STEPS: usize = 8;
+pub(super) const PACK_STEPS: usize = 8;
 
 /// Panels of `A`, each `[units][its height]`.
 #[derive(Clone, Copy)]
@@ -94,10 +97,19 @@ impl Product {
     }
 }
 
-/// Group `index` of the panels that are packed together.
-pub(super) fn group_of(panels: &Range<usize>, index: usize) -> Range<usize> {
-    let start = panels.start + index * PACK_PANELS;
-    start..(start + PACK_PANELS).min(panels.end)
+/// How many panels of this width are packed together.
+pub(super) fn group_size(source: &Source, width: usize) -> usize {
+    if source.lane == 1 {
+        PACK_LANES.div_ceil(width)
+    } else {
+        PACK_PANELS
+    }
+}
+
+/// Group `index` of the panels that are packed together, `size` of them.
+pub(super) fn group_of(panels: &Range<usize>, index: usize, size: usize) -> Range<usize> {
+    let start = panels.start + index * size;
+    start..(start + size).min(panels.end)
 }
 
 /// The stretches of `k`, in units, in which a group of panels is packed.

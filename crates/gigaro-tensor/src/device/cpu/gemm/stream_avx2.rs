@@ -1,8 +1,8 @@
-//! The streaming kernels for AVX2. Eight columns, each contiguous along `k`, are read a cache line (of f32) at a time,
+//! The streaming kernels for AVX2. Sixteen columns, each contiguous along `k`, are read sixteen elements at a time,
 //! transposed in registers, and multiplied step by step in the order of the blocked kernel, so that the bits are
 //! the same.
 //!
-//! Two neighbours in bf16 are transposed as one 32-bit word and parted afterwards, which takes half the shuffles.
+//! While one strip of columns is multiplied, the same place in the next strip is fetched.
 
 use super::kernel_avx2::store;
 use super::kernels::{StreamKernel, Strip, Tile};
@@ -22,7 +22,7 @@ macro_rules! table {
             kernel::<$type, $round, 2, 2>,
             kernel::<$type, $round, 3, 2>,
             kernel::<$type, $round, 4, 2>,
-            kernel::<$type, $round, 5, 1>,
+            kernel::<$type, $round, 5, 2>,
             kernel::<$type, $round, 6, 1>,
             kernel::<$type, $round, 7, 1>,
             kernel::<$type, $round, 8, 1>,
@@ -51,116 +51,126 @@ pub(super) fn rounded(kind: Kind) -> Option<&'static [StreamKernel]> {
 
 /// Eight columns of a strip.
 trait Columns: Load8 {
-    /// [`STEPS`] steps along `k`, of which the first `count` are wanted, from the places where the columns are.
+    /// Reads [`STEPS`] elements of each column and writes the steps along `k`.
     ///
     /// # Safety
-    /// `count` elements can be read from each place; needs AVX2, FMA and F16C.
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn columns<const ROUND: bool>(from: &[*const Self; 8], count: usize) -> [__m256; STEPS] {
-        let mut steps = [_mm256_setzero_ps(); STEPS];
-        for half in [0, 8] {
-            let mut rows = [_mm256_setzero_ps(); 8];
-            for i in 0..8 {
-                // SAFETY: passed on to the caller.
-                rows[i] = unsafe {
-                    load::<Self, ROUND>(from[i].wrapping_add(half), count.saturating_sub(half))
-                };
+    /// The elements can be read; needs AVX2, FMA and F16C.
+    // Inlined by force, so that the blocks are transposed in registers.
+    #[inline(always)]
+    unsafe fn read<const ROUND: bool>(from: &[*const Self; 8], steps: &mut [__m256; STEPS]) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            for half in [0, 8] {
+                let mut rows = [_mm256_setzero_ps(); 8];
+                for i in 0..8 {
+                    rows[i] = load::<Self, ROUND>(from[i].wrapping_add(half), 8);
+                }
+                let columns = transpose(rows);
+                for i in 0..8 {
+                    steps[half + i] = columns[i];
+                }
             }
-            steps[half..half + 8].copy_from_slice(&transpose(rows));
         }
-        steps
     }
 }
 impl Columns for f32 {}
 impl Columns for f16 {}
 impl Columns for bf16 {
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn columns<const ROUND: bool>(from: &[*const Self; 8], count: usize) -> [__m256; STEPS] {
-        let mut rows = [_mm256_setzero_ps(); 8];
-        for i in 0..8 {
-            // SAFETY: passed on to the caller; `rest` is our own.
-            unsafe {
-                if count >= STEPS {
-                    rows[i] = _mm256_loadu_ps(from[i].cast());
-                } else {
-                    let mut rest = [bf16::ZERO; STEPS];
-                    std::ptr::copy_nonoverlapping(from[i], rest.as_mut_ptr(), count);
-                    rows[i] = _mm256_loadu_ps(rest.as_ptr().cast());
-                }
+    /// Two neighbours are transposed as one 32-bit word and parted afterwards, which takes half the shuffles.
+    #[inline(always)]
+    unsafe fn read<const ROUND: bool>(from: &[*const Self; 8], steps: &mut [__m256; STEPS]) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                rows[i] = _mm256_loadu_ps(from[i].cast());
+            }
+            let pairs = transpose(rows);
+            let high = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32));
+            for i in 0..8 {
+                let low = _mm256_slli_epi32::<16>(_mm256_castps_si256(pairs[i]));
+                steps[2 * i] = _mm256_castsi256_ps(low);
+                steps[2 * i + 1] = _mm256_and_ps(pairs[i], high);
             }
         }
-        let pairs = transpose(rows);
-        let mut steps = [_mm256_setzero_ps(); STEPS];
-        let high = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32));
-        for (i, &pair) in pairs.iter().enumerate() {
-            let low = _mm256_slli_epi32::<16>(_mm256_castps_si256(pair));
-            steps[2 * i] = _mm256_castsi256_ps(low);
-            steps[2 * i + 1] = _mm256_and_ps(pair, high);
-        }
-        steps
     }
 }
 
-/// `M` rows, and `GROUPS` times eight columns at a time, as many as the registers hold sums for.
+/// `M` rows, and `VECTORS` times eight columns at a time, as many as the registers hold sums for.
 ///
 /// # Safety
 /// See [`StreamKernel`]; needs AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn kernel<T: Columns, const ROUND: bool, const M: usize, const GROUPS: usize>(
+unsafe fn kernel<T: Columns, const ROUND: bool, const M: usize, const VECTORS: usize>(
     a: *const u32,
     strip: &Strip,
     tile: &Tile,
 ) {
-    for first in (0..strip.columns).step_by(8 * GROUPS) {
-        let mut sums = [[_mm256_setzero_ps(); GROUPS]; M];
+    let mut tail = [[0u32; STEPS]; 16];
+    let mut columns = [[_mm256_setzero_ps(); STEPS]; VECTORS];
+    for first in (0..strip.columns).step_by(8 * VECTORS) {
+        // Past the end the last column is read again and dropped.
+        let mut from = [[std::ptr::null::<T>(); 8]; VECTORS];
+        for (at, from) in from.as_flattened_mut().iter_mut().enumerate() {
+            let column = (first + at).min(strip.columns - 1);
+            *from = strip.ptr.wrapping_add(column * strip.stride).cast();
+        }
+        let mut sums = [[_mm256_setzero_ps(); VECTORS]; M];
         for k in (0..strip.k).step_by(STEPS) {
             let count = (strip.k - k).min(STEPS);
-            // SAFETY: the elements lie in the strip, the values of `A` in its panel.
+            if count < STEPS {
+                // Nothing behind the end may be read, so the last elements come from a place with room behind them.
+                for (from, tail) in from.as_flattened_mut().iter_mut().zip(&mut tail) {
+                    let to = tail.as_mut_ptr().cast::<T>();
+                    // SAFETY: the elements lie in the strip, and none is wider than 32 bits.
+                    unsafe { std::ptr::copy_nonoverlapping(*from, to, count) };
+                    *from = to;
+                }
+            }
+            // SAFETY: the elements lie in the strip or the tail, the values of `A` in its panel; prefetching never
+            // faults.
             unsafe {
+                for (from, columns) in from.iter_mut().zip(&mut columns) {
+                    for from in from.iter() {
+                        let next = from.wrapping_byte_add(16 * strip.stride);
+                        _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                    }
+                    T::read::<ROUND>(from, columns);
+                    *from = from.map(|from| from.wrapping_add(STEPS));
+                }
                 let a = a.cast::<f32>().add(k * M);
-                for g in 0..GROUPS {
-                    let mut from = [std::ptr::null(); 8];
-                    for i in 0..8 {
-                        let column = (first + 8 * g + i).min(strip.columns - 1);
-                        let at = strip.ptr.wrapping_add(column * strip.stride).cast::<T>();
-                        from[i] = at.wrapping_add(k);
-                    }
-                    if count == STEPS {
-                        let columns = T::columns::<ROUND>(&from, STEPS);
-                        update(&mut sums, g, a, &columns);
-                    } else {
-                        let columns = T::columns::<ROUND>(&from, count);
-                        update(&mut sums, g, a, &columns[..count]);
-                    }
+                if count == STEPS {
+                    // A number of steps that the compiler knows, so that the loop unrolls.
+                    update(&mut sums, a, &columns, STEPS);
+                } else {
+                    update(&mut sums, a, &columns, count);
                 }
             }
         }
-        let tile = tile.columns(first, 8 * GROUPS);
         // SAFETY: passed on to the caller.
-        unsafe { store(&sums, &tile) };
+        unsafe { store(&sums, &tile.columns(first, 8 * VECTORS)) };
     }
 }
 
-/// Some steps along `k` for every row and one group of columns.
+/// The first `count` steps along `k`.
 ///
 /// # Safety
-/// `a` holds `M` values for each step; needs AVX2 and FMA.
+/// `a` holds that many steps; needs AVX2 and FMA.
 #[inline(always)]
-unsafe fn update<const M: usize, const GROUPS: usize>(
-    sums: &mut [[__m256; GROUPS]; M],
-    g: usize,
+unsafe fn update<const M: usize, const VECTORS: usize>(
+    sums: &mut [[__m256; VECTORS]; M],
     a: *const f32,
-    columns: &[__m256],
+    columns: &[[__m256; STEPS]; VECTORS],
+    count: usize,
 ) {
-    for (step, &column) in columns.iter().enumerate() {
-        for (i, sums) in sums.iter_mut().enumerate() {
+    for step in 0..count {
+        for i in 0..M {
             // SAFETY: passed on to the caller.
-            sums[g] = unsafe {
-                let x = _mm256_set1_ps(*a.add(step * M + i));
-                _mm256_fmadd_ps(x, column, sums[g])
-            };
+            let x = unsafe { _mm256_set1_ps(*a.add(step * M + i)) };
+            for v in 0..VECTORS {
+                // SAFETY: passed on to the caller.
+                sums[i][v] = unsafe { _mm256_fmadd_ps(x, columns[v][step], sums[i][v]) };
+            }
         }
     }
 }

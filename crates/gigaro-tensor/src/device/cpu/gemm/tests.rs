@@ -218,7 +218,7 @@ fn every_layout_matches_the_naive_product() {
 
 #[test]
 fn long_sums_are_blocked_correctly() {
-    for k in [511, 512, 513, 1024, 1025, 2500] {
+    for k in [255, 256, 257, 511, 512, 513, 1025, 2500] {
         for (m, n) in [(3, 40), (90, 50)] {
             for compute in [Compute::F32, Compute::BF16] {
                 for c in [Lay::Rows, Lay::Spread] {
