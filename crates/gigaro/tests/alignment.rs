@@ -54,7 +54,7 @@ batch_size = 8
 learning_rate = 1e-2
 [sft]
 world_dialogues = 100
-steps = 6
+steps = 20
 batch_size = 8
 learning_rate = 1e-2
 [evaluate]
@@ -73,7 +73,7 @@ learning_rate = 1e-3
 [ppo]
 steps = 4
 batch_size = 8
-max_answer_tokens = 12
+max_answer_tokens = 16
 learning_rate = 1e-3
 ppo_epochs = 2
 minibatches = 2
@@ -90,7 +90,7 @@ batch_size = 4
 learning_rate = 1e-3
 answers = 3
 prompts = 12
-max_answer_tokens = 12
+max_answer_tokens = 16
 courtesy = 0.5
 eval_every = 2
 eval_prompts = 8
