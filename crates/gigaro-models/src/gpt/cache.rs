@@ -22,8 +22,8 @@ use super::lookback::{Lookback, Part};
 pub struct KvCache {
     /// Per layer, `(rows, capacity, n_kv_head, D)` each. Zeros behind a row's tokens.
     layers: Vec<(Tensor, Tensor)>,
-    /// The tokens held, per row.
-    texts: Vec<Vec<u32>>,
+    /// Tokens held, per row.
+    lens: Vec<usize>,
     capacity: usize,
 }
 
@@ -49,7 +49,7 @@ impl KvCache {
         let empty = || Tensor::zeros(shape, DType::F32, Device::Cpu);
         Self {
             layers: (0..c.n_layer).map(|_| (empty(), empty())).collect(),
-            texts: vec![Vec::new(); rows],
+            lens: vec![0; rows],
             capacity,
         }
     }
@@ -57,7 +57,7 @@ impl KvCache {
     /// Sequences that it has room for.
     #[must_use]
     pub const fn rows(&self) -> usize {
-        self.texts.len()
+        self.lens.len()
     }
 
     /// Tokens that a row holds.
@@ -67,7 +67,7 @@ impl KvCache {
     #[must_use]
     #[track_caller]
     pub fn len(&self, row: usize) -> usize {
-        self.texts[row].len()
+        self.lens[row]
     }
 
     /// Whether a row holds no token.
@@ -77,7 +77,7 @@ impl KvCache {
     #[must_use]
     #[track_caller]
     pub fn is_empty(&self, row: usize) -> bool {
-        self.texts[row].is_empty()
+        self.lens[row] == 0
     }
 
     /// Tokens that still fit into a row.
@@ -87,7 +87,7 @@ impl KvCache {
     #[must_use]
     #[track_caller]
     pub fn room(&self, row: usize) -> usize {
-        self.capacity - self.texts[row].len()
+        self.capacity - self.lens[row]
     }
 
     /// Forgets a row's tokens from position `len` on; 0 makes the row free for another text.
@@ -96,7 +96,7 @@ impl KvCache {
     /// If there are not as many, or no such row.
     #[track_caller]
     pub fn truncate(&mut self, row: usize, len: usize) {
-        let held = self.texts[row].len();
+        let held = self.lens[row];
         assert!(
             len <= held,
             "KvCache: cannot keep {len} of {held} tokens of row {row}"
@@ -111,7 +111,7 @@ impl KvCache {
                 kept.narrow(0, row, 1).narrow(1, len, held - len).zero_();
             }
         }
-        self.texts[row].truncate(len);
+        self.lens[row] = len;
     }
 }
 
@@ -234,9 +234,6 @@ impl Gpt {
         let positions = Tensor::from_vec(positions, [n]);
         let x = self.wte.forward(&Tensor::from_vec(ids, [1, n]));
         let mut x = x.to_dtype(DType::F32); // embeddings may be held in less
-        if let Some(shift) = &self.token_shift {
-            x = &x + shift.forward(&self.before(&parts, cache));
-        }
         if let Some(wpe) = &self.wpe {
             x = x + wpe.forward(&positions);
         }
@@ -258,32 +255,7 @@ impl Gpt {
             x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);
         }
         for part in &parts {
-            cache.texts[part.row].extend_from_slice(part.ids);
-        }
-        x
-    }
-
-    /// The embedding of the token before each of a call's, `(1, N, C)`; zeros where there is none.
-    fn before(&self, parts: &[Part<'_>], cache: &KvCache) -> Tensor {
-        let (mut ids, mut starts) = (Vec::new(), Vec::new());
-        for part in parts {
-            let last = cache.texts[part.row].last();
-            if last.is_none() {
-                starts.push(ids.len());
-            }
-            let first = last.copied().unwrap_or(0);
-            let rest = &part.ids[..part.ids.len() - 1];
-            ids.extend(
-                std::iter::once(first)
-                    .chain(rest.iter().copied())
-                    .map(i64::from),
-            );
-        }
-        let n = ids.len();
-        let x = self.wte.forward(&Tensor::from_vec(ids, [1, n]));
-        let x = x.to_dtype(DType::F32);
-        for at in starts {
-            x.narrow(1, at, 1).zero_();
+            cache.lens[part.row] += part.ids.len();
         }
         x
     }
@@ -306,14 +278,14 @@ fn admit<'a>(parts: &[(usize, &'a [u32])], cache: &KvCache) -> Vec<Part<'a>> {
             !ids.is_empty() && ids.len() <= cache.room(row),
             "Gpt: {} more tokens for row {row}, {} of {} held",
             ids.len(),
-            cache.texts[row].len(),
+            cache.lens[row],
             cache.capacity
         );
         named[row] = true;
         at += ids.len();
         Part {
             row,
-            start: cache.texts[row].len(),
+            start: cache.lens[row],
             at: at - ids.len(),
             ids,
         }

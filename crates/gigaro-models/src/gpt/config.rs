@@ -106,10 +106,6 @@ pub struct GptConfig {
     /// RMS norm on each query and key head.
     #[serde(default)]
     pub qk_norm: bool,
-    /// Each token takes in a product of the embedding of the one before it, so that the first layer can already
-    /// look for what followed something.
-    #[serde(default)]
-    pub token_shift: bool,
     /// Logits pass through `cap * tanh(logits / cap)`.
     #[serde(default)]
     pub logit_soft_cap: Option<f64>,
@@ -161,7 +157,6 @@ impl GptConfig {
             bias: true,
             tied_head: true,
             qk_norm: false,
-            token_shift: false,
             logit_soft_cap: None,
             dropout: 0.0,
             eps: 1e-5,
@@ -205,7 +200,7 @@ impl GptConfig {
     }
 
     /// The form that trains best for its size: Llama's with ReLU squared, QK-norm, a key-value head
-    /// for each two query heads (if they are even in number), a view of the token before, logits capped at 15.
+    /// for each two query heads (if they are even in number), logits capped at 15.
     #[must_use]
     pub const fn modern(
         vocab_size: usize,
@@ -222,7 +217,6 @@ impl GptConfig {
         Self {
             activation: FeedForwardKind::ReluSquared,
             qk_norm: true,
-            token_shift: true,
             logit_soft_cap: Some(15.0),
             eps: 1e-6,
             ..Self::llama(

@@ -59,12 +59,6 @@ impl GptConfig {
         2 * self.norm_params() + biases + head_norms
     }
 
-    /// What a token takes in of the one before it, in weights.
-    fn shift_matrix(&self) -> u64 {
-        let c = self.d_model as u64;
-        if self.token_shift { c * c } else { 0 }
-    }
-
     fn norm_params(&self) -> u64 {
         let shift = self.bias && self.norm == NormKind::LayerNorm;
         self.d_model as u64 * if shift { 2 } else { 1 }
@@ -83,7 +77,6 @@ impl GptConfig {
         let head = if self.tied_head { 0 } else { v * c };
         embeddings
             + head
-            + self.shift_matrix()
             + self.n_layer as u64 * (self.layer_matrices() + self.layer_vectors())
             + self.norm_params()
     }
@@ -92,9 +85,8 @@ impl GptConfig {
     /// weight of a matrix product, and attention over `seq_len` tokens without the causal saving.
     #[must_use]
     pub fn flops_per_token(&self, seq_len: usize) -> u64 {
-        let weights = self.n_layer as u64 * self.layer_matrices()
-            + self.shift_matrix()
-            + (self.vocab_size * self.d_model) as u64;
+        let weights =
+            self.n_layer as u64 * self.layer_matrices() + (self.vocab_size * self.d_model) as u64;
         let attention =
             (12 * self.n_layer as u64 * self.d_model as u64).saturating_mul(seq_len as u64);
         (6 * weights).saturating_add(attention)

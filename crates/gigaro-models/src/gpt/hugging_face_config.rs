@@ -201,7 +201,7 @@ fn write_gpt2(c: &GptConfig) -> Option<Value> {
         _ => return None,
     };
     let same = c.norm == NormKind::LayerNorm && c.n_kv_head == c.n_head && c.bias && !c.qk_norm;
-    (same && c.logit_soft_cap.is_none() && !c.token_shift).then(|| {
+    (same && c.logit_soft_cap.is_none()).then(|| {
         json!({
             "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2",
             "vocab_size": c.vocab_size, "n_positions": c.max_seq_len, "n_ctx": c.max_seq_len, "n_embd": c.d_model,
@@ -222,7 +222,7 @@ fn write_llama(c: &GptConfig, theta: f64) -> Option<Value> {
     } else {
         ("LlamaForCausalLM", "llama")
     };
-    (same && c.logit_soft_cap.is_none() && !c.token_shift).then(|| {
+    (same && c.logit_soft_cap.is_none()).then(|| {
         json!({
             "architectures": [architecture], "model_type": model_type,
             "vocab_size": c.vocab_size, "max_position_embeddings": c.max_seq_len, "hidden_size": c.d_model,

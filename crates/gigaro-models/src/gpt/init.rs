@@ -4,7 +4,7 @@
 //! the residual stream smaller by `sqrt(2 n_layer)`, because that many of them add up. With rotary
 //! positions: matrices normal with deviation `1 / sqrt(inputs)`, embeddings and head 0.02, and the
 //! products that add to the residual stream zero, so that the model starts as its embeddings and
-//! grows into its depth; so does what a token takes in of the one before it.
+//! grows into its depth.
 
 use gigaro_nn::{Dropout, Embedding, LayerNorm, Linear, RmsNorm, init};
 use gigaro_tensor::{DType, Device, Generator, Tensor, functional::rotary_tables};
@@ -39,9 +39,6 @@ pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
         config: config.clone(),
         wte: embedding(config.vocab_size),
         wpe: config.is_learned().then(|| embedding(config.max_seq_len)),
-        token_shift: config
-            .token_shift
-            .then(|| Linear::from_weights(Tensor::zeros([c, c], DType::F32, Device::Cpu), None)),
         blocks: (0..config.n_layer).map(|_| draw.block()).collect(),
         ln_f: draw.norm(),
         lm_head: (!config.tied_head).then(|| {

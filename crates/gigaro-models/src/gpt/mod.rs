@@ -42,9 +42,6 @@ use crate::lora::LoraConfig;
 /// Targets with this value do not count in the loss.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// The name of what a token takes in of the one before; no model of the ecosystem has it.
-const TOKEN_SHIFT: &str = "model.token_shift";
-
 /// Logits that the soft-capped loss takes at once, in bytes; its backward pass holds about eight
 /// arrays of that size.
 const LOGITS_BYTES: usize = 8 << 20;
@@ -62,8 +59,6 @@ pub struct Gpt {
     pub wte: Embedding,
     /// Position embeddings, `(max_seq_len, d_model)`, if positions are learned.
     pub wpe: Option<Embedding>,
-    /// What a token takes in of the embedding of the one before it, `(C, C)`, if the model has it.
-    pub token_shift: Option<Linear>,
     /// The layers, first to last.
     pub blocks: Vec<Block>,
     /// After the last layer.
@@ -148,9 +143,6 @@ impl Gpt {
             );
         }
         let mut x = self.wte.forward(ids); // (B, T, C)
-        if let Some(shift) = &self.token_shift {
-            x = &x + shift.forward(&previous(&x, segments));
-        }
         if let Some(wpe) = &self.wpe {
             x = match segments {
                 None => x + wpe.weight.narrow(0, 0, t),
@@ -273,18 +265,11 @@ impl Gpt {
         ParamGroup::decay_matrices(self.named_parameters(), weight_decay)
     }
 
-    /// Groups for [`gigaro_nn::optim::Muon`]: the matrices inside the layers and before them, and the rest
+    /// Groups for [`gigaro_nn::optim::Muon`]: the matrices inside the layers, and the rest
     /// (embeddings and head with decay, gains and biases without).
     #[must_use]
     pub fn muon_groups(&self, weight_decay: f64) -> (Vec<ParamGroup>, Vec<ParamGroup>) {
         let mut inside = Vec::new();
-        if let Some(shift) = &self.token_shift {
-            shift.visit(TOKEN_SHIFT, &mut |name, p| {
-                if p.requires_grad() {
-                    inside.push((name.to_owned(), p.clone()));
-                }
-            });
-        }
         for (i, block) in self.blocks.iter().enumerate() {
             block.visit_as(
                 &self.block_prefix(i),
@@ -345,9 +330,6 @@ impl Module for Gpt {
         );
         if let Some(wpe) = &self.wpe {
             wpe.visit(&join(prefix, "transformer.wpe"), f);
-        }
-        if let Some(shift) = &self.token_shift {
-            shift.visit(&join(prefix, TOKEN_SHIFT), f);
         }
         for (i, block) in self.blocks.iter().enumerate() {
             block.visit_as(&join(prefix, &self.block_prefix(i)), learned, f);
@@ -412,27 +394,6 @@ fn soft_capped_loss(x: &Tensor, weight: &Tensor, targets: &Tensor, cap: f64) -> 
         total = Some(total.map_or_else(|| part.clone(), |t| t + &part));
     }
     total.expect("a model's loss has at least one row")
-}
-
-/// For each token the vector of the one before it; zeros for the first of a row or of a segment.
-///
-/// # Shapes
-/// `x: (B, T, C)`, `segments: (B, T)` of i64 -> `(B, T, C)`
-fn previous(x: &Tensor, segments: Option<&Tensor>) -> Tensor {
-    let (b, t) = (x.size(0), x.size(1));
-    let first = x.narrow(1, 0, 1).detach().zeros_like();
-    if t < 2 {
-        return first.expand([b, t, x.size(2)]);
-    }
-    let mut before = x.narrow(1, 0, t - 1);
-    if let Some(segments) = segments {
-        let differ = segments
-            .narrow(1, 1, t - 1)
-            .ne(&segments.narrow(1, 0, t - 1))
-            .unsqueeze(2);
-        before = before.masked_fill(&differ, 0.0);
-    }
-    Tensor::cat(&[&first, &before], 1)
 }
 
 /// For each token its position within its own segment.

@@ -53,7 +53,6 @@ impl Gpt {
         for (_, layer) in self.linears_mut() {
             f(layer);
         }
-        self.token_shift.iter_mut().for_each(&mut f);
         self.lm_head.iter_mut().for_each(f);
     }
 }

@@ -268,9 +268,8 @@ impl Gpt {
             heads.for_each(|norm| set(&mut norm.weight));
         }
         set_norm(&mut self.ln_f);
-        let outside = [&mut self.token_shift, &mut self.lm_head];
-        for layer in outside.into_iter().flatten() {
-            layer.train_weights(train);
+        if let Some(head) = &mut self.lm_head {
+            head.train_weights(train);
         }
     }
 }

@@ -19,7 +19,7 @@ fn models() -> Vec<Gpt> {
         ..GptConfig::llama(41, 16, 2, 4, 2, 32, 48)
     };
     let modern = GptConfig {
-        token_shift: true,
+        logit_soft_cap: Some(15.0),
         ..llama.clone()
     };
     let model = |c: &GptConfig| Gpt::new(c, &Generator::new(2));
