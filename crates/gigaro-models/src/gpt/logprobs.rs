@@ -67,7 +67,7 @@ mod tests {
             // More rows than a stretch takes.
             let ids: Vec<i64> = (0..2 * 64).map(|i| i * 37 % 300).collect();
             let ids = Tensor::from_vec(ids, [2, 64]);
-            let targets = Tensor::from_vec((0..128).map(|i| i * 11 % 300).collect(), [2, 64]);
+            let targets = Tensor::from_vec((0..128_i64).map(|i| i * 11 % 300).collect(), [2, 64]);
             let gradients = |loss: &Tensor| {
                 loss.backward();
                 let all = model.named_parameters();

@@ -112,7 +112,7 @@ fn training_moves_the_adapters_and_leaves_every_bit_of_the_base() {
                     let loss = model.loss(&ids, &ids, &mode);
                     losses.push(loss.item());
                     loss.backward();
-                    optimizer.step(1e-2, 1.0);
+                    optimizer.step(3e-2, 1.0);
                     optimizer.zero_grad();
                 }
                 for name in optimizer.state_dict().keys() {
