@@ -56,10 +56,10 @@ pub fn read_from(
 fn conversation(record: &Record) -> Result<Conversation> {
     let has = |key: &str| record.object.contains_key(key);
     if has("messages") {
-        return turns(record, "messages", "role", "content");
+        return listed(record, "messages", "role", "content");
     }
     if has("conversations") {
-        return turns(record, "conversations", "from", "value");
+        return listed(record, "conversations", "from", "value");
     }
     if has("instruction") && has("output") {
         let instruction = record.text("instruction")?;
@@ -93,12 +93,24 @@ fn conversation(record: &Record) -> Result<Conversation> {
     ))
 }
 
-fn turns(record: &Record, list: &str, role_key: &str, text_key: &str) -> Result<Conversation> {
+fn listed(record: &Record, list: &str, role_key: &str, text_key: &str) -> Result<Conversation> {
+    let value = record.object.get(list);
+    turns(&record.place, value, list, role_key, text_key).map(Conversation::from)
+}
+
+/// The messages of a list of objects that stands at `place` under the name `list`.
+pub(crate) fn turns(
+    place: &str,
+    value: Option<&Value>,
+    list: &str,
+    role_key: &str,
+    text_key: &str,
+) -> Result<Vec<Message>> {
     let refuse = |problem: String| {
         let advice = format!("make `{list}` a list of objects with `{role_key}` and `{text_key}`");
-        Error::malformed(&record.place, problem, advice)
+        Error::malformed(place, problem, advice)
     };
-    let Some(Value::Array(items)) = record.object.get(list) else {
+    let Some(Value::Array(items)) = value else {
         return Err(refuse(format!("the key `{list}` holds no list")));
     };
     if items.is_empty() {
@@ -122,7 +134,7 @@ fn turns(record: &Record, list: &str, role_key: &str, text_key: &str) -> Result<
         })?;
         messages.push(Message::new(role, text(text_key)?));
     }
-    Ok(Conversation { messages })
+    Ok(messages)
 }
 
 #[cfg(test)]

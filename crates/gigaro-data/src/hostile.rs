@@ -6,6 +6,7 @@
 
 use crate::conversations;
 use crate::corpus::{parquet_text, plain, records};
+use crate::preferences::{self, Preferences, store};
 use crate::shards::Shard;
 use crate::tokenizer::Tokenizer;
 use std::io::Cursor;
@@ -66,6 +67,18 @@ pub fn conversations(bytes: &[u8]) {
     for conversation in conversations::read_from(Cursor::new(bytes.to_vec()), PLACE).flatten() {
         assert!(!conversation.messages.is_empty());
     }
+}
+
+/// Preferences in JSONL, and the same bytes as items to label.
+pub fn preferences(bytes: &[u8]) {
+    let rows = preferences::read_from(Cursor::new(bytes.to_vec()), PLACE).flatten();
+    let found = Preferences::from_rows(rows);
+    assert_eq!(found.pairs.len(), found.row_of_pair.len());
+    for pair in &found.pairs {
+        assert_ne!(pair.chosen.trim(), pair.rejected.trim());
+        assert!(!pair.prompt.messages.is_empty());
+    }
+    store::read_items(Cursor::new(bytes.to_vec()), PLACE).for_each(drop);
 }
 
 /// Plain text.
