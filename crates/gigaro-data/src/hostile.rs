@@ -7,6 +7,7 @@
 use crate::chat::Message;
 use crate::conversations;
 use crate::corpus::{parquet_text, plain, records};
+use crate::preferences::{self, Preferences, store};
 use crate::shards::Shard;
 use crate::template::ChatTemplate;
 use crate::tokenizer::{END, END_OF_TEXT, Tokenizer};
@@ -85,6 +86,18 @@ pub fn chat_template(bytes: &[u8]) {
         let text = template.text(&messages, false).expect("was just rendered");
         assert_eq!(tokenizer.decode(&rendered.ids), text);
     }
+}
+
+/// Preferences in JSONL, and the same bytes as items to label.
+pub fn preferences(bytes: &[u8]) {
+    let rows = preferences::read_from(Cursor::new(bytes.to_vec()), PLACE).flatten();
+    let found = Preferences::from_rows(rows);
+    assert_eq!(found.pairs.len(), found.row_of_pair.len());
+    for pair in &found.pairs {
+        assert_ne!(pair.chosen.trim(), pair.rejected.trim());
+        assert!(!pair.prompt.messages.is_empty());
+    }
+    store::read_items(Cursor::new(bytes.to_vec()), PLACE).for_each(drop);
 }
 
 /// Plain text.

@@ -126,6 +126,18 @@ fn no_conversation_file_panics() {
 }
 
 #[test]
+fn no_preference_file_panics() {
+    let seeds = [
+        &br#"{"prompt": "a", "chosen": "b", "rejected": "c"}"#[..],
+        br#"{"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}"#,
+        br#"[{"prompt": "a", "answers": ["b", "c"], "ranks": [1, 2], "sources": ["x", "y"]}]"#,
+        br#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "label": true}"#,
+        br#"{"conversations": [{"from": "human", "value": "a"}], "chosen": {"from": "gpt", "value": "b"}, "rejected": {"from": "gpt", "value": "c"}}"#,
+    ];
+    check(preferences, &seeds.map(<[u8]>::to_vec));
+}
+
+#[test]
 fn no_plain_text_panics() {
     check(
         plain_text,

@@ -12,7 +12,11 @@
 //! A prompt or an answer is text, a message or a list of messages (`role` and `content`, or `from` and `value`). Other keys are
 //! ignored. [`read`] gives what can be learned from and a report about the rest.
 //!
-//! Dialogues to imitate are in [`crate::conversations`].
+//! [`store`] keeps what people say while they label, [`agreement`] measures how far they agree. Dialogues to imitate are in
+//! [`crate::conversations`]; the labelling screens are in the binary and in gigaro-serve.
+
+pub mod agreement;
+pub mod store;
 
 mod pairs;
 mod rows;

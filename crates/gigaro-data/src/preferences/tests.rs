@@ -41,7 +41,8 @@ fn every_shape_of_a_pair_gives_the_same_pair() {
 #[test]
 fn system_prompts_and_earlier_turns_belong_to_the_prompt() {
     let line = r#"{"system": "Be kind", "prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}], "chosen": "d", "rejected": "e"}"#;
-    let Ok([Row::Pair(found)]) = rows(line).as_deref() else {
+    let rows = rows(line).expect("a pair");
+    let [Row::Pair(found)] = rows.as_slice() else {
         panic!("a pair")
     };
     let roles: Vec<&str> = found

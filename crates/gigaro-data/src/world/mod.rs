@@ -49,7 +49,7 @@ mod names;
 mod people;
 mod questions;
 mod reviews;
-mod rng;
+pub(crate) mod rng;
 mod stories;
 #[cfg(test)]
 mod tests;
