@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    align, bench, chat, compare, completions, doctor, evaluate, generate, info, man, pretrain,
-    reward, sft, speedrun, tokenizer,
+    align, bench, chat, compare, completions, doctor, evaluate, generate, info, label, man,
+    pretrain, reward, sft, speedrun, tokenizer,
 };
 use crate::output::Output;
 
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Compare(compare::Args),
     Generate(generate::Args),
     Chat(chat::Args),
+    Label(label::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Info(info::Args),
@@ -60,6 +61,7 @@ impl Command {
             Self::Compare(args) => args.compute.json,
             Self::Generate(args) => args.compute.json,
             Self::Chat(args) => args.compute.json,
+            Self::Label(args) => args.json,
             Self::Bench(args) => args.wants_json(),
             Self::Doctor(args) => args.json,
             Self::Info(args) => args.json,
@@ -80,6 +82,7 @@ impl Command {
             Self::Compare(args) => compare::run(args, output),
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
+            Self::Label(args) => label::run(args, output),
             Self::Bench(args) => bench::run(args, output),
             Self::Doctor(args) => doctor::run(args, output),
             Self::Info(args) => info::run(args, output),

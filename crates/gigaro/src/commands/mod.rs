@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod info;
+pub(crate) mod label;
 pub(crate) mod man;
 pub(crate) mod pretrain;
 pub(crate) mod reward;
