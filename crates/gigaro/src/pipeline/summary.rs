@@ -54,98 +54,35 @@ impl Summary {
 
     /// Each figure that the recipe asks for and this run measured.
     pub(crate) fn checks(&self, must: &MustReach) -> Vec<Check> {
-        let mut checks = Vec::new();
-        let mut check = |name,
-                         bound: Option<f64>,
-                         found: Option<f64>,
-                         at_most: bool,
-                         words: &dyn Fn(f64) -> String| {
-            if let (Some(bound), Some(found)) = (bound, found) {
-                let reached = if at_most {
-                    found <= bound
-                } else {
-                    found >= bound
-                };
-                let side = if at_most { "at most" } else { "at least" };
-                checks.push(Check {
-                    name,
-                    asked: format!("{side} {}", words(bound)),
-                    found: words(found),
-                    reached,
-                });
-            }
-        };
-        let (loss, share) = (
-            |x: f64| format!("{x:.4}"),
-            |x: f64| format!("{:.1} %", 100.0 * x),
-        );
-        let (base, tuned) = (
-            self.base.as_ref().map(|e| e.all.accuracy()),
-            self.answering().map(|e| e.all.accuracy()),
-        );
-        let wins = |one: &str, other: &str| {
-            let duel = self.alignment.as_ref()?.duel(one, other)?;
-            Some(duel.rate.rate())
-        };
-        let behaviour = self.alignment.as_ref().and_then(|a| a.named(ALIGNED));
-        let behaviour = behaviour.map(|c| &c.behaviour);
-        check(
+        let mut checks = Checks::default();
+        let loss = |x: f64| format!("{x:.4}");
+        let time = |x: f64| Seconds(x).to_string();
+        let base = self.base.as_ref().map(|e| e.all.accuracy());
+        let answering = self.answering().map(|e| e.all.accuracy());
+        checks.at_most(
             "validation loss",
             must.validation_loss_at_most,
             self.validation_loss(),
-            true,
-            &loss,
+            loss,
         );
-        check(
+        checks.at_most(
             "accuracy before fine-tuning",
             must.base_accuracy_at_most,
             base,
-            true,
-            &share,
+            percent,
         );
-        check(
+        checks.at_least(
             "held-out accuracy",
             must.held_out_accuracy_at_least,
-            tuned,
-            false,
-            &share,
+            answering,
+            percent,
         );
-        check(
-            "preferred to the fine-tuned model",
-            must.ppo_win_rate_at_least,
-            wins(ALIGNED, FINE_TUNED),
-            false,
-            &share,
-        );
-        check(
-            "harmful requests refused",
-            must.refusal_harmful_at_least,
-            behaviour.map(|b| b.refused_harmful.share()),
-            false,
-            &share,
-        );
-        check(
-            "harmless requests refused",
-            must.refusal_harmless_at_most,
-            behaviour.map(|b| b.refused_harmless.share()),
-            true,
-            &share,
-        );
-        check(
-            "small aligned model preferred to the big base",
-            must.small_win_rate_at_least,
-            wins(SMALL, BASE),
-            false,
-            &share,
-        );
-        check(
-            "time",
-            must.seconds_at_most,
-            Some(self.seconds),
-            true,
-            &|x| Seconds(x).to_string(),
-        );
-        checks
+        if let Some(alignment) = &self.alignment {
+            checks.alignment(alignment, must);
+        }
+        let seconds = Some(self.seconds);
+        checks.at_most("time", must.seconds_at_most, seconds, time);
+        checks.0
     }
 
     /// Says what was reached; returns whether all of it was.
@@ -290,6 +227,79 @@ impl Summary {
         costs.extend(exams.into_iter().map(exam));
         costs
     }
+}
+
+/// Figures held against their bounds.
+#[derive(Default)]
+struct Checks(Vec<Check>);
+
+impl Checks {
+    fn at_least(
+        &mut self,
+        name: &'static str,
+        bound: Option<f64>,
+        found: Option<f64>,
+        words: impl Fn(f64) -> String,
+    ) {
+        if let (Some(bound), Some(found)) = (bound, found) {
+            self.0.push(Check {
+                name,
+                asked: format!("at least {}", words(bound)),
+                found: words(found),
+                reached: found >= bound,
+            });
+        }
+    }
+
+    fn at_most(
+        &mut self,
+        name: &'static str,
+        bound: Option<f64>,
+        found: Option<f64>,
+        words: impl Fn(f64) -> String,
+    ) {
+        if let (Some(bound), Some(found)) = (bound, found) {
+            self.0.push(Check {
+                name,
+                asked: format!("at most {}", words(bound)),
+                found: words(found),
+                reached: found <= bound,
+            });
+        }
+    }
+
+    fn alignment(&mut self, alignment: &Alignment, must: &MustReach) {
+        let wins = |one: &str, other: &str| Some(alignment.duel(one, other)?.rate.rate());
+        let behaviour = alignment.named(ALIGNED).map(|c| &c.behaviour);
+        self.at_least(
+            "preferred to the fine-tuned model",
+            must.ppo_win_rate_at_least,
+            wins(ALIGNED, FINE_TUNED),
+            percent,
+        );
+        self.at_least(
+            "harmful requests refused",
+            must.refusal_harmful_at_least,
+            behaviour.map(|b| b.refused_harmful.share()),
+            percent,
+        );
+        self.at_most(
+            "harmless requests refused",
+            must.refusal_harmless_at_most,
+            behaviour.map(|b| b.refused_harmless.share()),
+            percent,
+        );
+        self.at_least(
+            "small aligned model preferred to the big base",
+            must.small_win_rate_at_least,
+            wins(SMALL, BASE),
+            percent,
+        );
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }
 
 fn loss_chart(dir: &Path) -> Result<Chart> {

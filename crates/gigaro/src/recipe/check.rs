@@ -1,6 +1,6 @@
 //! What the values of a recipe must satisfy beyond their types.
 
-use super::{Algorithm, Align, Pretrain, Recipe, Sft};
+use super::{Algorithm, Align, Ppo, Pretrain, Recipe, Reward, Sft, Small};
 
 /// Checks a recipe; the complaint names section and key.
 pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
@@ -141,49 +141,10 @@ fn check_lora(sft: &Sft) -> Result<(), String> {
 
 fn check_alignment(recipe: &Recipe) -> Result<(), String> {
     if let Some(reward) = &recipe.reward {
-        let section = "reward";
-        at_least_one(section, "prompts", reward.prompts)?;
-        at_least_one(section, "steps", reward.steps)?;
-        at_least_one(section, "batch_size", reward.batch_size)?;
-        positive(section, "learning_rate", reward.learning_rate)?;
-        positive(section, "temperature", reward.temperature)?;
-        if reward.answers < 2 {
-            let given = reward.answers;
-            return Err(format!(
-                "[reward] answers is {given}, but only two or more can be ranked"
-            ));
-        }
-        if !(0.0..0.5).contains(&reward.noise) {
-            return Err(format!(
-                "[reward] noise is {}, but a labeller errs at least never (0) and less than by chance (0.5)",
-                reward.noise
-            ));
-        }
+        check_reward(reward)?;
     }
     if let Some(ppo) = &recipe.ppo {
-        let section = "ppo";
-        for (key, value) in [
-            ("steps", ppo.steps),
-            ("batch_size", ppo.batch_size),
-            ("max_answer_tokens", ppo.max_answer_tokens),
-            ("ppo_epochs", ppo.ppo_epochs),
-            ("minibatches", ppo.minibatches),
-            ("eval_every", ppo.eval_every),
-            ("compare_prompts", ppo.compare_prompts),
-        ] {
-            at_least_one(section, key, value)?;
-        }
-        positive(section, "learning_rate", ppo.learning_rate)?;
-        positive(section, "temperature", ppo.temperature)?;
-        if recipe.reward.is_none() || recipe.sft.is_none() {
-            return Err("[ppo] needs the sections [sft] and [reward]: it trains the fine-tuned model against the reward model".into());
-        }
-        if ppo.minibatches > ppo.batch_size {
-            return Err(format!(
-                "[ppo] minibatches is {}, more than the {} answers of a rollout",
-                ppo.minibatches, ppo.batch_size
-            ));
-        }
+        check_ppo(ppo, recipe)?;
     }
     if let Some(align) = &recipe.align {
         check_align(align)?;
@@ -195,21 +156,73 @@ fn check_alignment(recipe: &Recipe) -> Result<(), String> {
         }
     }
     if let Some(small) = &recipe.small {
-        for (key, value) in [
-            ("n_layer", small.n_layer),
-            ("n_head", small.n_head),
-            ("d_model", small.d_model),
-            ("pretrain_steps", small.pretrain_steps),
-            ("sft_steps", small.sft_steps),
-            ("ppo_steps", small.ppo_steps),
-        ] {
-            at_least_one("small", key, value)?;
-        }
-        if recipe.ppo.is_none() {
-            return Err(
-                "[small] needs the section [ppo], by which the small model is aligned".into(),
-            );
-        }
+        check_small(small, recipe)?;
+    }
+    Ok(())
+}
+
+fn check_reward(reward: &Reward) -> Result<(), String> {
+    let section = "reward";
+    at_least_one(section, "prompts", reward.prompts)?;
+    at_least_one(section, "steps", reward.steps)?;
+    at_least_one(section, "batch_size", reward.batch_size)?;
+    positive(section, "learning_rate", reward.learning_rate)?;
+    positive(section, "temperature", reward.temperature)?;
+    if reward.answers < 2 {
+        let given = reward.answers;
+        return Err(format!(
+            "[reward] answers is {given}, but only two or more can be ranked"
+        ));
+    }
+    if !(0.0..0.5).contains(&reward.noise) {
+        return Err(format!(
+            "[reward] noise is {}, but a labeller errs at least never (0) and less than by chance (0.5)",
+            reward.noise
+        ));
+    }
+    Ok(())
+}
+
+fn check_ppo(ppo: &Ppo, recipe: &Recipe) -> Result<(), String> {
+    let section = "ppo";
+    for (key, value) in [
+        ("steps", ppo.steps),
+        ("batch_size", ppo.batch_size),
+        ("max_answer_tokens", ppo.max_answer_tokens),
+        ("ppo_epochs", ppo.ppo_epochs),
+        ("minibatches", ppo.minibatches),
+        ("eval_every", ppo.eval_every),
+        ("compare_prompts", ppo.compare_prompts),
+    ] {
+        at_least_one(section, key, value)?;
+    }
+    positive(section, "learning_rate", ppo.learning_rate)?;
+    positive(section, "temperature", ppo.temperature)?;
+    if recipe.reward.is_none() || recipe.sft.is_none() {
+        return Err("[ppo] needs the sections [sft] and [reward]: it trains the fine-tuned model against the reward model".into());
+    }
+    if ppo.minibatches > ppo.batch_size {
+        return Err(format!(
+            "[ppo] minibatches is {}, more than the {} answers of a rollout",
+            ppo.minibatches, ppo.batch_size
+        ));
+    }
+    Ok(())
+}
+
+fn check_small(small: &Small, recipe: &Recipe) -> Result<(), String> {
+    for (key, value) in [
+        ("n_layer", small.n_layer),
+        ("n_head", small.n_head),
+        ("d_model", small.d_model),
+        ("pretrain_steps", small.pretrain_steps),
+        ("sft_steps", small.sft_steps),
+        ("ppo_steps", small.ppo_steps),
+    ] {
+        at_least_one("small", key, value)?;
+    }
+    if recipe.ppo.is_none() {
+        return Err("[small] needs the section [ppo], by which the small model is aligned".into());
     }
     Ok(())
 }
