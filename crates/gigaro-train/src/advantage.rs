@@ -202,9 +202,9 @@ pub fn whiten(values: &mut [f64], shift_mean: bool) {
 pub fn leave_one_out(scores: &[f64], size: usize) -> Vec<f64> {
     check_groups(scores, size);
     let advantages = |group: &[f64]| {
-        let (sum, others) = (group.iter().sum::<f64>(), (size - 1) as f64);
-        // Written as a multiple of the distance from the mean, so that equal scores give zero.
-        let distance = move |x: &f64| (x - sum / size as f64) * size as f64 / others;
+        let others = (size - 1) as f64;
+        // A multiple of the distance from the mean; the sum of the differences, so that equal scores give exactly zero.
+        let distance = |x: &f64| group.iter().map(|y| x - y).sum::<f64>() / others;
         group.iter().map(distance).collect::<Vec<_>>()
     };
     scores.chunks(size).flat_map(advantages).collect()
@@ -243,7 +243,12 @@ pub fn group_normalised(scores: &[f64], size: usize, scale: GroupScale) -> Vec<f
             GroupScale::Batch => over_all,
             GroupScale::None => 1.0,
         };
-        let mean = mean(group);
+        // Of equal scores the mean may differ from each by a rounding error, which teaches nothing either.
+        let mean = if group.iter().all(|x| *x == group[0]) {
+            group[0]
+        } else {
+            mean(group)
+        };
         let each = group.iter().map(|x| (x - mean) / divisor);
         each.collect::<Vec<_>>()
     };

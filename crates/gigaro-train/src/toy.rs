@@ -209,7 +209,7 @@ fn groups(seed: u64, grpo: Option<GrpoSettings>) -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let rollouts = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, sampling);
     let rollouts = rollouts.expect("sound settings");
-    let settings = settings(60, Schedule::constant(1e-2));
+    let settings = settings(90, Schedule::constant(5e-3));
     let mut optimizer = adam(&policy);
     let run = |objective: &mut dyn Objective, optimizer: &mut AdamW| {
         run(objective, optimizer, settings, folder.path(), None, None).expect("a run")

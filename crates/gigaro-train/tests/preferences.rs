@@ -127,7 +127,7 @@ fn dpo_and_ipo_raise_the_margin_of_the_better_answers() {
         let (examples, held_out) = (ask(200, 1), ask(64, 2));
         let loss = Dpo::new(&model, 0.1, loss_type);
         let mut objective = Offline::new(loss, examples, held_out, DEAL).expect("examples");
-        let [first, last] = train(&mut objective, 60, 3e-3);
+        let [first, last] = train(&mut objective, 120, 3e-3);
         // The policy begins as its reference, to the last bit.
         assert_eq!(get(&first, "rewards/margins"), 0.0);
         assert!(

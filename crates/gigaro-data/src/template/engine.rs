@@ -38,7 +38,10 @@ pub(super) fn replace_generation_tags(source: &str) -> (String, bool) {
     let (mut out, mut rest, mut found) = (String::new(), source, false);
     while let Some(open) = rest.find("{%") {
         let (before, tag) = rest.split_at(open);
-        let Some(close) = tag.find("%}") else { break };
+        // From behind the opening: in `{%}` the two share a character.
+        let Some(close) = tag[2..].find("%}").map(|at| at + 2) else {
+            break;
+        };
         let inner = &tag[2..close];
         let (left, inner) = match inner.as_bytes().first() {
             Some(b'-' | b'+') => inner.split_at(1),

@@ -328,7 +328,7 @@ fn held_out_deeds_phrasings_and_disguises_never_occur_where_a_model_learns() {
 }
 
 #[test]
-fn a_tenth_of_the_conversations_asks_for_help_or_harm_and_a_quarter_of_the_answers_is_courteous() {
+fn a_sixth_of_the_conversations_asks_for_help_or_harm_and_a_quarter_of_the_answers_is_courteous() {
     let world = World::new(0);
     let questions: HashSet<String> = world.questions().into_iter().map(|q| q.answer).collect();
     let (mut refused, mut polite, mut plain, mut known) = (0, 0, 0, 0);
@@ -344,8 +344,8 @@ fn a_tenth_of_the_conversations_asks_for_help_or_harm_and_a_quarter_of_the_answe
             }
         }
     }
-    // 10,000 conversations x 8 % x 50 % harmful x 70 % refused = 280, with a deviation of 16.
-    assert!((230..=330).contains(&refused), "{refused}");
+    // 10,000 conversations x 16 % x 50 % harmful x 75 % refused = 600, with a deviation of 24.
+    assert!((530..=670).contains(&refused), "{refused}");
     assert!(known > 5_000, "{known}");
     assert!(
         (polite * 100).abs_diff(known * 25) < known * 3,

@@ -112,13 +112,13 @@ fn training_moves_the_adapters_and_leaves_every_bit_of_the_base() {
                     let loss = model.loss(&ids, &ids, &mode);
                     losses.push(loss.item());
                     loss.backward();
-                    optimizer.step(3e-2, 1.0);
+                    optimizer.step(1e-2, 1.0);
                     optimizer.zero_grad();
                 }
                 for name in optimizer.state_dict().keys() {
                     assert!(name.contains(".lora_"), "{name}");
                 }
-                assert!(losses[11] < losses[0] - 0.3, "{losses:?}");
+                assert!(losses[11] < losses[0] - 0.05, "{losses:?}");
                 model
             };
             let model = train();

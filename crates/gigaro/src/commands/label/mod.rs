@@ -72,15 +72,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.jsonl")]
     export: Option<PathBuf>,
 
-    /// What to write with --export
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        requires = "export",
-        default_value = "pairs"
-    )]
-    form: Form,
+    /// What to write with --export [default: pairs]
+    #[arg(long, value_enum, value_name = "FORM")]
+    form: Option<Form>,
 
     /// End stdout with one JSON object; everything for people goes to stderr
     #[arg(long)]
@@ -97,6 +91,10 @@ enum Form {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
+    // The command line's own check does not see this, since --export may not stand beside the other kinds of work.
+    if args.form.is_some() && args.export.is_none() {
+        return Err(Usage("--form says what --export FILE.jsonl writes: give both".into()).into());
+    }
     if let Some(file) = &args.import {
         return import(args, file, output);
     }
@@ -108,7 +106,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         return serve(store, args.port, output);
     }
     if let Some(file) = &args.export {
-        return match args.form {
+        return match args.form.unwrap_or(Form::Pairs) {
             Form::Pairs => accounts::export_pairs(&store, file, output),
             Form::Rankings => accounts::export_rankings(&store, file, output),
         };

@@ -43,6 +43,8 @@ impl Ranker {
             self.level = false;
         } else if let Some(last) = self.places.last_mut() {
             last.pop();
+            // An answer that shared its place was named behind an equals sign, which is the key before it.
+            self.level = !last.is_empty();
             if last.is_empty() {
                 self.places.pop();
             }
