@@ -271,11 +271,11 @@ pub fn groups_without_signal(scores: &[f64], size: usize) -> f64 {
 #[must_use]
 pub fn explained_variance(values: &[f64], returns: &[f64]) -> f64 {
     let errors: Vec<f64> = returns.iter().zip(values).map(|(r, v)| r - v).collect();
-    let spread = variance(returns, 0);
-    if spread == 0.0 {
+    // Of equal numbers the variance may be a rounding error.
+    if returns.iter().all(|r| *r == returns[0]) {
         return 0.0;
     }
-    1.0 - variance(&errors, 0) / spread
+    1.0 - variance(&errors, 0) / variance(returns, 0)
 }
 
 /// The mean, added up in order; NaN of nothing.

@@ -50,8 +50,9 @@ impl Trained {
         let mut tensors = weights::collect(&dir, |take| checkpoint.weights(take))?;
         // Reinforcement learning leaves its head for values beside the policy.
         tensors.retain(|name, _| !name.starts_with(ActorCritic::VALUE_PREFIX));
+        // As the trainer writes them: GPT-2's matrices are not turned as in the ecosystem's files.
         model
-            .load_hugging_face(&tensors)
+            .load_state_dict(&tensors)
             .with_context(|| format!("the weights in {shown} are not those of its config.json"))?;
         Ok(Self {
             model,

@@ -69,6 +69,29 @@ fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
     assert!(exam.json()["held_out_accuracy"].is_number());
 }
 
+#[test]
+fn a_gpt2_trained_here_opens_again_as_it_was_saved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 4);
+    let path = here.join("small.toml");
+    let recipe = fs::read_to_string(&path).expect("the recipe");
+    fs::write(&path, recipe.replace("modern", "gpt2")).expect("written");
+    let train = [
+        "pretrain",
+        "--recipe",
+        "small.toml",
+        "--out",
+        "run",
+        "--json",
+    ];
+    let run = succeeded(gigaro_in(here, &train)).json();
+    assert!(run["validation_loss"].is_number(), "{run}");
+    let speak = ["generate", "The", "--checkpoint", "run", "--json"];
+    let spoken = succeeded(gigaro_in(here, &speak)).json();
+    assert!(spoken["text"].is_string(), "{spoken}");
+}
+
 /// A run that has written its first checkpoint and goes on.
 fn started(folder: &Path, out: &str) -> Child {
     let args = [
