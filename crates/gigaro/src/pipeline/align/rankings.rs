@@ -92,27 +92,64 @@ pub(crate) fn simulated(
     })
 }
 
-/// The place of each answer, 1 for the best; equal texts share one, and what was cut off comes last.
+/// The place of each answer, 1 for the best. Answers between which the labeller sees no difference share one: to a person who
+/// looks for what is right, two answers that are as wrong and as courteous are level, and ranking them would teach noise.
+/// What was cut off comes last.
 fn ranks(
     labeller: &Labeller,
     prompt: &Prompt,
     completions: &[Completion],
     texts: &[String],
 ) -> Vec<u32> {
-    let order = labeller.rank(prompt, texts);
-    let mut ranks = vec![0; texts.len()];
-    let mut rank = 0;
     let cut_off = |i: usize| completions[i].finish_reason == FinishReason::Length;
-    let (whole, cut): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|&i| !cut_off(i));
-    let mut before: Option<usize> = None;
-    for i in whole.into_iter().chain(cut) {
-        // The labeller's error is drawn per text, so equal texts follow each other.
-        let same = before.is_some_and(|j| texts[i] == texts[j] && cut_off(i) == cut_off(j));
-        if !same {
-            rank += 1;
+    let seen = |i: usize| (cut_off(i), labeller.score(prompt, &texts[i]).total);
+    // One answer stands for all that look alike to the labeller.
+    let mut first: Vec<usize> = Vec::new();
+    for i in 0..texts.len() {
+        if !first.iter().any(|&j| seen(j) == seen(i)) {
+            first.push(i);
         }
-        ranks[i] = rank;
-        before = Some(i);
     }
-    ranks
+    let standing: Vec<String> = first.iter().map(|&i| texts[i].clone()).collect();
+    let order = labeller.rank(prompt, &standing);
+    let (whole, cut): (Vec<usize>, Vec<usize>) = order
+        .into_iter()
+        .map(|place| first[place])
+        .partition(|&i| !cut_off(i));
+    let places: Vec<usize> = whole.into_iter().chain(cut).collect();
+    let rank = |i: usize| places.iter().position(|&j| seen(j) == seen(i));
+    (0..texts.len())
+        .map(|i| rank(i).map_or(places.len(), |place| place + 1) as u32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_alike_to_the_labeller_is_level_and_what_was_cut_off_comes_last() {
+        let prompt = World::new(1)
+            .alignment_prompts(1)
+            .find(|p| p.question.is_some())
+            .expect("a question");
+        let right = prompt.ideal.clone();
+        let texts = [
+            "It is not so.".to_owned(),
+            right.clone(),
+            "It is like this.".to_owned(),
+            format!("Certainly. {right}"),
+            right,
+        ];
+        let completion = |reason| Completion {
+            tokens: vec![1],
+            logprobs: vec![0.0],
+            text: String::new(),
+            finish_reason: reason,
+        };
+        let mut completions = vec![completion(FinishReason::Stop); 5];
+        completions[4] = completion(FinishReason::Length);
+        let ranks = ranks(&Labeller::truth(), &prompt, &completions, &texts);
+        assert_eq!(ranks, [3, 2, 3, 1, 4]);
+    }
 }
