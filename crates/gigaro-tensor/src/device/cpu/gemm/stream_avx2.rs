@@ -66,9 +66,7 @@ trait Columns: Load8 {
                     rows[i] = load::<Self, ROUND>(from[i].wrapping_add(half), 8);
                 }
                 let columns = transpose(rows);
-                for i in 0..8 {
-                    steps[half + i] = columns[i];
-                }
+                steps[half..half + 8].copy_from_slice(&columns);
             }
         }
     }
