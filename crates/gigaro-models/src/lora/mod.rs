@@ -4,7 +4,7 @@
 //! layers; from then on [`Gpt::lora_parameters`] is all that an optimiser sees and all that has to be saved. With
 //! [`Gpt::merge_lora`] the model costs what it cost before, and with [`Gpt::merge_and_unload`] it is an ordinary model again.
 //!
-//! The change itself is [`Lora`](gigaro_nn::Lora) in gigaro-nn. `files.rs`: adapter_config.json and adapter_model.safetensors.
+//! The change itself is [`Lora`] in gigaro-nn. `files.rs`: adapter_config.json and adapter_model.safetensors.
 //! Not here: adapters on embeddings and on the head onto the vocabulary, whose product is fused with the loss.
 
 mod files;
