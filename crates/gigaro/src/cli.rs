@@ -10,7 +10,7 @@ use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
-  gigaro speedrun                        ten minutes from text to a chat with your own model
+  gigaro speedrun                        from text to a chat with your own aligned model
   gigaro speedrun --text books/          the same on your own text
   gigaro chat                            talk to the model trained last
   gigaro doctor                          what this machine is and how fast

@@ -24,7 +24,7 @@ use crate::trained::Trained;
 
 const EXAMPLE: &str = "\
 Examples:
-  gigaro speedrun                        ten minutes on two cores, then chat
+  gigaro speedrun                        a quarter of an hour on two cores, then chat
   gigaro speedrun --recipe tiny          seconds, to see that everything works
   gigaro speedrun --text books/          on your own text
   gigaro speedrun --resume runs/speedrun go on where it stopped";
