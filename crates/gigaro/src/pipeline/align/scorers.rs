@@ -3,9 +3,7 @@
 use gigaro_data::world::{Labeller, Prompt, manners};
 use gigaro_models::RewardModel;
 use gigaro_models::generate::{Completion, FinishReason};
-use gigaro_train::answers::Answer;
-use gigaro_train::reward::frozen_rewards;
-use gigaro_train::scorer::Scorer;
+use gigaro_train::scorer::{ByRewardModel, Scorer};
 
 use super::answers::{Asked, said};
 
@@ -25,17 +23,14 @@ impl Scorer for RewardScorer<'_> {
         prompts: &[Vec<u32>],
         completions: &[Completion],
     ) -> gigaro_train::Result<Vec<f64>> {
-        let each = prompts.iter().zip(completions);
-        let answers: Vec<Answer<'_>> = each
-            .map(|(prompt, completion)| Answer {
-                prompt,
-                tokens: &completion.tokens,
-            })
-            .collect();
-        let rewards = frozen_rewards(self.model, &answers, MICRO_BATCH);
-        let penalised = |(reward, completion): (f32, &Completion)| match self.missing_eos_penalty {
+        let rewards = ByRewardModel {
+            model: self.model,
+            rows: MICRO_BATCH,
+        }
+        .score(prompts, completions)?;
+        let penalised = |(reward, completion): (f64, &Completion)| match self.missing_eos_penalty {
             Some(penalty) if completion.finish_reason == FinishReason::Length => penalty,
-            _ => f64::from(reward),
+            _ => reward,
         };
         Ok(rewards
             .into_iter()
