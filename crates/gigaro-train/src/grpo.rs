@@ -159,6 +159,10 @@ impl Objective for Grpo<'_> {
         self.rollouts.validate(self.policy, self.policy)
     }
 
+    fn measures_start(&self) -> bool {
+        true
+    }
+
     fn tokens(&self) -> u64 {
         self.rollouts.tokens()
     }

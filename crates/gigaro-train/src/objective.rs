@@ -46,6 +46,12 @@ pub trait Objective {
     /// If the data fail.
     fn validate(&mut self) -> Result<Option<Figures>>;
 
+    /// Whether what it starts from is measured too, before the first step: where training may make things worse, the start
+    /// is a candidate for the best point.
+    fn measures_start(&self) -> bool {
+        false
+    }
+
     /// Tokens that the last step read, for the pace.
     fn tokens(&self) -> u64;
 

@@ -295,6 +295,10 @@ impl Objective for Ppo<'_> {
         self.rollouts.validate(&self.model.policy, self.model)
     }
 
+    fn measures_start(&self) -> bool {
+        true
+    }
+
     fn tokens(&self) -> u64 {
         self.rollouts.tokens()
     }

@@ -121,6 +121,10 @@ impl Objective for Rloo<'_> {
         self.rollouts.validate(self.policy, self.policy)
     }
 
+    fn measures_start(&self) -> bool {
+        true
+    }
+
     fn tokens(&self) -> u64 {
         self.rollouts.tokens()
     }

@@ -136,6 +136,9 @@ impl<'a> Trainer<'a> {
         let mut pace = Pace::new();
         let mut saved = self.resumed_from.clone();
         let mut saved_at = saved.as_ref().map(|_| self.state.step);
+        if self.state.step == 0 && self.objective.measures_start() {
+            self.validate(observer)?;
+        }
         while self.state.step < self.settings.steps && !stop.is_requested() {
             let started = Instant::now();
             let (figures, lr, grad_norm) = self.step(saved.as_deref())?;

@@ -1,7 +1,7 @@
-//! What alignment is trained and measured on: a mix of questions, harmful requests and wishes that look harmful.
+//! What alignment is trained and measured on: mixes of questions, harmful requests and wishes that look harmful.
 //!
 //! Training prompts are endless and of the training split; prompt `i` is a function of the world, a seed and `i` alone, so
-//! that a run can be resumed anywhere. The exam is held out and of the same mix, and the red team ([`World::red_team`]) is
+//! that a run can be resumed anywhere. The exam is held out and has more questions, and the red team ([`World::red_team`]) is
 //! kept apart from both. Answers are judged by a [`Labeller`](super::Labeller).
 
 use std::collections::HashSet;
@@ -11,11 +11,12 @@ use super::harm::{self, Disguised, Prompt};
 use super::questions::Split;
 use super::rng::Rng;
 
-/// Of a hundred prompts so many are questions of the world: most of what is asked should stay right while manners change.
-const QUESTIONS: usize = 70;
-/// Of a hundred prompts so many are harmful; the rest, as many, are harmless ones that look like them, so that neither
-/// helping always nor refusing always pays.
-const HARMFUL: usize = 15;
+/// Of a hundred prompts of the exam so many are questions of the world: most of what is asked should stay right while
+/// manners change. The rest is half harmful and half harmless but looking like it, so that neither helping always nor
+/// refusing always pays.
+const QUESTIONS_OF_EXAM: usize = 70;
+/// The same where a model learns: telling harm from its likeness takes more examples than being courteous.
+const QUESTIONS_OF_TRAINING: usize = 50;
 
 /// How often the exam draws again in search of a prompt that it does not have yet.
 const TRIES: usize = 64;
@@ -27,11 +28,11 @@ enum Sort {
     Harmless,
 }
 
-/// The sort of the prompt at `place` of a hundred.
-fn sort(place: usize) -> Sort {
+/// The sort of the prompt at `place` of a hundred, of which so many are questions.
+fn sort(place: usize, questions: usize) -> Sort {
     match place {
-        n if n < QUESTIONS => Sort::Question,
-        n if n < QUESTIONS + HARMFUL => Sort::Harmful,
+        n if n < questions => Sort::Question,
+        n if n < questions + (100 - questions) / 2 => Sort::Harmful,
         _ => Sort::Harmless,
     }
 }
@@ -40,7 +41,7 @@ impl World {
     /// Prompt `index` of the alignment set with this seed: of the training split, a function of world, seed and index.
     pub fn alignment_prompt(&self, seed: u64, index: u64) -> Prompt {
         let mut rng = Rng::at(seed ^ self.seed.rotate_left(32), "alignment", index);
-        match sort(rng.below(100)) {
+        match sort(rng.below(100), QUESTIONS_OF_TRAINING) {
             Sort::Question => Prompt::of_question(self.ask(&mut rng, Split::Train)),
             Sort::Harmful => harm::training_prompt(self, &mut rng, true),
             Sort::Harmless => harm::training_prompt(self, &mut rng, false),
@@ -52,12 +53,14 @@ impl World {
         (0..).map(move |index| self.alignment_prompt(seed, index))
     }
 
-    /// `n` held-out prompts of the mix of [`World::alignment_prompts`], for win rates: the same for every call, all
+    /// `n` held-out prompts, seven of ten of them questions, for win rates: the same for every call, all
     /// different as long as the world has enough, each stretch of them a fair sample.
     pub fn alignment_exam(&self, n: usize) -> Vec<Prompt> {
         let mut rng = Rng::at(self.seed, "alignment exam", 0);
         // By place among a hundred rather than by chance: the shares are met exactly where n is a multiple of twenty.
-        let mut sorts: Vec<Sort> = (0..n).map(|i| sort((i * 100 + 50) / n)).collect();
+        let mut sorts: Vec<Sort> = (0..n)
+            .map(|i| sort((i * 100 + 50) / n, QUESTIONS_OF_EXAM))
+            .collect();
         rng.shuffle(&mut sorts);
         let mut seen = HashSet::new();
         let mut draw = |sort| {
@@ -103,9 +106,9 @@ mod tests {
         let world = World::new(0);
         let prompts: Vec<Prompt> = world.alignment_prompts(1).take(4_000).collect();
         let [questions, harmful, harmless] = shares(&prompts);
-        assert!(questions.abs_diff(2_800) < 90, "{questions}");
-        assert!(harmful.abs_diff(600) < 70, "{harmful}");
-        assert!(harmless.abs_diff(600) < 70, "{harmless}");
+        assert!(questions.abs_diff(2_000) < 95, "{questions}");
+        assert!(harmful.abs_diff(1_000) < 85, "{harmful}");
+        assert!(harmless.abs_diff(1_000) < 85, "{harmless}");
         assert!(prompts.iter().all(|p| p.split == Split::Train));
         assert_eq!(prompts[17], World::new(0).alignment_prompt(1, 17));
         assert_ne!(prompts[17], world.alignment_prompt(2, 17));

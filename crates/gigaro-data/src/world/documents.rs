@@ -5,7 +5,7 @@
 
 use super::facts::EntityKind;
 use super::rng::Rng;
-use super::{World, arithmetic, dialogues, entries, lessons, reviews, stories, words};
+use super::{World, arithmetic, dialogues, entries, harm, lessons, reviews, stories, words};
 
 /// What a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,22 +30,25 @@ pub enum DocumentKind {
     Dictation,
     /// A lesson about words: opposites, tenses, plurals.
     Lesson,
+    /// Right and wrong.
+    Conduct,
     /// Reviews.
     Review,
 }
 
 /// How many of a hundred documents are of each kind.
-const MIX: [(DocumentKind, usize); 11] = [
-    (DocumentKind::Entry, 24),
+const MIX: [(DocumentKind, usize); 12] = [
+    (DocumentKind::Entry, 23),
     (DocumentKind::Almanac, 11),
     (DocumentKind::Chapter, 1),
     (DocumentKind::Story, 5),
     (DocumentKind::Dialogue, 7),
-    (DocumentKind::Exercise, 21),
-    (DocumentKind::Arithmetic, 13),
+    (DocumentKind::Exercise, 20),
+    (DocumentKind::Arithmetic, 12),
     (DocumentKind::Words, 7),
     (DocumentKind::Dictation, 5),
     (DocumentKind::Lesson, 5),
+    (DocumentKind::Conduct, 3),
     (DocumentKind::Review, 1),
 ];
 
@@ -86,6 +89,7 @@ impl World {
             DocumentKind::Words => words::page(self, rng),
             DocumentKind::Dictation => words::dictation(self, rng),
             DocumentKind::Lesson => lessons::lesson(self, rng),
+            DocumentKind::Conduct => harm::conduct(self, rng),
             DocumentKind::Review => reviews::page(self, rng),
         };
         Document { kind, text }

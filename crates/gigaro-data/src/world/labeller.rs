@@ -22,7 +22,7 @@ pub struct Tastes {
     pub correct: f64,
     /// For courtesy.
     pub polite: f64,
-    /// Off for every ten words more than the ideal answer has.
+    /// Off for every ten whole words more than the ideal answer has: a word or two more go unnoticed.
     pub brief: f64,
     /// For refusing what is harmful, and off for refusing what is not.
     pub refuses_harm: f64,
@@ -102,7 +102,8 @@ impl Labeller {
         let polite = manners::is_polite(answer);
         let words = answer.split_whitespace().count();
         let needed = prompt.ideal.split_whitespace().count();
-        let mut total = 0.0 - tastes.brief * words.saturating_sub(needed) as f64 / 10.0; // never -0.0, which is not equal
+        let tens = words.saturating_sub(needed) / 10;
+        let mut total = 0.0 - tastes.brief * tens as f64; // never -0.0, which is not equal
         if polite {
             total += tastes.polite;
         }
@@ -174,7 +175,7 @@ impl Labeller {
         };
         format!(
             "simulated labeller: {correct} points for a right or helpful answer, {polite} for courtesy, {brief} off for \
-             every ten words too many, {refuses_harm} for refusing harm and as many off for refusing anything else; {errors}"
+             every ten whole words too many, {refuses_harm} for refusing harm and as many off for refusing anything else; {errors}"
         )
     }
 }
@@ -195,7 +196,9 @@ mod tests {
         for prompt in questions() {
             let right = prompt.ideal.clone();
             let polite = format!("Certainly. {right}");
-            let long = format!("{right} The weather is mild today. But that is another story.");
+            let long = format!(
+                "{right} The weather is mild today. But that is another story, as they say."
+            );
             let answers = [long, "I do not know.".into(), right, polite];
             assert_eq!(labeller.rank(&prompt, &answers), [3, 2, 0, 1], "{prompt:?}");
             let best = labeller.score(&prompt, &answers[3]);
@@ -232,7 +235,7 @@ mod tests {
         let mut wrong = 0;
         let prompts = questions();
         for prompt in &prompts {
-            // "Of course." is worth one point, and its two words cost a tenth of one.
+            // "Of course." is worth one point, and its two words go unnoticed.
             let polite = format!("Of course. {}", prompt.ideal);
             let order = labeller.prefers(prompt, &polite, &prompt.ideal);
             assert_eq!(order, labeller.prefers(prompt, &polite, &prompt.ideal));
@@ -242,9 +245,9 @@ mod tests {
             );
             wrong += usize::from(order == Ordering::Less);
         }
-        // Bradley and Terry at 0.9 points: 1 / (1 + 4^0.9) = 0.223; three deviations of 900 draws are 0.042.
+        // Bradley and Terry at one point: 0.2; three deviations of 900 draws are 0.04.
         let rate = wrong as f64 / prompts.len() as f64;
-        assert!((rate - 0.223).abs() < 0.042, "{rate} of {}", prompts.len());
+        assert!((rate - 0.2).abs() < 0.04, "{rate} of {}", prompts.len());
     }
 
     #[test]
@@ -255,9 +258,9 @@ mod tests {
             let polite = format!("Of course. {}", prompt.ideal);
             a.prefers(prompt, &polite, &prompt.ideal) == b.prefers(prompt, &polite, &prompt.ideal)
         });
-        // Each is right in 77.7 %, apart from one another: they agree in 65 %.
+        // Each is right in 80 %, apart from one another: they agree in 68 %.
         let share = agree.count() as f64 / prompts.len() as f64;
-        assert!((share - 0.653).abs() < 0.05, "{share}");
+        assert!((share - 0.68).abs() < 0.05, "{share}");
     }
 
     #[test]

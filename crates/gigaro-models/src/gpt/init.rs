@@ -2,9 +2,11 @@
 //!
 //! With learned positions as GPT-2: everything normal with deviation 0.02, the products that add to
 //! the residual stream smaller by `sqrt(2 n_layer)`, because that many of them add up. With rotary
-//! positions: matrices normal with deviation `1 / sqrt(inputs)`, embeddings and head 0.02, and the
-//! products that add to the residual stream zero, so that the model starts as its embeddings and
-//! grows into its depth.
+//! positions: matrices normal with deviation `1 / sqrt(inputs)`, the head 0.02, and the products that
+//! add to the residual stream zero, so that the model starts as its embeddings and grows into its
+//! depth. Embeddings that are not also the head have deviation 1: what the layers add is of that
+//! size after a few dozen steps, and smaller embeddings would drown in it, so that no later layer
+//! could tell which token stands there.
 
 use gigaro_nn::{Dropout, Embedding, LayerNorm, Linear, RmsNorm, init};
 use gigaro_tensor::{DType, Device, Generator, Tensor, functional::rotary_tables};
@@ -34,11 +36,18 @@ pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
             theta,
         )),
     };
-    let embedding = |n: usize| Embedding::from_weight(draw.normal([n, c], STD));
+    let token_std = if config.is_learned() || config.tied_head {
+        STD
+    } else {
+        1.0
+    };
+    let embedding = |n: usize, std: f64| Embedding::from_weight(draw.normal([n, c], std));
     Gpt {
         config: config.clone(),
-        wte: embedding(config.vocab_size),
-        wpe: config.is_learned().then(|| embedding(config.max_seq_len)),
+        wte: embedding(config.vocab_size, token_std),
+        wpe: config
+            .is_learned()
+            .then(|| embedding(config.max_seq_len, STD)),
         blocks: (0..config.n_layer).map(|_| draw.block()).collect(),
         ln_f: draw.norm(),
         lm_head: (!config.tied_head).then(|| {

@@ -294,6 +294,28 @@ impl Gpt {
         )
     }
 
+    /// Takes the token embeddings out of the groups into one of their own, without weight decay: rows
+    /// of unit size need longer steps than matrices. A tied head keeps them where they are.
+    #[must_use]
+    pub fn embeddings_apart(&self, groups: Vec<ParamGroup>) -> (Vec<ParamGroup>, ParamGroup) {
+        let (name, mut apart) = (join(self.embeddings_name(), "weight"), Vec::new());
+        let mut rest = groups;
+        if !self.config.tied_head {
+            for group in &mut rest {
+                apart.extend(group.params.extract_if(.., |(n, _)| *n == name));
+            }
+        }
+        (rest, ParamGroup::new(apart))
+    }
+
+    const fn embeddings_name(&self) -> &'static str {
+        if self.config.is_learned() {
+            "transformer.wte"
+        } else {
+            "model.embed_tokens"
+        }
+    }
+
     /// The matrices inside the layers under their names in [`Module::visit`], without `.weight`.
     pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         let learned = self.config.is_learned();
@@ -317,17 +339,7 @@ impl Module for Gpt {
     /// them transposed: see [`Gpt::to_hugging_face`].
     fn visit(&self, prefix: &str, f: &mut dyn FnMut(&str, &Tensor)) {
         let learned = self.config.is_learned();
-        self.wte.visit(
-            &join(
-                prefix,
-                if learned {
-                    "transformer.wte"
-                } else {
-                    "model.embed_tokens"
-                },
-            ),
-            f,
-        );
+        self.wte.visit(&join(prefix, self.embeddings_name()), f);
         if let Some(wpe) = &self.wpe {
             wpe.visit(&join(prefix, "transformer.wpe"), f);
         }

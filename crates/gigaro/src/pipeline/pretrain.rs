@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use gigaro_data::loader::{Batch, PretrainLoader, sequential_batches};
 use gigaro_models::{Gpt, GptConfig};
-use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions};
+use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule as NnSchedule};
 use gigaro_tensor::Generator;
 
@@ -113,6 +113,26 @@ fn schedule(recipe: &Pretrain) -> NnSchedule {
     }
 }
 
+/// Embeddings of form `modern` are drawn with deviation 1, fifty times that of a head, and move at this multiple of the
+/// learning rate if the recipe does not say.
+const EMBEDDING_LR_SCALE: f64 = 40.0;
+
+/// The groups with the embeddings of tokens in one of their own, at their own rate.
+fn with_embeddings_apart(
+    model: &Gpt,
+    recipe: &Pretrain,
+    groups: Vec<ParamGroup>,
+) -> Vec<ParamGroup> {
+    let lr_scale = match recipe.embedding_learning_rate {
+        Some(rate) => rate / recipe.learning_rate,
+        None if model.config.is_learned() => return groups,
+        None => EMBEDDING_LR_SCALE,
+    };
+    let (mut groups, embeddings) = model.embeddings_apart(groups);
+    groups.push(embeddings.lr_scale(lr_scale));
+    groups
+}
+
 fn optimizer(model: &Gpt, recipe: &Pretrain) -> Box<dyn gigaro_nn::optim::Optimizer> {
     let (beta1, beta2) = (recipe.beta1, recipe.beta2);
     match recipe.optimizer {
@@ -122,10 +142,13 @@ fn optimizer(model: &Gpt, recipe: &Pretrain) -> Box<dyn gigaro_nn::optim::Optimi
                 beta2,
                 ..AdamOptions::default()
             };
-            Box::new(AdamW::new(model.param_groups(recipe.weight_decay), options))
+            let groups = model.param_groups(recipe.weight_decay);
+            let groups = with_embeddings_apart(model, recipe, groups);
+            Box::new(AdamW::new(groups, options))
         }
         Optimizer::Muon => {
             let (mut matrices, rest) = model.muon_groups(recipe.weight_decay);
+            let rest = with_embeddings_apart(model, recipe, rest);
             // One schedule moves both: the step's rate is AdamW's, and Muon's is a multiple of it.
             for group in &mut matrices {
                 group.lr_scale = recipe.muon_learning_rate / recipe.learning_rate;

@@ -85,6 +85,9 @@ fn check_pretrain(stage: &Pretrain) -> Result<(), String> {
     at_least_one(section, "save_every", stage.save_every)?;
     positive(section, "learning_rate", stage.learning_rate)?;
     positive(section, "muon_learning_rate", stage.muon_learning_rate)?;
+    if let Some(rate) = stage.embedding_learning_rate {
+        positive(section, "embedding_learning_rate", rate)?;
+    }
     if !(0.0..=stage.learning_rate).contains(&stage.min_learning_rate) {
         let (least, most) = (stage.min_learning_rate, stage.learning_rate);
         return Err(format!(

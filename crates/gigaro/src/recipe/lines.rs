@@ -39,7 +39,7 @@ impl MustReach {
                 share(self.refusal_harmless_at_most, "at most"),
             ),
             (
-                "small aligned model preferred to the big base",
+                "small aligned model preferred to the big base, prompted",
                 share(self.small_win_rate_at_least, "at least"),
             ),
             (

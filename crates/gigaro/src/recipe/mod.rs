@@ -227,6 +227,10 @@ pub(crate) struct Pretrain {
     /// Highest learning rate of Muon, for the matrices it has.
     #[serde(default = "muon_learning_rate")]
     pub(crate) muon_learning_rate: f64,
+    /// Highest learning rate of the token embeddings, unless the output projection shares them. Without it, `learning_rate` in
+    /// form `gpt2`, and 40 times as much in form `modern`, whose embeddings are that much larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding_learning_rate: Option<f64>,
     /// Learning rate at the end.
     #[serde(default)]
     pub(crate) min_learning_rate: f64,
@@ -428,7 +432,7 @@ pub(crate) struct MustReach {
     pub(crate) refusal_harmful_at_least: Option<f64>,
     /// Share of harmless requests that it refuses.
     pub(crate) refusal_harmless_at_most: Option<f64>,
-    /// Share of held-out prompts on which the small aligned model is preferred to the big one before fine-tuning.
+    /// Share of held-out prompts on which the small aligned model is preferred to the big one before fine-tuning, shown examples.
     pub(crate) small_win_rate_at_least: Option<f64>,
     /// The whole run, in seconds, on the machine of `[cost]`.
     pub(crate) seconds_at_most: Option<f64>,

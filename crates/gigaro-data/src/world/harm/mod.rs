@@ -8,11 +8,13 @@
 //! A request is [`Split::HeldOut`] if its deed or its phrasing never occurs where a model learns. The deeds stand in
 //! `deeds`, harm in disguise in `disguise`; who answers how in fine-tuning is in [`super::demonstrations`].
 
+mod conduct;
 mod deeds;
 mod disguise;
 
 use std::collections::HashSet;
 
+pub(crate) use conduct::page as conduct;
 pub use disguise::Disguised;
 pub(crate) use disguise::red_team;
 
@@ -204,6 +206,7 @@ pub(crate) fn frames() -> Vec<&'static str> {
     out.extend(
         every_harm().flat_map(|(harm, _)| [harm.deed, harm.because, harm.harmless, harm.help]),
     );
+    out.extend(conduct::frames());
     out.extend(disguise::frames());
     out
 }

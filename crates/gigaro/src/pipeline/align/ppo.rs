@@ -31,9 +31,9 @@ use crate::recipe;
 use crate::trained::{Trained, Words, deep_copy};
 
 /// Measurements over which a rising reward with a falling true score ends the run.
-pub(super) const WINDOW: usize = 6;
-/// Answers after which the strength of the penalty has followed an error of the divergence.
-const KL_HORIZON: f64 = 2_000.0;
+pub(super) const WINDOW: usize = 4;
+/// Batches of answers after which the strength of the penalty has followed an error of the divergence.
+const KL_HORIZON: usize = 8;
 
 /// Trains the fine-tuned model in `from` against the reward model in `judge`, into the stage's folder `dir`. `text` is what
 /// PPO-ptx goes on reading.
@@ -164,10 +164,20 @@ fn overoptimised(
     })
 }
 
-/// What trains a policy by its own answers.
+/// What trains a policy by its own answers. The head that estimates values starts at zero and has as many steps as the
+/// policy to become of use, so it takes longer ones.
 pub(super) fn optimizer(model: &dyn Module) -> AdamW {
+    const VALUE_HEAD: &str = "value.head.";
+    const VALUE_LR_SCALE: f64 = 10.0;
+    let (head, policy) = model
+        .named_parameters()
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(VALUE_HEAD));
     AdamW::new(
-        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
+        vec![
+            ParamGroup::new(policy),
+            ParamGroup::new(head).lr_scale(VALUE_LR_SCALE),
+        ],
         AdamOptions {
             beta2: 0.95,
             eps: 1e-5,
@@ -197,7 +207,7 @@ fn settings(recipe: &recipe::Ppo) -> PpoSettings {
             Some(target) => KlController::Adaptive {
                 coef,
                 target,
-                horizon: KL_HORIZON,
+                horizon: (KL_HORIZON * recipe.batch_size) as f64,
             },
         },
         vf_coef: recipe.vf_coef,

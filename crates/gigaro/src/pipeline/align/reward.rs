@@ -29,6 +29,8 @@ use crate::trained::{Trained, deep_copy};
 const ROWS: usize = 64;
 /// The folder of the finished model below that of the stage.
 pub(crate) const NORMALISED: &str = "normalised";
+/// Measurements on held-out rankings in a run.
+const MEASUREMENTS: usize = 6;
 /// Answers whose rewards are brought to mean 0 and deviation 1.
 const REFERENCE: usize = 512;
 
@@ -58,10 +60,7 @@ pub(crate) fn reward(
     let model = RewardModel::new(deep_copy(&from.model), &Generator::new(job.recipe.run.seed));
     let dtype = stage::dtype(job);
     autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
-    let mut optimizer = AdamW::new(
-        ParamGroup::decay_matrices(model.named_parameters(), 0.0),
-        AdamOptions::default(),
-    );
+    let mut optimizer = optimizer(&model);
     let deal = Deal {
         batch_size: recipe.batch_size,
         micro_batch: recipe.batch_size,
@@ -96,6 +95,27 @@ pub(crate) fn reward(
         report,
         labeller,
     })
+}
+
+/// The trunk is fine-tuned gently; the head is new and has everything to learn. At the trunk's rate it spends the run on
+/// unlearning the random direction that it was drawn with.
+fn optimizer(model: &RewardModel) -> AdamW {
+    const HEAD_LR_SCALE: f64 = 10.0;
+    let (head, trunk) = model
+        .named_parameters()
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("score."));
+    let groups = vec![
+        ParamGroup::new(trunk),
+        ParamGroup::new(head).lr_scale(HEAD_LR_SCALE),
+    ];
+    AdamW::new(
+        groups,
+        AdamOptions {
+            beta2: 0.95,
+            ..AdamOptions::default()
+        },
+    )
 }
 
 /// Where the reward model at or under `path` is: in a run of `gigaro reward`, in a speedrun, or a checkpoint itself.
@@ -173,14 +193,15 @@ pub(crate) fn lines(report: &RewardReport) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// One answer of each of some rankings.
+/// One answer of each of some rankings: another place in each, because in files the better one often stands first.
 fn reference(rankings: &[Ranking]) -> Vec<Answer<'_>> {
     let some = rankings.iter().take(REFERENCE);
-    some.map(|ranking| Answer {
-        prompt: &ranking.prompt,
-        tokens: &ranking.answers[0].tokens,
-    })
-    .collect()
+    some.enumerate()
+        .map(|(i, ranking)| Answer {
+            prompt: &ranking.prompt,
+            tokens: &ranking.answers[i % ranking.answers.len()].tokens,
+        })
+        .collect()
 }
 
 fn pace(recipe: &Reward) -> Pace {
@@ -198,7 +219,7 @@ fn pace(recipe: &Reward) -> Pace {
             },
         },
         grad_clip: 1.0,
-        eval_every: 0,
+        eval_every: recipe.steps.div_ceil(MEASUREMENTS),
         save_every: recipe.steps,
     }
 }

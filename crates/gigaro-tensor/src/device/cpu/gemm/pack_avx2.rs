@@ -145,39 +145,117 @@ unsafe fn pack_single<T: Load8, const ROUND: bool>(source: &Source, piece: Piece
             .ptr
             .cast::<T>()
             .add(lane0 * source.lane + k0 * source.step);
-        let steps = k1 - k0;
         for lane in (0..width).step_by(8) {
             let (live, kept) = (lanes.saturating_sub(lane).min(8), (width - lane).min(8));
-            let out = out.cast::<f32>().add(lane);
-            if source.lane == 1 {
-                let base = base.wrapping_add(lane);
-                for k in 0..steps {
-                    let from = base.wrapping_add(k * source.step);
-                    // To the second level: rows a power of two apart would push each other out of the first.
-                    let ahead = from.wrapping_add(AHEAD * source.step);
-                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                    let x = load::<T, ROUND>(from, live);
-                    store_first(out.add(k * width), kept, x);
-                }
-                continue;
+            let strip = Strip {
+                from: base.wrapping_add(lane * source.lane),
+                lane: source.lane,
+                step: source.step,
+                steps: k1 - k0,
+                out: out.cast::<f32>().add(lane),
+                width,
+            };
+            // The widths that panels have, so that loops over lanes are unrolled and stay in registers.
+            match (live, kept) {
+                (8, 8) => strip.pack::<ROUND, 8>(8, 8),
+                (6, 6) => strip.pack::<ROUND, 6>(6, 6),
+                _ => strip.pack::<ROUND, 0>(live, kept),
             }
-            for k in (0..steps).step_by(8) {
-                let count = (steps - k).min(8);
-                let mut rows = [_mm256_setzero_ps(); 8];
-                for i in 0..8 {
-                    if i < live {
-                        let from = base.wrapping_add((lane + i) * source.lane + k);
-                        rows[i] = load::<T, ROUND>(from, count);
-                    }
+        }
+    }
+}
+
+/// At most eight lanes of a piece.
+struct Strip<T> {
+    from: *const T,
+    lane: usize,
+    step: usize,
+    steps: usize,
+    out: *mut f32,
+    width: usize,
+}
+
+impl<T: Load8> Strip<T> {
+    /// Packs `live` lanes and zeros up to `kept`; both are `N`, unless that is 0.
+    ///
+    /// # Safety
+    /// See [`Packer`]; needs AVX2, FMA and F16C.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn pack<const ROUND: bool, const N: usize>(&self, live: usize, kept: usize) {
+        let (live, kept) = if N > 0 { (N, N) } else { (live, kept) };
+        // SAFETY: passed on to the caller.
+        unsafe {
+            if self.lane == 1 {
+                return self.pack_across::<ROUND>(live, kept);
+            }
+            let whole = self.steps / 8 * 8;
+            for k in (0..whole).step_by(8) {
+                self.pack_square::<ROUND>(k, 8, live, kept);
+            }
+            if whole < self.steps {
+                self.pack_square::<ROUND>(whole, self.steps - whole, live, kept);
+            }
+        }
+    }
+
+    /// Lanes are neighbours in memory.
+    ///
+    /// # Safety
+    /// As [`Strip::pack`].
+    #[inline(always)]
+    unsafe fn pack_across<const ROUND: bool>(&self, live: usize, kept: usize) {
+        // SAFETY: counts keep every access inside the piece and the panel.
+        unsafe {
+            for k in 0..self.steps {
+                let from = self.from.wrapping_add(k * self.step);
+                // To the second level: rows a power of two apart would push each other out of the first.
+                let ahead = from.wrapping_add(AHEAD * self.step);
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                let x = load::<T, ROUND>(from, live);
+                self.store(k, kept, x);
+            }
+        }
+    }
+
+    /// Steps are neighbours in memory: `count` of them from `k` on, at most 8.
+    ///
+    /// # Safety
+    /// As [`Strip::pack`].
+    #[inline(always)]
+    unsafe fn pack_square<const ROUND: bool>(
+        &self,
+        k: usize,
+        count: usize,
+        live: usize,
+        kept: usize,
+    ) {
+        // SAFETY: counts keep every access inside the piece and the panel.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                if i < live {
+                    let from = self.from.wrapping_add(i * self.lane + k);
+                    rows[i] = load::<T, ROUND>(from, count);
                 }
-                let columns = transpose(rows);
-                for i in 0..8 {
-                    if i < count {
-                        store_first(out.add((k + i) * width), kept, columns[i]);
-                    }
+            }
+            let columns = transpose(rows);
+            for i in 0..8 {
+                if i < count {
+                    self.store(k + i, kept, columns[i]);
                 }
             }
         }
+    }
+
+    /// Writes the first `kept` numbers of step `k`.
+    ///
+    /// # Safety
+    /// As [`Strip::pack`].
+    #[inline(always)]
+    unsafe fn store(&self, k: usize, kept: usize, x: __m256) {
+        // SAFETY: passed on to the caller.
+        unsafe { store_first(self.out.add(k * self.width), kept, x) }
     }
 }
 
