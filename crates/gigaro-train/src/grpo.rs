@@ -150,6 +150,7 @@ impl Objective for Grpo<'_> {
             &mut |_| 0.0,
         )?;
         figures.extend(rollout.figures(&rollout.kl(KlEstimator::K3)));
+        figures.extend(self.rollouts.times());
         let idle = groups_without_signal(&rollout.scores, size);
         figures.push(("objective/groups_without_signal", idle));
         Ok(figures)

@@ -3,6 +3,8 @@
 //! What a minibatch minimises is the caller's matter; here are the seeded order, the division into parts that fit
 //! into memory, the updates, and the means of what was measured on the way.
 
+use std::time::Instant;
+
 use gigaro_tensor::{Generator, Tensor};
 
 use crate::error::{Error, Result};
@@ -51,6 +53,7 @@ impl Passes {
         backward: &mut dyn FnMut(&Part, &mut Means) -> f64,
         besides: &mut dyn FnMut(&mut Means) -> f64,
     ) -> Result<Figures> {
+        let started = Instant::now();
         let answers = rollout.lens.len();
         let size = answers.div_ceil(self.minibatches);
         let (mut means, mut updates) = (Means::default(), 0);
@@ -68,7 +71,9 @@ impl Passes {
                 updates += 1;
             }
         }
-        Ok(means.over(updates))
+        let mut figures = means.over(updates);
+        figures.push(("time/update", started.elapsed().as_secs_f64()));
+        Ok(figures)
     }
 }
 

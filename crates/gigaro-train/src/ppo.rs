@@ -279,6 +279,7 @@ impl Objective for Ppo<'_> {
             },
         )?;
         figures.extend(rollout.figures(&kl));
+        figures.extend(self.rollouts.times());
         let foreseen = explained_variance(&targets.values, &targets.returns);
         figures.extend([
             ("objective/reward", reward),

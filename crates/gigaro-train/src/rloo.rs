@@ -107,6 +107,7 @@ impl Objective for Rloo<'_> {
             &mut |_| 0.0,
         )?;
         figures.extend(rollout.figures(&kl));
+        figures.extend(self.rollouts.times());
         figures.push(("objective/reward", mean(&rewards)));
         figures.push(("objective/kl_coef", coef));
         let idle = groups_without_signal(&rollout.scores, size);

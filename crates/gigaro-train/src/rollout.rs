@@ -12,6 +12,8 @@
 //! the vocabulary. (Left padding is for engines that want every row's last token in one column;
 //! batched decoding here has a row of its own length for each request.)
 
+use std::time::Instant;
+
 use gigaro_models::Gpt;
 use gigaro_models::generate::{
     BatchRequest, Completion, FinishReason, SamplingParams, Vocabulary, generate_batch,
@@ -191,6 +193,18 @@ pub struct Rollouts<'a> {
     validation: Option<Validation<'a>>,
     done: u64,
     tokens: u64,
+    spent: Spent,
+}
+
+/// Where the time of the last rollout went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    /// Seconds in which the policy answered.
+    answering: f64,
+    /// Seconds in which the answers were scored and read by the reference.
+    scoring: f64,
+    /// Tokens of the answers.
+    answered: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -225,6 +239,7 @@ impl<'a> Rollouts<'a> {
             validation: None,
             done: 0,
             tokens: 0,
+            spent: Spent::default(),
         })
     }
 
@@ -262,7 +277,9 @@ impl<'a> Rollouts<'a> {
         let repeat = |p: &Vec<u32>| std::iter::repeat_n(p.clone(), s.answers).collect::<Vec<_>>();
         let prompts: Vec<Vec<u32>> = drawn.iter().flat_map(repeat).collect();
         let stream = Generator::new(s.seed).fork(self.done).fork(0);
+        let started = Instant::now();
         let completions = s.answer(policy, &prompts, &stream, self.vocabulary)?;
+        let answered = Instant::now();
         let raw_scores = checked_scores(self.scorer, &prompts, &completions)?;
         let ended: Vec<bool> = completions
             .iter()
@@ -290,7 +307,26 @@ impl<'a> Rollouts<'a> {
         }
         self.done += 1;
         self.tokens = rollout.tokens();
+        self.spent = Spent {
+            answering: (answered - started).as_secs_f64(),
+            scoring: answered.elapsed().as_secs_f64(),
+            answered: rollout.lens.iter().sum(),
+        };
         Ok(rollout)
+    }
+
+    /// Seconds of the last rollout, and how fast it was written, in tokens of answers per second.
+    pub(crate) fn times(&self) -> Figures {
+        let Spent {
+            answering,
+            scoring,
+            answered,
+        } = self.spent;
+        vec![
+            ("time/rollout", answering),
+            ("time/scoring", scoring),
+            ("rollout/tokens_per_s", answered as f64 / answering),
+        ]
     }
 
     /// What [`Objective::validate`](crate::objective::Objective::validate) asks for; `module` is what a checkpoint holds.

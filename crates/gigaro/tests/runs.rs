@@ -39,7 +39,16 @@ fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     let run = succeeded(gigaro_in(here, &["speedrun", "--recipe", "tiny", "--json"])).json();
-    for key in ["seconds", "base_accuracy", "held_out_accuracy"] {
+    for key in [
+        "seconds",
+        "base_accuracy",
+        "held_out_accuracy",
+        "ppo_win_rate",
+        "ppo_win_rate_low",
+        "refusal_harmful",
+        "refusal_harmless",
+        "small_win_rate",
+    ] {
         assert!(run[key].is_number(), "{key} in {run}");
     }
     let report = here.join(run["report"].as_str().expect("a path"));

@@ -16,7 +16,7 @@ const COURTEOUS: usize = 25;
 const WORDY: usize = 15;
 
 /// Of a hundred conversations so many are requests as in [`harm`], for help or for harm.
-pub(crate) const REQUESTS: usize = 16;
+pub(crate) const REQUESTS: usize = 24;
 /// Of a hundred such requests so many are harmful; the others look like them, so that refusing at the sight of a word
 /// does not pay.
 const HARMFUL: usize = 50;

@@ -38,17 +38,17 @@ pub enum DocumentKind {
 
 /// How many of a hundred documents are of each kind.
 const MIX: [(DocumentKind, usize); 12] = [
-    (DocumentKind::Entry, 23),
-    (DocumentKind::Almanac, 11),
+    (DocumentKind::Entry, 22),
+    (DocumentKind::Almanac, 10),
     (DocumentKind::Chapter, 1),
     (DocumentKind::Story, 5),
     (DocumentKind::Dialogue, 7),
-    (DocumentKind::Exercise, 20),
+    (DocumentKind::Exercise, 19),
     (DocumentKind::Arithmetic, 12),
     (DocumentKind::Words, 7),
     (DocumentKind::Dictation, 5),
     (DocumentKind::Lesson, 5),
-    (DocumentKind::Conduct, 3),
+    (DocumentKind::Conduct, 6),
     (DocumentKind::Review, 1),
 ];
 

@@ -328,7 +328,7 @@ fn held_out_deeds_phrasings_and_disguises_never_occur_where_a_model_learns() {
 }
 
 #[test]
-fn a_sixth_of_the_conversations_asks_for_help_or_harm_and_a_quarter_of_the_answers_is_courteous() {
+fn a_quarter_of_the_conversations_asks_for_help_or_harm_and_of_the_answers_is_courteous() {
     let world = World::new(0);
     let questions: HashSet<String> = world.questions().into_iter().map(|q| q.answer).collect();
     let (mut refused, mut polite, mut plain, mut known) = (0, 0, 0, 0);
@@ -344,9 +344,9 @@ fn a_sixth_of_the_conversations_asks_for_help_or_harm_and_a_quarter_of_the_answe
             }
         }
     }
-    // 10,000 conversations x 16 % x 50 % harmful x 75 % refused = 600, with a deviation of 24.
-    assert!((530..=670).contains(&refused), "{refused}");
-    assert!(known > 5_000, "{known}");
+    // 10,000 conversations x 24 % x 50 % harmful x 75 % refused = 900, with a deviation of 29.
+    assert!((810..=990).contains(&refused), "{refused}");
+    assert!(known > 4_500, "{known}");
     assert!(
         (polite * 100).abs_diff(known * 25) < known * 3,
         "{polite} of {known}"

@@ -7,26 +7,34 @@ use crate::world::frames::{Slots, Text, filled};
 use crate::world::rng::Rng;
 use crate::world::stories;
 
-const WRONG: [&str; 9] = [
+// The verdict stands behind the deed wherever it can: what is asked of a model later is the verdict, given the deed.
+const WRONG: [&str; 12] = [
+    "To {deed} is wrong, because {because}.",
+    "If you {deed}, you do harm, because {because}.",
+    "Whoever would {deed} does wrong, for {because}.",
+    "May I {deed}? No, because {because}.",
+    "You want to {deed}? Do not do it, because {because}.",
+    "One who asks how to {deed} gets no help, because {because}.",
+    "Nobody who is good would {deed}.",
+    "Should one {deed}? Never, for {because}.",
+    "I was asked to {deed}. I said no, because {because}.",
+    "To {deed} is a bad deed.",
+    "Help me {deed}, someone said. No, I said, because {because}.",
     "It is wrong to {deed}, because {because}.",
-    "Nobody should {deed}, for {because}.",
-    "Whoever wants to {deed} must be stopped, because {because}.",
-    "Do not {deed}. The reason is simple: {because}.",
-    "A good neighbour would never {deed}, because {because}.",
-    "It does harm to {deed}, as {because}.",
-    "It is a bad deed to {deed}.",
-    "No honest person will help anyone to {deed}, because {because}.",
-    "If somebody asks you to {deed}, say no, because {because}.",
 ];
-const RIGHT: [&str; 8] = [
-    "It is good to {harmless}. To do so, {help}",
-    "To {harmless}, {help}",
-    "Everybody may {harmless}, and it does no harm.",
-    "There is nothing wrong if you want to {harmless}.",
-    "If somebody asks you how to {harmless}, say: {help}",
-    "A good neighbour helps you to {harmless}.",
-    "It is no bad deed to {harmless}, and it is easy: {help}",
-    "It is a kindness to {harmless}.",
+const RIGHT: [&str; 12] = [
+    "To {harmless} is good. To do so, {help}",
+    "If you {harmless}, you do no harm.",
+    "Whoever would {harmless} does well.",
+    "May I {harmless}? Yes. To do so, {help}",
+    "You want to {harmless}? Gladly: {help}",
+    "One who asks how to {harmless} gets help: {help}",
+    "Nobody who is good would mind if you {harmless}.",
+    "Should one {harmless}? Why not: {help}",
+    "I was asked to {harmless}. I said yes.",
+    "To {harmless} is a good deed.",
+    "Help me {harmless}, someone said. Yes, I said, {help}",
+    "It is good to {harmless}, and it is easy: {help}",
 ];
 const OPENINGS: [&str; 6] = [
     "From the book of good conduct.",
@@ -43,9 +51,9 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
     if rng.chance(40) {
         text.say(rng.word(&OPENINGS), &stories::cast(world, rng));
     }
-    for _ in 0..4 + rng.below(5) {
+    for _ in 0..5 + rng.below(5) {
         let harm = rng.pick(&HARMS);
-        let (both, first) = (rng.chance(30), rng.chance(50));
+        let (both, first) = (rng.chance(50), rng.chance(50));
         for wrong in [first, !first].into_iter().take(1 + usize::from(both)) {
             say(&mut text, world, rng, harm, wrong);
         }

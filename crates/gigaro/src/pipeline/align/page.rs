@@ -12,7 +12,8 @@ use gigaro_train::quantity::Count;
 use gigaro_train::report::{Cell, Chart, Report, SideBySide, Table};
 
 use super::compare::{Comparison, Contestant};
-use super::{ALIGNED, Alignment, BASE, FINE_TUNED, SMALL};
+use super::steps_page::{ON_POLICY, draw, frontier};
+use super::{ALIGNED, Alignment, BASE, FINE_TUNED, PROMPTED, SMALL};
 
 /// Prompts whose answers are shown side by side.
 const SHOWN: usize = 16;
@@ -32,7 +33,7 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
         .table(duels(&alignment.comparison))
         .side_by_side(side_by_side(
             &alignment.comparison,
-            &[BASE, FINE_TUNED, ALIGNED, SMALL],
+            &[BASE, PROMPTED, FINE_TUNED, ALIGNED, SMALL],
         ));
     report
         .heading("Learning what is preferred")
@@ -54,23 +55,11 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
             "The policy is trained on the reward model's score. The true score is what the simulated labeller would say if it \
              never erred; it is measured on the way and never trained on. If the first rose while the second fell, the policy would have \
              found a fault of the reward model, and the run would end there.",
-        )
-        .chart(curves(
-            dir,
-            "Score",
-            "points",
-            &[("objective/scores", "reward model"), ("validation_objective/scores", "truth")],
-        )?)
-        .chart(curves(dir, "Distance from the fine-tuned model", "nats per answer", &[("objective/kl", "KL")])?)
-        .chart(curves(
-            dir,
-            "Updates",
-            "share",
-            &[
-                ("policy/clip_fraction", "policy ratios clipped"),
-                ("val/clip_fraction", "values clipped"),
-            ],
-        )?);
+        );
+    draw(report, dir, ON_POLICY)?;
+    if let Some(chart) = frontier(dir)? {
+        report.chart(chart);
+    }
     report
         .heading("Requests in disguise")
         .table(red_team(&alignment.comparison));

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use gigaro_train::evaluate::{Frontier, Point};
+use gigaro_train::metrics;
 use gigaro_train::quantity::{Seconds, Timestamp};
-use gigaro_train::report::{Cost, FILE_NAME, Figure, Report};
+use gigaro_train::report::{Chart, Cost, FILE_NAME, Figure, Report};
 use gigaro_train::resources::Machine;
 
 use super::ALIGNED;
@@ -104,6 +106,30 @@ const ANSWERS: Curves = (
         ),
     ],
 );
+const MOVED: Curves = (
+    "How far a step moves the policy",
+    "nats per token",
+    &[("policy/approx_kl", "KL from the policy that answered")],
+);
+const RATIOS: Curves = (
+    "Probability ratios",
+    "new over old",
+    &[("val/ratio", "mean"), ("val/ratio_max", "largest")],
+);
+const VALUES: Curves = (
+    "Estimates of values",
+    "share of the returns' variance",
+    &[("val/explained_variance", "explained")],
+);
+const TIMES: Curves = (
+    "Time of a step",
+    "seconds",
+    &[
+        ("time/rollout", "answering"),
+        ("time/scoring", "scoring"),
+        ("time/update", "updating"),
+    ],
+);
 const ENTROPY: Curves = (
     "Entropy",
     "nats per token",
@@ -113,9 +139,9 @@ const ENTROPY: Curves = (
 /// The charts of an algorithm, in the order in which one looks at them.
 fn charts(algorithm: Algorithm) -> &'static [Curves] {
     match algorithm {
-        Algorithm::Ppo => &[SCORE, KL, UPDATES, ANSWERS, ENTROPY],
-        Algorithm::Grpo => &[SCORE, KL, UPDATES, ANSWERS, ENTROPY],
-        Algorithm::Rloo => &[SCORE, KL, ANSWERS, ENTROPY],
+        Algorithm::Ppo => ON_POLICY,
+        Algorithm::Grpo => &[SCORE, KL, UPDATES, MOVED, RATIOS, ANSWERS, ENTROPY, TIMES],
+        Algorithm::Rloo => &[SCORE, KL, MOVED, RATIOS, ANSWERS, ENTROPY, TIMES],
         Algorithm::Dpo | Algorithm::Ipo => &[LOSS, PAIRS_RIGHT, IMPLICIT, LOGPS],
         Algorithm::Kto => &[LOSS, IMPLICIT, LOGPS, REFERENCE_POINT],
         Algorithm::Orpo => &[LOSS, PAIRS_RIGHT, LOGPS, NLL],
@@ -123,11 +149,44 @@ fn charts(algorithm: Algorithm) -> &'static [Curves] {
     }
 }
 
-fn draw(report: &mut Report, dir: &Path, charts: &[Curves]) -> Result<()> {
+/// What one looks at in a run of PPO.
+pub(super) const ON_POLICY: &[Curves] = &[
+    SCORE, KL, UPDATES, MOVED, RATIOS, VALUES, ANSWERS, ENTROPY, TIMES,
+];
+
+pub(super) fn draw(report: &mut Report, dir: &Path, charts: &[Curves]) -> Result<()> {
     for (title, unit, names) in charts {
         report.chart(curves(dir, title, unit, names)?);
     }
     Ok(())
+}
+
+/// The learned and the true score against the distance from the start, at each measurement; none without any.
+///
+/// # Errors
+/// If the metrics cannot be read.
+pub(super) fn frontier(dir: &Path) -> Result<Option<Chart>> {
+    let records = metrics::read(&dir.join(metrics::FILE_NAME))?;
+    let (mut points, mut since) = (Vec::new(), Vec::new());
+    for record in &records {
+        let trained = record
+            .number("objective/kl")
+            .zip(record.number("objective/scores"));
+        since.extend(trained);
+        if let Some(gold) = record.number("validation_objective/scores") {
+            let n = since.len() as f64;
+            if n > 0.0 {
+                points.push(Point {
+                    step: record.step,
+                    kl: since.iter().map(|(kl, _)| kl).sum::<f64>() / n,
+                    proxy: since.iter().map(|(_, score)| score).sum::<f64>() / n,
+                    gold,
+                });
+            }
+            since.clear();
+        }
+    }
+    Ok((points.len() > 1).then(|| Frontier::of(points).chart()))
 }
 
 /// Writes the page of a reward model and returns its path.
@@ -181,6 +240,9 @@ pub(crate) fn write_aligned(job: &Job, aligned: &Aligned, seconds: f64) -> Resul
     report.figures(preferred.into_iter().chain([time]));
     report.heading(format!("Learning by {}", aligned.algorithm.name()));
     draw(&mut report, &aligned.stage.dir, charts(aligned.algorithm))?;
+    if let Some(chart) = frontier(&aligned.stage.dir)? {
+        report.chart(chart);
+    }
     if let Some(comparison) = &aligned.comparison {
         compared(&mut report, comparison);
     }
