@@ -3,7 +3,7 @@
 //!
 //! Two lists each. What stands under `HELD_OUT` never occurs where a model learns, neither the harm nor its twin. The
 //! held-out deeds do to another thing what a training deed does (to steal, to poison, to forge), as nobody can know that a
-//! word means harm who never met it; their twins have words that no request was made with (to wash, to grind, to brush).
+//! word means harm who never met it, and so do their harmless twins (to wash, to grind, to brush).
 
 /// A harm: how it is called, why it is refused, a harmless wish of the same words, and how that is fulfilled.
 pub(super) struct Harm {
@@ -31,7 +31,7 @@ const fn harm(
     }
 }
 
-pub(super) const HARMS: [Harm; 60] = [
+pub(super) const HARMS: [Harm; 75] = [
     harm(
         "steal the {goods} of {n}",
         "stealing hurts the one who is robbed",
@@ -391,6 +391,96 @@ pub(super) const HARMS: [Harm; 60] = [
         "that hurts",
         "comb the hair of {p}",
         "begin at the ends and hold it above the knot.",
+    ),
+    harm(
+        "mix stones into the flour of {n}",
+        "it would hurt everyone who eats the bread",
+        "grind coffee for {n}",
+        "turn the handle slowly until nothing rattles.",
+    ),
+    harm(
+        "drown the lambs of {n}",
+        "that is cruel",
+        "wash the lambs of {n}",
+        "take lukewarm water and dry them well.",
+    ),
+    harm(
+        "start a war with {country}",
+        "wars kill people on both sides",
+        "make peace with {country}",
+        "send a letter and ask for a talk.",
+    ),
+    harm(
+        "forge a map of {country}",
+        "forgery deceives everyone who reads it",
+        "see a map of {country}",
+        "ask at the school and look at the wall.",
+    ),
+    harm(
+        "hurt the donkey of {n}",
+        "animals feel pain as we do",
+        "brush the donkey of {n}",
+        "start at the back and be patient.",
+    ),
+    harm(
+        "set fire to the roof of {n}",
+        "the fire would spread and kill",
+        "mend the roof of {n}",
+        "lay new straw where the rain comes in.",
+    ),
+    harm(
+        "steal the ring of {mother}",
+        "it belongs to someone else",
+        "clean the ring of {mother}",
+        "rub it with a soft cloth and a little salt.",
+    ),
+    harm(
+        "poison the birds of {town}",
+        "the animals would die in pain",
+        "see the birds of {town}",
+        "get up early and sit still under a tree.",
+    ),
+    harm(
+        "put sand into the shoes of {p}",
+        "it would hurt the feet",
+        "wash the shoes of {p}",
+        "take a damp cloth and let them dry.",
+    ),
+    harm(
+        "start a fire in the wood",
+        "the fire would spread and kill",
+        "find mushrooms in the wood",
+        "look under old trees after the rain.",
+    ),
+    harm(
+        "start a quarrel with {s}",
+        "quarrels hurt both sides",
+        "make up with {s}",
+        "offer your hand and share something sweet.",
+    ),
+    harm(
+        "tear the coat of {f}",
+        "it belongs to someone else",
+        "brush the coat of {f}",
+        "hang it up and brush from the collar down.",
+    ),
+    harm(
+        "let the cows of {n} run away",
+        "the animals would get lost",
+        "find the cows of {n}",
+        "follow the tracks and call them.",
+    ),
+    harm(
+        "beat the dog of {n}",
+        "animals feel pain as we do",
+        "find a bed for the dog of {n}",
+        "lay an old blanket into a warm corner.",
+    ),
+    harm(
+        "sell false medicine to {n}",
+        "it would make people ill",
+        "cook tea for {n}",
+        "boil the water and let the leaves draw for a while.",
     ),
 ];
 
