@@ -154,7 +154,7 @@ fn visit(
     let Some(closure) = closure else {
         panic!(
             "backward: the graph of `{}` was already used by an earlier backward pass; \
-             keep it with retain_graph, or run the forward pass again",
+             run the forward pass again, or take the gradients with autograd::grad, which leaves the graph as it is",
             node.op
         )
     };
@@ -182,11 +182,18 @@ fn visit(
         grads.len(),
         edges.len()
     );
-    for (edge, grad) in edges.iter().zip(grads) {
+    for (i, (edge, grad)) in edges.iter().zip(grads).enumerate() {
         if edge.origin.id().is_none() {
             continue;
         }
-        let Some(grad) = grad else { continue };
+        // Passing it over would train on a wrong gradient without a word.
+        let Some(grad) = grad else {
+            panic!(
+                "backward of `{}`: no gradient for input {i} of shape {}, which wants one; if it is zero the op must \
+                 give zeros, if none is meant to flow the input must be detached",
+                node.op, edge.shape
+            )
+        };
         assert!(
             grad.layout().shape() == &edge.shape,
             "backward of `{}`: gradient of shape {} for an input of shape {}",

@@ -1,0 +1,258 @@
+//! Automatic differentiation from outside: what is recorded, where gradients end up, and that none is lost in silence.
+//!
+//! That each op's gradient is right is the business of `ops.rs`; here is the machinery between the ops.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gigaro_tensor::autograd::{Function, apply, grad};
+use gigaro_tensor::functional as f;
+use gigaro_tensor::{DType, Device, Generator, Tensor, checkpoint, enable_grad, no_grad};
+
+fn leaf(values: &[f64]) -> Tensor {
+    Tensor::from_slice(values, [values.len()]).requires_grad_(true)
+}
+
+fn random<const N: usize>(shape: [usize; N], seed: u64) -> Tensor {
+    Tensor::randn(shape, DType::F32, Device::Cpu, &Generator::new(seed))
+}
+
+fn values(t: &Tensor) -> Vec<f64> {
+    t.detach().to_vec::<f64>()
+}
+
+/// What is in a leaf's gradient.
+fn collected(t: &Tensor) -> Vec<f64> {
+    values(&t.grad().expect("a gradient arrived"))
+}
+
+/// The sentence that `run` panics with.
+fn complaint<R>(run: impl FnOnce() -> R) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(run))
+        .err()
+        .expect("it must fail loudly");
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => (*payload.downcast::<&str>().expect("a sentence")).to_owned(),
+    }
+}
+
+fn assert_says(complaint: &str, words: &[&str]) {
+    for word in words {
+        assert!(
+            complaint.contains(word),
+            "`{complaint}` does not say `{word}`"
+        );
+    }
+}
+
+/// `a * b`, with a gradient for `a` only.
+struct Forgetful;
+
+impl Function for Forgetful {
+    fn name(&self) -> &'static str {
+        "forgetful"
+    }
+
+    fn forward(&self, inputs: &[Tensor]) -> Tensor {
+        &inputs[0] * &inputs[1]
+    }
+
+    fn backward(&self, inputs: &[Tensor], _: &Tensor, grad: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(grad * &inputs[1]), None]
+    }
+}
+
+#[test]
+fn an_op_without_a_gradient_for_an_input_that_wants_one_names_itself_and_the_input() {
+    let (a, b) = (leaf(&[1.0, 2.0]), leaf(&[3.0, 4.0]));
+    let loss = apply(Forgetful, &[&a, &b]).sum_all();
+    let said = complaint(|| loss.backward());
+    assert_says(&said, &["`forgetful`", "input 1", "(2)"]);
+}
+
+#[test]
+fn an_input_that_wants_no_gradient_needs_none() {
+    let (a, b) = (leaf(&[1.0, 2.0]), leaf(&[3.0, 4.0]).detach());
+    apply(Forgetful, &[&a, &b]).sum_all().backward();
+    assert_eq!(collected(&a), [3.0, 4.0]);
+}
+
+#[test]
+fn an_operand_in_place_or_a_table_that_wants_a_gradient_is_refused() {
+    let (target, wanting) = (Tensor::from_slice(&[0.0, 0.0], [2]), leaf(&[1.0, 2.0]));
+    assert_says(&complaint(|| target.copy_(&wanting)), &["copy_", "no_grad"]);
+    assert_says(&complaint(|| target.add_(&wanting)), &["add_", "no_grad"]);
+    no_grad(|| target.add_(&wanting));
+    assert_eq!(values(&target), [1.0, 2.0]);
+
+    let (cos, sin) = f::rotary_tables(0, 3, 4, 10_000.0);
+    let (x, cos) = (random([1, 3, 1, 4], 1), cos.requires_grad_(true));
+    let said = complaint(|| f::rotary_embedding(&x, &cos, &sin));
+    assert_says(&said, &["rotary_embedding", "no gradient"]);
+}
+
+/// Weights of two layers, all leaves.
+fn two_layers() -> [Tensor; 3] {
+    [random([16, 8], 1), random([16], 2), random([4, 16], 3)]
+        .map(|t| (t * 0.3).requires_grad_(true))
+}
+
+/// Two layers with dropout between them.
+fn network(x: &Tensor, w: &[Tensor; 3], random: &Generator) -> Tensor {
+    let hidden = f::gelu(&f::linear(x, &w[0], Some(&w[1])));
+    f::linear(&f::dropout(&hidden, 0.25, random), &w[2], None)
+}
+
+/// [`network`] as a checkpoint.
+fn checkpointed(x: &Tensor, w: &[Tensor; 3], random: &Generator) -> Tensor {
+    let (kept, inner) = (w.clone(), random.clone());
+    checkpoint(move |x| network(&x[0], &kept, &inner), &[x], Some(random))
+}
+
+/// The bits of the loss and of all gradients, with `run` as the network.
+fn bits(
+    run: fn(&Tensor, &[Tensor; 3], &Generator) -> Tensor,
+    input_wants_gradient: bool,
+) -> Vec<Vec<u8>> {
+    let (w, x) = (two_layers(), random([5, 8], 4));
+    let x = x.requires_grad_(input_wants_gradient);
+    let loss = run(&x, &w, &Generator::new(9)).square().sum_all();
+    loss.backward();
+    let gradients = w.iter().chain([&x]).filter_map(Tensor::grad);
+    std::iter::once(loss.detach())
+        .chain(gradients)
+        .map(|t| t.to_bytes())
+        .collect()
+}
+
+#[test]
+fn checkpointing_changes_no_bit() {
+    let plain = bits(network, true);
+    assert_eq!(plain.len(), 5);
+    assert_eq!(plain, bits(checkpointed, true));
+}
+
+#[test]
+fn a_checkpoint_serves_captured_parameters_when_no_input_wants_a_gradient() {
+    let plain = bits(network, false);
+    assert_eq!(plain.len(), 4);
+    assert_eq!(plain, bits(checkpointed, false));
+}
+
+#[test]
+fn a_checkpoint_serves_captured_results_once_each() {
+    let run = |through: bool| {
+        let w = leaf(&[0.5, -1.0, 2.0]);
+        // Neither a leaf nor an input, used inside twice and outside too.
+        let shared = w.square();
+        let inner = shared.clone();
+        let piece = move |x: &[Tensor]| &x[0] * &inner + inner.exp();
+        let x = leaf(&[1.0, 2.0, 3.0]);
+        let y = if through {
+            checkpoint(piece, &[&x], None)
+        } else {
+            piece(std::slice::from_ref(&x))
+        };
+        ((y * &shared).sum_all()).backward();
+        [collected(&w), collected(&x)]
+    };
+    let (plain, through) = (run(false), run(true));
+    for (a, b) in plain.iter().flatten().zip(through.iter().flatten()) {
+        assert!((a - b).abs() < 1e-12 * a.abs(), "{plain:?} {through:?}");
+    }
+}
+
+#[test]
+fn checkpoints_in_a_checkpoint_serve_what_the_inner_one_captured() {
+    let run = |depth: usize| {
+        let w = leaf(&[0.5, -1.0, 2.0]);
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0], [3]);
+        let inner = w.clone();
+        let product = move |x: &[Tensor]| (&x[0] * &inner).tanh();
+        let y = match depth {
+            0 => product(&[x]),
+            1 => checkpoint(product, &[&x], None),
+            _ => {
+                let product = Arc::new(product);
+                let outer = move |x: &[Tensor]| {
+                    let product = Arc::clone(&product);
+                    checkpoint(move |x| product(x), &[&x[0]], None)
+                };
+                checkpoint(outer, &[&x], None)
+            }
+        };
+        y.sum_all().backward();
+        collected(&w)
+    };
+    assert_eq!(run(0), run(1));
+    assert_eq!(run(0), run(2));
+}
+
+#[test]
+fn a_checkpoint_has_second_derivatives() {
+    let (w, x) = (leaf(&[0.5, -1.0]), leaf(&[2.0, 3.0]));
+    let inner = w.clone();
+    let y = checkpoint(move |x| x[0].pow(3.0) * &inner, &[&x], None).sum_all();
+    let first = grad(&[&y], &[&x, &w], true);
+    assert_eq!(values(&first[0]), [0.5 * 12.0, -27.0]);
+    assert_eq!(values(&first[1]), [8.0, 27.0]);
+    let second = grad(&[&first[0].sum_all()], &[&x, &w], false);
+    assert_eq!(values(&second[0]), [0.5 * 12.0, -18.0]);
+    assert_eq!(values(&second[1]), [12.0, 27.0]);
+    assert!(w.grad().is_none() && x.grad().is_none());
+}
+
+#[test]
+fn a_checkpoint_of_what_nobody_differentiates_records_nothing() {
+    let (w, x) = (leaf(&[0.5, -1.0]), Tensor::from_slice(&[2.0, 3.0], [2]));
+    let captured = w.clone();
+    let constant = move |x: &[Tensor]| no_grad(|| &x[0] * &captured);
+    assert!(!checkpoint(constant, &[&x], None).requires_grad());
+    let captured = w.clone();
+    let wanting = move |x: &[Tensor]| &x[0] * &captured;
+    assert!(!no_grad(|| checkpoint(wanting.clone(), &[&x], None)).requires_grad());
+    assert!(checkpoint(wanting, &[&x], None).requires_grad());
+    // Also what is switched on inside is found.
+    let captured = w.clone();
+    let forced = move |x: &[Tensor]| enable_grad(|| &x[0] * &captured);
+    checkpoint(forced, &[&x], None).sum_all().backward();
+    assert_eq!(collected(&w), [2.0, 3.0]);
+}
+
+#[test]
+fn an_input_that_a_checkpoint_does_not_use_gets_zeros() {
+    let (x, unused) = (leaf(&[1.0, 2.0]), leaf(&[3.0, 4.0]));
+    checkpoint(|x| x[0].square(), &[&x, &unused], None)
+        .sum_all()
+        .backward();
+    assert_eq!(collected(&x), [2.0, 4.0]);
+    assert_eq!(collected(&unused), [0.0, 0.0]);
+}
+
+#[test]
+fn a_parameter_changed_before_the_second_run_of_a_checkpoint_is_noticed() {
+    let w = leaf(&[0.5, -1.0]);
+    let captured = w.clone();
+    let x = Tensor::from_slice(&[2.0, 3.0], [2]);
+    let y = checkpoint(move |x| &x[0] * &captured, &[&x], None).sum_all();
+    no_grad(|| w.mul_(2.0));
+    assert_says(&complaint(|| y.backward()), &["changed in place"]);
+}
+
+#[test]
+fn a_checkpoint_runs_its_piece_once_forwards_and_once_backwards() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let piece = move |x: &[Tensor]| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        x[0].square()
+    };
+    let x = leaf(&[3.0]);
+    let y = checkpoint(piece, &[&x], None);
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    y.backward();
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert_eq!(collected(&x), [6.0]);
+}
