@@ -256,3 +256,285 @@ fn a_checkpoint_runs_its_piece_once_forwards_and_once_backwards() {
     assert_eq!(runs.load(Ordering::Relaxed), 2);
     assert_eq!(collected(&x), [6.0]);
 }
+
+#[test]
+fn inside_no_grad_nothing_is_recorded_and_enable_grad_records_again() {
+    let w = leaf(&[1.0, 2.0]);
+    assert!(!no_grad(|| w.square()).requires_grad());
+    assert!(w.square().requires_grad());
+    let again = no_grad(|| enable_grad(|| w.square()));
+    again.sum_all().backward();
+    assert_eq!(collected(&w), [2.0, 4.0]);
+    // The switch goes back also when the closure panics.
+    let said = complaint(|| no_grad(|| panic!("on purpose")));
+    assert_eq!(said, "on purpose");
+    assert!(w.square().requires_grad());
+}
+
+#[test]
+fn detach_shares_the_numbers_and_stops_the_gradient() {
+    let w = leaf(&[1.0, 2.0]);
+    let cut = w.square().detach();
+    assert!(!cut.requires_grad() && cut.is_leaf());
+    (&w * &cut).sum_all().backward();
+    // d/dw of w c with c = w^2 held fixed.
+    assert_eq!(collected(&w), [1.0, 4.0]);
+    no_grad(|| w.mul_(3.0));
+    assert_eq!(values(&w.detach()), [3.0, 6.0]);
+}
+
+#[test]
+fn two_backward_passes_add_up_until_the_gradient_is_forgotten() {
+    let w = leaf(&[1.0, -2.0]);
+    w.square().sum_all().backward();
+    (&w * 10.0).sum_all().backward();
+    assert_eq!(collected(&w), [12.0, 6.0]);
+    w.zero_grad();
+    assert!(w.grad().is_none());
+    w.square().sum_all().backward();
+    assert_eq!(collected(&w), [2.0, -4.0]);
+}
+
+#[test]
+fn a_gradient_handed_out_does_not_change_with_the_next_pass() {
+    let w = leaf(&[1.0, -2.0]);
+    w.square().sum_all().backward();
+    let first = w.grad().expect("a gradient arrived");
+    w.square().sum_all().backward();
+    assert_eq!(values(&first), [2.0, -4.0]);
+    assert_eq!(collected(&w), [4.0, -8.0]);
+}
+
+#[test]
+fn ways_that_meet_again_add_their_gradients() {
+    let w = leaf(&[0.5, -1.5]);
+    // w -> s -> {s^2, 3 s} -> product, and s once more beside it.
+    let s = w.square();
+    let y = &(s.square() * (&s * 3.0)) + &s;
+    y.sum_all().backward();
+    // y = 3 w^6 + w^2
+    let expected = [0.5_f64, -1.5].map(|w| 18.0 * w.powi(5) + 2.0 * w);
+    for (a, e) in collected(&w).iter().zip(expected) {
+        assert!((a - e).abs() < 1e-12 * e.abs(), "{a} {e}");
+    }
+}
+
+#[test]
+fn a_tensor_used_twice_by_one_op_gets_both_shares() {
+    let w = leaf(&[2.0, 3.0]);
+    (&w * &w).sum_all().backward();
+    assert_eq!(collected(&w), [4.0, 6.0]);
+    w.zero_grad();
+    Tensor::cat(&[&w, &w], 0).sum_all().backward();
+    assert_eq!(collected(&w), [2.0, 2.0]);
+}
+
+#[test]
+fn a_chain_of_many_thousand_ops_is_walked_and_dropped() {
+    let w = leaf(&[1.0]);
+    let mut y = w.clone();
+    for _ in 0..100_000 {
+        y = y + 1.0;
+    }
+    y.backward();
+    assert_eq!(collected(&w), [1.0]);
+}
+
+#[test]
+fn a_tensor_changed_in_place_before_its_gradient_is_needed_is_noticed() {
+    let (w, x) = (leaf(&[1.0, 2.0]), Tensor::from_slice(&[3.0, 4.0], [2]));
+    let loss = (&w * &x).sum_all();
+    x.mul_(2.0);
+    assert_says(&complaint(|| loss.backward()), &["changed in place"]);
+    // A gradient that does not need the numbers is not disturbed.
+    let loss = (&w + &x).sum_all();
+    x.mul_(2.0);
+    w.zero_grad();
+    loss.backward();
+    assert_eq!(collected(&w), [1.0, 1.0]);
+    // A view shares the numbers, and so the count of changes.
+    let loss = (&w * &x.narrow(0, 0, 2)).sum_all();
+    x.zero_();
+    assert_says(&complaint(|| loss.backward()), &["changed in place"]);
+}
+
+#[test]
+fn a_leaf_is_changed_in_place_only_inside_no_grad() {
+    let w = leaf(&[1.0, 2.0]);
+    assert_says(&complaint(|| w.mul_(2.0)), &["mul_", "no_grad"]);
+    no_grad(|| w.mul_(2.0));
+    assert_eq!(values(&w), [2.0, 4.0]);
+}
+
+#[test]
+fn a_graph_serves_one_backward_pass_and_says_how_to_have_more() {
+    let w = leaf(&[1.0, 2.0]);
+    let loss = w.square().sum_all();
+    loss.backward();
+    let said = complaint(|| loss.backward());
+    assert_says(&said, &["already used", "autograd::grad"]);
+
+    // As it says, autograd::grad leaves the graph as it is.
+    let loss = w.square().sum_all();
+    let first = grad(&[&loss], &[&w], false);
+    let second = grad(&[&loss], &[&w], false);
+    assert_eq!(values(&first[0]), values(&second[0]));
+    loss.backward();
+}
+
+#[test]
+fn derivatives_of_derivatives_are_right_to_the_third() {
+    let x = leaf(&[0.7]);
+    let y = x.sin() * x.pow(3.0);
+    let mut order = y;
+    for _ in 0..3 {
+        order = grad(&[&order], &[&x], true).remove(0);
+    }
+    let v = 0.7_f64;
+    // (x^3 sin x)''' = (6 - 9 x^2) sin x + (18 x - x^3) cos x
+    let expected = (6.0 - 9.0 * v * v) * v.sin() + (18.0 * v - v.powi(3)) * v.cos();
+    assert!((order.item() - expected).abs() < 1e-10, "{}", order.item());
+    assert!(x.grad().is_none(), "grad touches no leaf");
+}
+
+#[test]
+fn grad_gives_zeros_for_what_the_output_does_not_depend_on() {
+    let (used, unused) = (leaf(&[1.0, 2.0]), leaf(&[3.0]));
+    let grads = grad(&[&used.square().sum_all()], &[&used, &unused], false);
+    assert_eq!(values(&grads[0]), [2.0, 4.0]);
+    assert_eq!(values(&grads[1]), [0.0]);
+    let constant = used.detach();
+    assert_says(
+        &complaint(|| grad(&[&used.sum_all()], &[&constant], false)),
+        &["does not require gradients"],
+    );
+}
+
+/// Rounds forwards and lets the gradient through unchanged, after Bengio, Leonard, Courville (2013).
+struct StraightThrough;
+
+impl Function for StraightThrough {
+    fn name(&self) -> &'static str {
+        "straight_through"
+    }
+
+    fn forward(&self, inputs: &[Tensor]) -> Tensor {
+        inputs[0].round()
+    }
+
+    fn backward(&self, _: &[Tensor], _: &Tensor, grad: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(grad.clone())]
+    }
+}
+
+/// `x^3` with its slope from outside: wrong by design, so that a test sees whose slope is used.
+struct Cube {
+    slope: f64,
+}
+
+impl Function for Cube {
+    fn name(&self) -> &'static str {
+        "cube"
+    }
+
+    fn forward(&self, inputs: &[Tensor]) -> Tensor {
+        inputs[0].pow(3.0)
+    }
+
+    fn backward(&self, inputs: &[Tensor], output: &Tensor, grad: &Tensor) -> Vec<Option<Tensor>> {
+        assert_eq!(values(output), values(&inputs[0].detach().pow(3.0)));
+        vec![Some(grad * inputs[0].square() * self.slope)]
+    }
+}
+
+#[test]
+fn a_function_from_outside_uses_its_own_backward() {
+    let x = leaf(&[0.4, 1.6]);
+    let y = apply(StraightThrough, &[&x]);
+    assert_eq!(values(&y), [0.0, 2.0]);
+    (y * 3.0).sum_all().backward();
+    assert_eq!(collected(&x), [3.0, 3.0]);
+}
+
+#[test]
+fn a_function_written_with_tensor_ops_has_second_derivatives() {
+    let x = leaf(&[2.0]);
+    let y = apply(Cube { slope: 5.0 }, &[&x]);
+    let first = grad(&[&y], &[&x], true);
+    assert_eq!(values(&first[0]), [20.0]);
+    let second = grad(&[&first[0]], &[&x], false);
+    assert_eq!(values(&second[0]), [20.0]);
+}
+
+/// Gives back too few gradients, or one of another shape.
+struct Misshapen {
+    count: usize,
+}
+
+impl Function for Misshapen {
+    fn name(&self) -> &'static str {
+        "misshapen"
+    }
+
+    fn forward(&self, inputs: &[Tensor]) -> Tensor {
+        inputs[0].clone()
+    }
+
+    fn backward(&self, _: &[Tensor], _: &Tensor, grad: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(grad.sum_all()); self.count]
+    }
+}
+
+#[test]
+fn gradients_that_do_not_fit_are_refused_by_the_ops_name() {
+    let x = leaf(&[1.0, 2.0]);
+    for (count, words) in [(0, "0 gradients for 1"), (1, "gradient of shape")] {
+        let loss = apply(Misshapen { count }, &[&x]).sum_all();
+        let said = complaint(|| loss.backward());
+        assert_says(&said, &["`misshapen`", words]);
+    }
+}
+
+#[test]
+fn only_leaves_keep_gradients() {
+    let w = leaf(&[1.0, 2.0]);
+    let middle = w.square();
+    assert!(w.is_leaf() && !middle.is_leaf());
+    middle.sum_all().backward();
+    assert!(middle.grad().is_none());
+    assert_eq!(collected(&w), [2.0, 4.0]);
+    assert_says(
+        &complaint(|| middle.set_grad(Some(w.detach()))),
+        &["set_grad"],
+    );
+    w.set_grad(Some(w.detach()));
+    assert_eq!(collected(&w), [1.0, 2.0]);
+    // A clone is the same leaf; a leaf over the same numbers is not.
+    let (same, other) = (w.clone(), w.requires_grad_(true));
+    assert_eq!(collected(&same), [1.0, 2.0]);
+    assert!(other.grad().is_none());
+}
+
+#[test]
+fn what_cannot_have_a_gradient_says_so() {
+    let integers = Tensor::from_slice(&[1_i64, 2], [2]);
+    let said = complaint(|| integers.requires_grad_(true));
+    assert_says(&said, &["requires_grad_", "i64"]);
+    let x = leaf(&[1.0, 2.0]);
+    assert_says(&complaint(|| x.square().backward()), &["scalar"]);
+    let constant = x.detach().sum_all();
+    assert_says(&complaint(|| constant.backward()), &["requires gradients"]);
+    let y = x.square();
+    let wrong = Tensor::from_slice(&[1.0], [1]);
+    assert_says(&complaint(|| y.backward_with(&wrong)), &["(1)", "(2)"]);
+}
+
+#[test]
+fn gradients_have_the_dtype_of_what_they_belong_to() {
+    let narrow = leaf(&[1.0, 2.0]).detach().to_dtype(DType::BF16);
+    let narrow = narrow.requires_grad_(true);
+    let wide = leaf(&[3.0, 4.0]);
+    (&narrow * &wide).sum_all().backward();
+    assert_eq!(narrow.grad().map(|g| g.dtype()), Some(DType::BF16));
+    assert_eq!(wide.grad().map(|g| g.dtype()), Some(DType::F64));
+}
