@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gigaro_tensor::autograd::{Function, apply, grad};
+use gigaro_tensor::cpu::gemv::quantize_int8;
 use gigaro_tensor::functional as f;
 use gigaro_tensor::{DType, Device, Generator, Tensor, checkpoint, enable_grad, no_grad};
 
@@ -80,7 +81,7 @@ fn an_input_that_wants_no_gradient_needs_none() {
 }
 
 #[test]
-fn an_operand_in_place_or_a_table_that_wants_a_gradient_is_refused() {
+fn operands_that_cannot_have_the_gradient_they_want_are_refused() {
     let (target, wanting) = (Tensor::from_slice(&[0.0, 0.0], [2]), leaf(&[1.0, 2.0]));
     assert_says(&complaint(|| target.copy_(&wanting)), &["copy_", "no_grad"]);
     assert_says(&complaint(|| target.add_(&wanting)), &["add_", "no_grad"]);
@@ -91,6 +92,14 @@ fn an_operand_in_place_or_a_table_that_wants_a_gradient_is_refused() {
     let (x, cos) = (random([1, 3, 1, 4], 1), cos.requires_grad_(true));
     let said = complaint(|| f::rotary_embedding(&x, &cos, &sin));
     assert_says(&said, &["rotary_embedding", "no gradient"]);
+
+    let weight = quantize_int8(&[1.0, 2.0, 3.0, 4.0], 2, 2);
+    let (x, bias) = (random([3, 2], 1), random([2], 2).requires_grad_(true));
+    for (x, bias) in [(x.requires_grad_(true), None), (x, Some(&bias))] {
+        let said = complaint(|| f::linear_int8(&x, &weight, bias));
+        assert_says(&said, &["linear_int8", "no_grad"]);
+        assert!(!no_grad(|| f::linear_int8(&x, &weight, bias)).requires_grad());
+    }
 }
 
 /// Weights of two layers, all leaves.
