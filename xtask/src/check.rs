@@ -30,7 +30,7 @@ enum Action {
 
 /// Clippy, rustdoc and the tests share the release profile, so that build scripts and procedural macros are compiled
 /// once for all three.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "format",
         action: Action::Program(&["cargo", "fmt", "--all", "--check"], &[]),
@@ -69,6 +69,24 @@ const STEPS: [Step; 7] = [
         ),
         remedy: "Follow the lint, or `#[expect(lint, reason = \"…\")]` where it is wrong. \
                  If clippy is missing: `rustup component add clippy`.",
+    },
+    Step {
+        name: "fuzz",
+        // A workspace of its own, which no other step sees; in the same target folder most of it is compiled already.
+        action: Action::Program(
+            &[
+                "cargo",
+                "check",
+                "--manifest-path",
+                "fuzz/Cargo.toml",
+                "--release",
+                "--target-dir",
+                "target",
+                "--quiet",
+            ],
+            &[],
+        ),
+        remedy: "A target in fuzz/ calls what is no longer there, or fuzz/Cargo.lock is old; see fuzz/README.md.",
     },
     Step {
         name: "docs",

@@ -4,12 +4,14 @@
 //! - [`lora`]: adapters beside the frozen weights of a GPT, and their files.
 //! - [`reward`]: a decoder that gives a number instead of a token.
 //! - [`generate`]: from logits to text.
+//! - [`hostile`]: the parsers of foreign bytes, for fuzzing.
 //! - [`value`]: a policy with a head for values, for reinforcement learning.
 //!
 //! Below lie layers (gigaro-nn) and the engine (gigaro-tensor); training loops and serving are above.
 
 pub mod generate;
 pub mod gpt;
+pub mod hostile;
 pub mod lora;
 pub mod reward;
 pub mod value;

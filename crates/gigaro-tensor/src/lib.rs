@@ -3,7 +3,7 @@
 //! - [`Tensor`] and its methods: what a user sees, with PyTorch's names.
 //! - [`functional`]: layers and losses as functions. [`optim`]: fused optimiser steps.
 //! - [`autograd`]: how gradients come about. [`device`]: where kernels run.
-//! - [`io`]: weight files.
+//! - [`io`]: weight files. [`hostile`]: their parser, for fuzzing.
 //!
 //! Models, training loops and text live in the crates above this one.
 
@@ -11,6 +11,7 @@ pub mod autograd;
 pub mod device;
 pub mod dtype;
 mod error;
+pub mod hostile;
 pub mod io;
 mod ops;
 mod random;

@@ -37,7 +37,8 @@ fn attention(i: &Inputs, is_causal: bool, scale: Option<f64>) -> Tensor {
     )
 }
 
-const CASES: [(&str, Run); 28] = [
+/// Layers, and what is spread over several of the groups below.
+const LAYERS: &[(&str, Run)] = &[
     ("layer_norm", |i| {
         f::layer_norm(i.get("x"), i.get("weight"), Some(i.get("bias")), 1e-5)
     }),
@@ -82,8 +83,94 @@ const CASES: [(&str, Run); 28] = [
     ("matmul", |i| i.get("a").matmul(i.get("b"))),
 ];
 
+/// One and two inputs, element by element; with kinks, ties and bounds among the numbers.
+const ELEMENTWISE: &[(&str, Run)] = &[
+    ("exp", |i| i.get("x").exp()),
+    ("square", |i| i.get("x").square()),
+    ("tanh", |i| i.get("x").tanh()),
+    ("sigmoid", |i| i.get("x").sigmoid()),
+    ("erf", |i| i.get("x").erf()),
+    ("sin", |i| i.get("x").sin()),
+    ("cos", |i| i.get("x").cos()),
+    ("abs", |i| i.get("x").abs()),
+    ("relu", |i| i.get("x").relu()),
+    ("sign", |i| i.get("x").sign()),
+    ("floor", |i| i.get("x").floor()),
+    ("ceil", |i| i.get("x").ceil()),
+    ("round", |i| i.get("x").round()),
+    ("neg", |i| -i.get("x")),
+    ("log", |i| i.get("x").log()),
+    ("sqrt", |i| i.get("x").sqrt()),
+    ("rsqrt", |i| i.get("x").rsqrt()),
+    ("reciprocal", |i| i.get("x").reciprocal()),
+    ("pow", |i| i.get("x").pow(2.5)),
+    ("pow_negative", |i| i.get("x").pow(-1.5)),
+    ("pow_zero", |i| i.get("x").pow(0.0)),
+    ("pow_one", |i| i.get("x").pow(1.0)),
+    ("pow_three", |i| i.get("x").pow(3.0)),
+    ("clamp", |i| i.get("x").clamp(-0.5, 1.5)),
+    ("add", |i| i.get("a") + i.get("b")),
+    ("sub", |i| i.get("a") - i.get("b")),
+    ("mul", |i| i.get("a") * i.get("b")),
+    ("div", |i| i.get("a") / i.get("b")),
+    ("maximum", |i| i.get("a").maximum(i.get("b"))),
+    ("minimum", |i| i.get("a").minimum(i.get("b"))),
+    ("where", |i| {
+        let condition = i.get("condition").to_dtype(DType::Bool);
+        Tensor::where_(&condition, i.get("a"), i.get("b"))
+    }),
+    ("masked_fill", |i| {
+        let mask = i.get("mask").to_dtype(DType::Bool);
+        i.get("x").masked_fill(&mask, 7.0)
+    }),
+];
+
+/// Joining, cutting, reducing, and reading and writing by index.
+const SHAPES_AND_INDICES: &[(&str, Run)] = &[
+    ("cat", |i| {
+        Tensor::cat(&[i.get("a"), i.get("b"), i.get("a")], 1)
+    }),
+    ("stack", |i| Tensor::stack(&[i.get("a"), i.get("b")], -1)),
+    ("pad", |i| i.get("x").pad(&[(1, 2), (0, 3)], 1.5)),
+    ("tril", |i| i.get("x").tril(0)),
+    ("tril_below", |i| i.get("x").tril(-1)),
+    ("triu_above", |i| i.get("x").triu(1)),
+    ("max", |i| i.get("x").max(-1)),
+    ("min", |i| i.get("x").min(0)),
+    ("max_dims", |i| i.get("x").max([0, 2])),
+    ("sum", |i| i.get("x").sum([0, 2])),
+    ("mean", |i| i.get("x").mean(1)),
+    ("cumsum_last", |i| i.get("x").cumsum(-1)),
+    ("var_all", |i| i.get("x").var([0, 1], 1)),
+    ("topk_first_dim", |i| i.get("x").topk(3, 0).0),
+    ("sort_tied", |i| i.get("x").sort(-1, false).0),
+    ("sort_tied_descending", |i| i.get("x").sort(-1, true).0),
+    ("index_select", |i| {
+        i.get("x").index_select(1, i.get("index"))
+    }),
+    ("index_add", |i| {
+        i.get("x").index_add(0, i.get("index"), i.get("src"))
+    }),
+    ("scatter", |i| {
+        i.get("x").scatter(1, i.get("index"), i.get("src"))
+    }),
+    ("scatter_first_dim", |i| {
+        i.get("x").scatter(0, i.get("index"), i.get("src"))
+    }),
+    ("scatter_add", |i| {
+        i.get("x").scatter_add(1, i.get("index"), i.get("src"))
+    }),
+];
+
+/// Every case of the fixture.
+fn cases() -> impl Iterator<Item = &'static (&'static str, Run)> {
+    [LAYERS, ELEMENTWISE, SHAPES_AND_INDICES]
+        .into_iter()
+        .flatten()
+}
+
 /// Inputs that the engine does not differentiate, because they are tables of constants.
-const CONSTANT: [&str; 3] = ["cos", "sin", "mask"];
+const CONSTANT: [&str; 4] = ["cos", "sin", "mask", "condition"];
 
 fn fixture() -> BTreeMap<String, Tensor> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ops.safetensors");
@@ -145,7 +232,7 @@ fn difference(actual: &Tensor, expected: &Tensor) -> f64 {
 fn check(dtype: DType, tolerance: f64) {
     let fixture = fixture();
     let mut failures = Vec::new();
-    for (case, run) in CASES {
+    for &(case, run) in cases() {
         let inputs = inputs(&fixture, case, dtype);
         let y = run(&inputs);
         let expected = &fixture[&format!("{case}.y")];
@@ -189,13 +276,21 @@ fn outputs_and_gradients_equal_pytorchs_in_f32() {
 }
 
 #[test]
-fn order_of_sorted_elements_equals_pytorchs() {
+fn where_sorted_and_extreme_elements_were_equals_pytorchs() {
     let fixture = fixture();
     let x = |case: &str| fixture[&format!("{case}.in.x")].clone();
     let orders = [
         ("topk", x("topk").topk(4, -1).1),
         ("sort", x("sort").sort(-1, false).1),
         ("sort_descending", x("sort_descending").sort(0, true).1),
+        ("topk_first_dim", x("topk_first_dim").topk(3, 0).1),
+        ("sort_tied", x("sort_tied").sort(-1, false).1),
+        (
+            "sort_tied_descending",
+            x("sort_tied_descending").sort(-1, true).1,
+        ),
+        ("max", x("max").argmax(-1)),
+        ("min", x("min").argmin(0)),
     ];
     for (case, order) in orders {
         assert_eq!(
@@ -208,7 +303,7 @@ fn order_of_sorted_elements_equals_pytorchs() {
 
 #[test]
 fn every_case_of_the_fixture_is_compared() {
-    let cases: Vec<&str> = CASES.iter().map(|(name, _)| *name).collect();
+    let cases: Vec<&str> = cases().map(|(name, _)| *name).collect();
     for key in fixture().keys() {
         let case = key
             .split('.')

@@ -8,9 +8,8 @@ use super::Repository;
 
 const OPS: &str = "crates/gigaro-tensor/src/ops/";
 
-/// Folders below ops/ that hold no op with a gradient: composites are listed by file, and optimiser steps change weights
-/// in place.
-const NOT_OPS: [&str; 2] = ["composite", "optim"];
+/// The folder below ops/ whose ops the registry lists by file.
+const COMPOSITES: &str = "composite";
 
 /// The README's command that runs every test.
 const TEST_COMMAND: &str = "cargo test --workspace --release";
@@ -25,7 +24,7 @@ pub(super) fn registry(repository: &Repository) -> Vec<String> {
         .rust()
         .filter_map(|f| f.path.strip_prefix(OPS)?.split_once('/'))
         .map(|(folder, _)| folder)
-        .filter(|folder| !NOT_OPS.contains(folder))
+        .filter(|folder| *folder != COMPOSITES)
         .collect();
     let Some(registry) = registry else {
         return folders

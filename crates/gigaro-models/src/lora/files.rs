@@ -52,7 +52,7 @@ fn plain(key: &str, value: &Value) -> bool {
 }
 
 /// Reads adapter_config.json; `path` names it in messages.
-fn read_config(bytes: &[u8], path: &Path) -> Result<LoraConfig, LoraError> {
+pub(crate) fn read_config(bytes: &[u8], path: &Path) -> Result<LoraConfig, LoraError> {
     let refuse = |problem: String, advice| LoraError::File {
         path: path.to_owned(),
         problem,
@@ -204,8 +204,18 @@ impl Gpt {
     /// If a file is missing or damaged, of a kind that is not supported, or was made for another base; then nothing was
     /// changed.
     pub fn load_lora(&mut self, dir: &Path) -> Result<(), LoraError> {
-        let config_path = dir.join(ADAPTER_CONFIG);
-        let config = read_config(&read(&config_path)?, &config_path)?;
+        let path = dir.join(ADAPTER_CONFIG);
+        let config = read_config(&read(&path)?, &path)?;
+        self.read_lora(&config, &read(&dir.join(ADAPTER_MODEL))?, dir)
+    }
+
+    /// [`Gpt::load_lora`] from what the two files hold; `dir` names them in messages.
+    pub(crate) fn read_lora(
+        &mut self,
+        config: &LoraConfig,
+        weights: &[u8],
+        dir: &Path,
+    ) -> Result<(), LoraError> {
         let path = dir.join(ADAPTER_MODEL);
         let refuse = |(problem, advice): (String, &'static str)| LoraError::File {
             path: path.clone(),
@@ -213,7 +223,7 @@ impl Gpt {
             advice,
         };
         let damaged = |e| refuse((e, "the file is damaged, fetch or make it again"));
-        let mut tensors = io::read_safetensors(&read(&path)?).map_err(damaged)?;
+        let mut tensors = io::read_safetensors(weights).map_err(damaged)?;
         let mut adapters = BTreeMap::new();
         for (name, layer) in self.linears_mut() {
             if !config.matches(&name) {
@@ -243,17 +253,11 @@ impl Gpt {
             let problem = "no layer of this model has an adapter in it".to_owned();
             return Err(refuse((problem, OTHER_BASE)));
         }
-        self.attach(&config, |name, _| {
+        self.attach(config, |name, _| {
             adapters
                 .remove(name)
                 .expect("every matching layer has been given one")
         });
         Ok(())
     }
-}
-
-/// Arbitrary bytes as adapter_config.json: refused with a sentence, or a configuration that makes sense.
-#[cfg(test)]
-pub(super) fn read_hostile_config(bytes: &[u8]) -> Result<LoraConfig, LoraError> {
-    read_config(bytes, Path::new(ADAPTER_CONFIG))
 }

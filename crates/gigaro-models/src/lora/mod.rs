@@ -18,6 +18,7 @@ use gigaro_tensor::{Generator, Tensor};
 
 use crate::gpt::{Gpt, NormLayer};
 
+pub(crate) use files::read_config;
 pub use files::{ADAPTER_CONFIG, ADAPTER_MODEL};
 
 /// The entry of [`LoraConfig::target_modules`] that means every matrix inside the layers.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions};
 use gigaro_nn::{Mode, Module, Optimizer, init};
 use gigaro_tensor::{DType, Generator, Tensor, no_grad};
 
-use super::files::read_hostile_config;
+use super::files::read_config;
 use super::*;
 use crate::GptConfig;
 
@@ -263,16 +263,16 @@ fn adapters_that_do_not_fit_are_refused_with_a_sentence() {
 #[test]
 fn whatever_a_configuration_says_it_is_refused_or_makes_sense() {
     let valid = br#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": ["q_proj"], "bias": "none"}"#;
-    assert!(read_hostile_config(valid).is_ok());
+    assert!(read_config(valid, Path::new(ADAPTER_CONFIG)).is_ok());
     let random = Generator::new(3);
     let numbers = Tensor::rand([3000, 2], DType::F64, gigaro_tensor::Device::Cpu, &random);
     for pair in numbers.to_vec::<f64>().chunks(2) {
         let mut bytes = valid.to_vec();
         let at = (pair[0] * bytes.len() as f64) as usize;
         bytes[at] = (pair[1] * 256.0) as u8;
-        if let Ok(config) = read_hostile_config(&bytes) {
+        if let Ok(config) = read_config(&bytes, Path::new(ADAPTER_CONFIG)) {
             config.check().expect("was checked");
         }
-        assert!(read_hostile_config(&valid[..at]).is_err());
+        assert!(read_config(&valid[..at], Path::new(ADAPTER_CONFIG)).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use super::mode::with_grad;
-use super::node::{BackwardArgs, Node, Origin};
+use super::node::{BackwardArgs, Edge, Node, Origin};
 use crate::Tensor;
 
 /// Gradients on their way: by the id of the tensor they belong to.
@@ -154,7 +154,7 @@ fn visit(
     let Some(closure) = closure else {
         panic!(
             "backward: the graph of `{}` was already used by an earlier backward pass; \
-             keep it with retain_graph, or run the forward pass again",
+             run the forward pass again, or take the gradients with autograd::grad, which leaves the graph as it is",
             node.op
         )
     };
@@ -182,24 +182,11 @@ fn visit(
         grads.len(),
         edges.len()
     );
-    for (edge, grad) in edges.iter().zip(grads) {
+    for (i, (edge, grad)) in edges.iter().zip(grads).enumerate() {
         if edge.origin.id().is_none() {
             continue;
         }
-        let Some(grad) = grad else { continue };
-        assert!(
-            grad.layout().shape() == &edge.shape,
-            "backward of `{}`: gradient of shape {} for an input of shape {}",
-            node.op,
-            grad.layout().shape(),
-            edge.shape
-        );
-        let grad = if grad.dtype() == edge.dtype {
-            grad
-        } else {
-            grad.to_dtype(edge.dtype)
-        };
-        deliver(&edge.origin, grad);
+        deliver(&edge.origin, fitting(node.op, i, edge, grad));
     }
     drop(saved);
     drop(edges);
@@ -215,6 +202,28 @@ fn visit(
             .unwrap_or_else(PoisonError::into_inner)
             .take();
     }
+}
+
+/// What an op's closure returned for its `i`th input, in that input's dtype.
+///
+/// # Panics
+/// If there is none, or it has another shape.
+fn fitting(op: &str, i: usize, edge: &Edge, grad: Option<Tensor>) -> Tensor {
+    // Passing it over would train on a wrong gradient without a word.
+    let Some(grad) = grad else {
+        panic!(
+            "backward of `{op}`: no gradient for input {i} of shape {}, which wants one; if it is zero the op must \
+             give zeros, if none is meant to flow the input must be detached",
+            edge.shape
+        )
+    };
+    assert!(
+        grad.layout().shape() == &edge.shape,
+        "backward of `{op}`: gradient of shape {} for an input of shape {}",
+        grad.layout().shape(),
+        edge.shape
+    );
+    grad.to_dtype(edge.dtype)
 }
 
 /// Gradients of the sum of `outputs` with respect to `inputs`, without touching any `.grad`.

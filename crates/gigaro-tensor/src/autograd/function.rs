@@ -31,8 +31,9 @@ pub trait Function: Send + Sync + 'static {
     /// Computes the output; runs without recording.
     fn forward(&self, inputs: &[Tensor]) -> Tensor;
 
-    /// Gradients of the inputs, in their order and shapes, `None` where there is none. Recorded
-    /// when second derivatives were asked for, if it is written with tensor ops.
+    /// Gradients of the inputs, in their order and shapes; `None` only for inputs that do not require
+    /// gradients: the backward pass panics if one that does gets none. Recorded when second
+    /// derivatives were asked for, if it is written with tensor ops.
     fn backward(&self, inputs: &[Tensor], output: &Tensor, grad: &Tensor) -> Vec<Option<Tensor>>;
 }
 

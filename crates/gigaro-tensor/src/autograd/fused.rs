@@ -35,14 +35,7 @@ pub(crate) fn vjp(
     grad: &Tensor,
     composite: impl Fn(&[Tensor]) -> Tensor,
 ) -> Vec<Option<Tensor>> {
-    let stand_ins: Vec<Tensor> = inputs
-        .iter()
-        .map(|t| {
-            record("identity", t.detach(), &[t], false, || {
-                Box::new(|args| vec![Some(args.grad.clone())])
-            })
-        })
-        .collect();
+    let stand_ins: Vec<Tensor> = inputs.iter().map(stand_in).collect();
     let output = enable_grad(|| composite(&stand_ins));
     let targets: Vec<&Tensor> = stand_ins.iter().collect();
     backward(
@@ -51,4 +44,11 @@ pub(crate) fn vjp(
         true,
         true,
     )
+}
+
+/// The same values behind a node of their own: a walk can end there and be continued from there.
+pub(super) fn stand_in(t: &Tensor) -> Tensor {
+    record("identity", t.detach(), &[t], false, || {
+        Box::new(|args| vec![Some(args.grad.clone())])
+    })
 }

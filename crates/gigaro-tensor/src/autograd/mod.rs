@@ -9,8 +9,9 @@
 //! - `node.rs`: what is recorded. `engine.rs`: the backward pass. `mode.rs`: [`no_grad`],
 //!   [`autocast`]. `function.rs`: ops from outside the crate.
 //!   `fused.rs`: second derivatives of fused kernels. `checkpoint.rs`: trading time for
-//!   memory.
+//!   memory, with `captured.rs`, which finds what a piece uses.
 
+mod captured;
 mod checkpoint;
 mod engine;
 mod function;

@@ -4,8 +4,19 @@ use std::cell::Cell;
 
 use crate::DType;
 
+/// What happens to an op whose inputs want gradients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recording {
+    /// It is recorded.
+    On,
+    /// It is not.
+    Off,
+    /// It is not, but a second run will record it: `captured.rs` notes what it uses.
+    Noting,
+}
+
 thread_local! {
-    static GRAD: Cell<bool> = const { Cell::new(true) };
+    static RECORDING: Cell<Recording> = const { Cell::new(Recording::On) };
     static AUTOCAST: Cell<Option<DType>> = const { Cell::new(None) };
 }
 
@@ -27,23 +38,38 @@ fn with<T: Copy + 'static, R>(
 
 /// Runs `f` without recording: results want no gradients and inputs are not kept alive.
 pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
-    with(&GRAD, false, f)
+    with_recording(Recording::Off, f)
 }
 
 /// Runs `f` with recording on, also inside [`no_grad`].
 pub fn enable_grad<R>(f: impl FnOnce() -> R) -> R {
-    with(&GRAD, true, f)
+    with_recording(Recording::On, f)
 }
 
 /// Runs `f` with recording on or off.
-pub(crate) fn with_grad<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
-    with(&GRAD, enabled, f)
+pub(super) fn with_grad<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
+    let recording = if enabled {
+        Recording::On
+    } else {
+        Recording::Off
+    };
+    with_recording(recording, f)
+}
+
+/// Runs `f` in this state.
+pub(super) fn with_recording<R>(recording: Recording, f: impl FnOnce() -> R) -> R {
+    with(&RECORDING, recording, f)
+}
+
+/// The state of this thread.
+pub(super) fn recording() -> Recording {
+    RECORDING.get()
 }
 
 /// Whether ops are being recorded on this thread.
 #[must_use]
 pub fn is_grad_enabled() -> bool {
-    GRAD.get()
+    recording() == Recording::On
 }
 
 /// Runs `f` in mixed precision: matrix products, linear layers and attention round their inputs to

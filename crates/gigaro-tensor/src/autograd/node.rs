@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::captured::note;
+use super::mode::{Recording, recording};
 use crate::{DType, Shape, Tensor};
 
 /// Where a tensor comes from, as far as gradients care.
@@ -29,7 +31,8 @@ impl Origin {
     }
 }
 
-fn next_id() -> u64 {
+/// A number higher than any origin has yet.
+pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -66,7 +69,8 @@ impl BackwardArgs<'_> {
     }
 }
 
-/// From the gradient of the output to those of the inputs, `None` where there is none.
+/// From the gradient of the output to those of the inputs; `None` only for inputs that want none,
+/// else the backward pass panics.
 pub(crate) type BackwardFn = Box<dyn Fn(BackwardArgs<'_>) -> Vec<Option<Tensor>> + Send + Sync>;
 
 /// An input of a recorded op.
@@ -97,8 +101,12 @@ pub(crate) fn record(
     keep_output: bool,
     backward: impl FnOnce() -> BackwardFn,
 ) -> Tensor {
-    let wanted = super::is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
-    if !wanted {
+    let wanted = inputs.iter().any(|t| t.requires_grad());
+    if !wanted || recording() == Recording::Off {
+        return result;
+    }
+    note(inputs);
+    if recording() != Recording::On {
         return result;
     }
     let edges = inputs.iter().map(|t| Edge {

@@ -4,6 +4,8 @@
 //! `testing/`.
 
 use super::functional as f;
+use super::optim;
+use crate::device::cpu::gemv::quantize_int8;
 use crate::testing::{Case, Input};
 use crate::{DType, Device, Generator, Tensor};
 
@@ -119,6 +121,7 @@ pub fn registry() -> Vec<Op> {
     ops.extend(indexing());
     ops.extend(views());
     ops.extend(layers());
+    ops.extend(optimiser_steps());
     ops
 }
 
@@ -307,6 +310,9 @@ fn layers() -> Vec<Op> {
             Case::new(vec![normal([3, 7]), normal([5, 7])], |x| f::linear(&x[0], &x[1], None)).scaled(7.0)
                 .composite(|x| x[0].matmul(&x[1].t())),
         ]),
+        op!("linear_int8" Primitive "linear/mod.rs",
+            no gradient: "weights rounded to 8 bits are for decoding; inputs that want a gradient are refused",
+            [3, 11].into_iter().flat_map(|rows| one(vec![Input::between(-250.0, 250.0, [rows, 33])], on_int8)).collect()),
         op!("layer_norm" Fused "layer_norm/mod.rs", vec![
             Case::new(vec![normal([70, 33]), normal([33]), normal([33])],
                 |x| f::layer_norm(&x[0], &x[1], Some(&x[2]), 1e-5)),
@@ -335,6 +341,57 @@ fn layers() -> Vec<Op> {
                 .composite(|x| f::cross_entropy(&f::linear(&x[0], &x[1], None), &with_ignored(), -100)),
         ]),
     ]
+}
+
+/// `linear_int8` on whole numbers, with scales that are powers of two: then every sum is exact, also in f32, and nothing may differ
+/// at all. Three rows are streamed, eleven go through the product of floats.
+fn on_int8(x: &[Tensor]) -> Tensor {
+    let (outputs, inputs) = (5, 34);
+    let weight = |i: usize| match i % inputs {
+        0 => 127.0,
+        _ => (i * 37 % 255) as f32 - 127.0,
+    };
+    let weight: Vec<f32> = (0..outputs * inputs).map(weight).collect();
+    let bias = Tensor::arange(-2.0, 3.0, 1.0, DType::F32, Device::Cpu);
+    // The largest input sets the scale: 254 = 127 * 256 / 128.
+    let x = x[0].detach().round().pad(&[(0, 1)], 254.0);
+    f::linear_int8(&x, &quantize_int8(&weight, outputs, inputs), Some(&bias))
+}
+
+/// What changes weights in place, here on copies.
+fn optimiser_steps() -> Vec<Op> {
+    vec![
+        op!("adamw_" Primitive "optim/mod.rs", no gradient: "a step changes weights in place and is no part of the graph",
+            [[7, 3], [130, 131]].into_iter().flat_map(|shape| {
+                let second = Input::between(0.1, 1.0, shape);
+                one(vec![normal(shape), normal(shape), normal(shape), second], adamw_on_copies)
+            }).collect()),
+        op!("squared_norm" Primitive "optim/mod.rs", no gradient: "a number for clipping; `x.square().sum_all()` has a gradient",
+        vec![Case::new(vec![normal([130, 131])], |x| {
+            Tensor::full((), optim::squared_norm(&x[0]), DType::F64, Device::Cpu)
+        })]),
+    ]
+}
+
+/// Parameter and moments after a step, side by side.
+fn adamw_on_copies(x: &[Tensor]) -> Tensor {
+    let dtype = if x[0].dtype() == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    };
+    let [param, first, second] = [0, 2, 3].map(|i| x[i].detach().to_dtype(dtype).copy());
+    let rule = optim::AdamStep {
+        lr: 0.1,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        step: 3,
+        grad_scale: 0.5,
+    };
+    optim::adamw_(&param, &x[1].detach(), &first, &second, &rule);
+    Tensor::stack(&[&param, &first, &second], 0)
 }
 
 /// Six targets of eleven classes, one of them left out.

@@ -12,7 +12,7 @@ impl Tensor {
     /// Calls `f(current, operand)` on every element and stores what it returns.
     #[track_caller]
     fn zip_in_place(&self, op: &str, other: &Self, f: impl Fn(f64, f64) -> f64) {
-        self.check_writable(op);
+        self.check_writable(op, other);
         let shape = self.layout().shape();
         assert!(
             other.layout().expand(shape).is_some(),
@@ -39,9 +39,13 @@ impl Tensor {
     }
 
     /// # Panics
-    /// If the tensor is in a graph that is being recorded.
+    /// If the tensor is in a graph that is being recorded, or `source` is.
     #[track_caller]
-    fn check_writable(&self, op: &str) {
+    fn check_writable(&self, op: &str, source: &Self) {
+        assert!(
+            !is_grad_enabled() || !source.requires_grad(),
+            "{op}: changes in place pass no gradient on, and the operand wants one; detach it or call this inside no_grad"
+        );
         assert!(
             !is_grad_enabled() || matches!(self.origin(), Origin::Constant),
             "{op}: a tensor that requires gradients can only be changed in place inside no_grad"
@@ -60,11 +64,11 @@ impl Tensor {
     /// Copies `src` into this tensor, broadcasting and converting.
     ///
     /// # Panics
-    /// If `src` does not broadcast to this shape, or this tensor is being recorded.
+    /// If `src` does not broadcast to this shape, or either is being recorded.
     #[track_caller]
     pub fn copy_(&self, src: &Self) {
         if self.is_contiguous() && src.shape() == self.shape() {
-            self.check_writable("copy_");
+            self.check_writable("copy_", src);
             let src = src.detach().to_dtype(self.dtype()).contiguous();
             let offset = self.layout().offset();
             dispatch!(self.dtype(), T => {
@@ -97,12 +101,12 @@ impl Tensor {
     /// Adds `other`, broadcasting.
     ///
     /// # Panics
-    /// If `other` does not broadcast to this shape, or this tensor is being recorded.
+    /// If `other` does not broadcast to this shape, or either is being recorded.
     #[track_caller]
     pub fn add_(&self, other: &Self) {
         let same = other.shape() == self.shape() && other.dtype() == self.dtype();
         if same && self.is_contiguous() && other.is_contiguous() {
-            self.check_writable("add_");
+            self.check_writable("add_", other);
             let offset = self.layout().offset();
             dispatch!(self.dtype(), T => {
                 let source = other.data::<T>();

@@ -40,13 +40,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 /// # Shapes
 /// `x: (.., I)`, `weight: (O, I)`, `bias: (O)` -> `(.., O)` in f32
 /// # Panics
-/// If shapes do not fit, or `x` wants a gradient: rounded weights have no backward.
+/// If shapes do not fit, or `x` or `bias` wants a gradient: rounded weights have no backward.
 #[must_use]
 #[track_caller]
 pub fn linear_int8(x: &Tensor, weight: &Int8Matrix, bias: Option<&Tensor>) -> Tensor {
     let (i, o) = (weight.inputs(), weight.outputs());
     assert!(
-        !(is_grad_enabled() && x.requires_grad()),
+        !is_grad_enabled() || !(x.requires_grad() || bias.is_some_and(Tensor::requires_grad)),
         "linear_int8: weights in 8 bits have no backward; compute inside no_grad"
     );
     assert!(

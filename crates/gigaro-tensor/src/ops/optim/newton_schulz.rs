@@ -20,7 +20,9 @@ const C: f32 = 2.0315;
 const EPS: f64 = 1e-7;
 
 /// A matrix with the singular vectors of `x` and all singular values near 1 (0.7 to 1.2), by `steps` iterations. Computed in
-/// f32, or with bf16 products under [`autocast`](crate::autocast); given back in the dtype of `x`. Not recorded.
+/// f32, or with bf16 products under [`autocast`](crate::autocast); given back in the dtype of `x`.
+///
+/// It is part of an optimiser step: `x` is cut off from the graph, so the result never requires gradients.
 ///
 /// # Shapes
 /// `(M, N)` -> `(M, N)`

@@ -1,6 +1,6 @@
 //! Rotary position embedding.
 
-use crate::autograd::record;
+use crate::autograd::{is_grad_enabled, record};
 use crate::device::cpu::isa::isa;
 use crate::device::cpu::threads::SendPtr;
 use crate::dtype::{Compute, Number, dispatch_float};
@@ -14,7 +14,7 @@ use crate::{DType, Tensor};
 /// # Shapes
 /// `x: (B, T, H, D)`, `cos`, `sin`: `(T, D/2)` in f32 -> `(B, T, H, D)`
 /// # Panics
-/// If shapes do not fit or `x` is not floating-point.
+/// If shapes do not fit, `x` is not floating-point, or a table wants a gradient.
 /// # Reference
 /// Su et al. (2021), <https://arxiv.org/abs/2104.09864>
 #[must_use]
@@ -30,6 +30,10 @@ pub fn rotary_embedding(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
         x.layout().shape(),
         cos.layout().shape(),
         sin.layout().shape()
+    );
+    assert!(
+        !(is_grad_enabled() && (cos.requires_grad() || sin.requires_grad())),
+        "rotary_embedding: the tables are constants and get no gradient; detach them"
     );
     let table = |t: &Tensor| t.detach().to_dtype(DType::F32).contiguous();
     rotated(x, &table(cos), &table(sin), false)

@@ -142,11 +142,18 @@ impl Tensor {
         let result = dispatch_float!("pow", self.dtype(), T => map::<T, T>(self, self.dtype(), one::<T>(exponent)));
         record("pow", result, &[self], false, || {
             let x = Saved::new(self);
-            Box::new(move |args| vec![Some(args.grad * x.pow(exponent - 1.0) * exponent)])
+            Box::new(move |args| {
+                // A power of 0 is constant, also at 0, where the formula below is infinity times 0.
+                if exponent == 0.0 {
+                    return vec![Some(args.grad.zeros_like())];
+                }
+                vec![Some(args.grad * x.pow(exponent - 1.0) * exponent)]
+            })
         })
     }
 
-    /// Limits every element to `min..=max`; the gradient passes where nothing was cut.
+    /// Limits every element to `min..=max`; the gradient passes strictly between, and is 0
+    /// at a bound, as PyTorch has it.
     ///
     /// # Panics
     /// If the tensor is not floating-point or `min > max`.
@@ -155,7 +162,9 @@ impl Tensor {
     pub fn clamp(&self, min: f64, max: f64) -> Self {
         assert!(min <= max, "clamp: min {min} is above max {max}");
         let limit = |v: f64| Self::full((), v, self.dtype(), self.device());
-        self.maximum(&limit(min)).minimum(&limit(max))
+        let (low, high) = (limit(min), limit(max));
+        let raised = Self::where_(&self.le(&low), &low, self);
+        Self::where_(&self.ge(&high), &high, &raised)
     }
 }
 

@@ -1,0 +1,4 @@
+//! A safetensors file.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gigaro_tensor::hostile::safetensors(bytes));
