@@ -2,7 +2,7 @@
 //!
 //! The commands `pretrain`, `sft`, `evaluate` and `speedrun` are different walks through these files, in the order of the work:
 //!
-//! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed.
+//! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed (`resume`, with what `record` kept).
 //! 2. [`prepare`]: a tokenizer, and the text as tokens.
 //! 3. [`pretrain`] and [`sft`] (with `lora` where weights stay): what a stage trains on; [`stage`]: how, with its plan before and its bars during.
 //! 4. [`exam`]: questions whose true answers are known.
@@ -19,6 +19,8 @@ mod lora;
 pub(crate) mod prepare;
 pub(crate) mod pretrain;
 mod progress;
+mod record;
+mod resume;
 pub(crate) mod sft;
 mod stage;
 pub(crate) mod summary;

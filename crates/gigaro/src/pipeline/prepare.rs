@@ -1,5 +1,8 @@
 //! Text to tokens: a tokenizer learned or loaded, and the text in its ids.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use gigaro_data::corpus::{
     Progress, tokenize_in_memory, tokenize_to_shards, train_bpe, train_characters,
@@ -9,15 +12,16 @@ use gigaro_data::{Tokenizer, Tokens, shards};
 use gigaro_train::quantity::Count;
 
 use super::Job;
+use super::record::{self, Record};
 use crate::commands;
 use crate::output::Output;
 use crate::recipe::{self, TokenizerKind};
 use crate::text_source::TextSource;
 
 /// The tokenizer of a run, in its folder.
-const TOKENIZER: &str = "tokenizer.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
 /// The tokens of a long text, in a run's folder.
-const SHARDS: &str = "tokens";
+pub(super) const SHARDS: &str = "tokens";
 /// A tokenizer learns from at most this much text, in bytes; more changes no merge that matters.
 const LEARN_BYTES: u64 = 1 << 30;
 /// Tokens per file on disk.
@@ -53,10 +57,41 @@ pub(crate) fn prepare_for(job: &Job, tokenizer: &Tokenizer, output: &Output) -> 
     prepared(job, &source, tokenizer.clone(), output)
 }
 
+/// The text. What was made of another one is removed, as long as no weights depend on it.
 fn open(job: &Job, output: &Output) -> Result<TextSource> {
-    let source = TextSource::open(&job.recipe.data, job.recipe.run.seed)?;
+    let recipe = &job.recipe;
+    let source = TextSource::open(&recipe.data, recipe.run.seed)?;
     output.say(format_args!("Text: {}", source.describe()));
+    let mut record = Record::read(&job.out)?;
+    let stamp = Some(source.stamp(&format!("{:?} {:?}", recipe.data, recipe.tokenizer)));
+    if record.text == stamp {
+        return Ok(source);
+    }
+    if record::is_untouched(&job.out)? {
+        forget(&job.out)?;
+        record.text = stamp;
+        record.write(&job.out)?;
+    } else if record.text.is_some() {
+        output.say("The text has changed since this run began; the run goes on with the tokens that it has");
+    }
     Ok(source)
+}
+
+/// Removes the tokenizer and the tokens of a run, so that both are made anew.
+///
+/// # Errors
+/// If the disk refuses.
+pub(super) fn forget(out: &Path) -> Result<()> {
+    let (tokenizer, tokens) = (out.join(TOKENIZER), out.join(SHARDS));
+    if tokenizer.is_file() {
+        fs::remove_file(&tokenizer)
+            .with_context(|| format!("cannot remove {}", tokenizer.display()))?;
+    }
+    if shards::is_shard_folder(&tokens) {
+        fs::remove_dir_all(&tokens)
+            .with_context(|| format!("cannot remove {}", tokens.display()))?;
+    }
+    Ok(())
 }
 
 fn prepared(

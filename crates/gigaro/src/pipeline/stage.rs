@@ -10,7 +10,8 @@ use gigaro_nn::Module;
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
 use gigaro_tensor::{DType, cpu::peak};
-use gigaro_train::checkpoint::Checkpoint;
+use gigaro_train::Error;
+use gigaro_train::checkpoint::{CHECKPOINTS, Checkpoint, LATEST};
 use gigaro_train::next_token::{Feed, NextToken};
 use gigaro_train::objective::Objective;
 use gigaro_train::plan::{ModelSize, Plan, RunSize};
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use super::Job;
 use super::progress::Progress;
+use super::record::Record;
 use crate::output::Output;
 
 /// Checkpoints that stay on the disk; the trainer removes older ones.
@@ -95,7 +97,7 @@ pub(crate) struct StageResult {
     pub(crate) validation_loss: Option<f64>,
 }
 
-/// Tells what a stage will cost, and chooses the micro-batch.
+/// Tells what a stage will cost, and chooses the micro-batch, or takes the one that the run was begun with.
 ///
 /// # Errors
 /// If memory or disk do not suffice.
@@ -106,6 +108,12 @@ pub(super) fn plan(
     dir: &Path,
     output: &Output,
 ) -> Result<Plan> {
+    let stage = dir.strip_prefix(&job.out).unwrap_or(dir);
+    let stage = stage.to_string_lossy().into_owned();
+    let mut record = Record::read(&job.out)?;
+    // A recipe that was edited in between may have another batch.
+    let divides = |rows: &u64| (pace.batch_size as u64).is_multiple_of(*rows);
+    let begun_with = record.micro_batch.get(&stage).copied().filter(divides);
     let per_token = |tokens| config.memory_estimate(tokens, false).activations;
     let many = 1024;
     let model = ModelSize {
@@ -122,21 +130,33 @@ pub(super) fn plan(
         optimizer_numbers: pace.optimizer_numbers,
         ema: false,
         checkpoints_kept: CHECKPOINTS_KEPT,
-        micro_batch: None,
+        micro_batch: begun_with,
     };
     let peak = match dtype(job) {
         DType::BF16 => peak::bf16_flops().unwrap_or_else(peak::f32_flops),
         _ => peak::f32_flops(),
     };
-    let plan = Plan::new(
-        &model,
-        &run,
-        memory_available(),
-        Some(EXPECTED_SHARE * peak),
-    )?;
+    let rate = Some(EXPECTED_SHARE * peak);
+    let plan = Plan::new(&model, &run, memory_available(), rate)
+        .map_err(|error| as_begun(error, begun_with))?;
     check_disk("keeping checkpoints", plan.disk_bytes, dir)?;
+    if begun_with.is_none() {
+        record.micro_batch.insert(stage, plan.micro_batch);
+        record.write(&job.out)?;
+    }
     output.say(format_args!("\nPlan of {}\n{plan}\n", pace.name));
     Ok(plan)
+}
+
+/// Fewer sequences at once than a run was begun with would change its numbers, so that is no advice.
+fn as_begun(mut error: Error, begun_with: Option<u64>) -> Error {
+    if let (Error::NotEnoughMemory { advice, .. }, Some(rows)) = (&mut error, begun_with) {
+        *advice = format!(
+            "free some memory, since this run was begun with {rows} sequences at once and fewer would change its numbers, \
+             or start a new run with --out"
+        );
+    }
+    error
 }
 
 /// What products compute in.
@@ -258,12 +278,15 @@ pub(super) fn optimise(
     })
 }
 
-/// The checkpoint that a resumed stage goes on from.
+/// The checkpoint that a resumed stage goes on from: the one that the user chose, if it is of this stage, or the newest.
 pub(super) fn last_checkpoint(job: &Job, dir: &Path) -> Result<Option<Checkpoint>> {
-    let any = dir
-        .join(gigaro_train::checkpoint::CHECKPOINTS)
-        .join(gigaro_train::checkpoint::LATEST);
-    if job.resumed && any.exists() {
+    let checkpoints = dir.join(CHECKPOINTS);
+    if let Some(chosen) = &job.chosen
+        && chosen.parent().is_some_and(|folder| folder == checkpoints)
+    {
+        return Ok(Some(Checkpoint::open(chosen)?));
+    }
+    if job.resumed && checkpoints.join(LATEST).exists() {
         Ok(Some(Checkpoint::open(dir)?))
     } else {
         Ok(None)
