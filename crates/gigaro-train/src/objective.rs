@@ -46,6 +46,14 @@ pub trait Objective {
     /// If the data fail.
     fn validate(&mut self) -> Result<Option<Figures>>;
 
+    /// What the model writes at present, for people to read: prompts with what came after them. Nothing, unless an objective has some.
+    ///
+    /// # Errors
+    /// If nothing can be drawn from the model.
+    fn samples(&mut self) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
     /// Tokens that the last step read, for the pace.
     fn tokens(&self) -> u64;
 
