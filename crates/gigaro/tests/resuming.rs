@@ -3,7 +3,10 @@
 mod running;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use running::{Ran, gigaro_in};
 
@@ -72,11 +75,13 @@ fn a_run_with_a_damaged_checkpoint_goes_on_from_the_one_that_its_error_names() {
     let before = ["pretrain", "--resume", "run/checkpoints/step-000006"];
     succeeded(gigaro_in(here, &before));
     assert_eq!(weights(&here.join("run")), expected);
-    succeeded(gigaro_in(here, &["pretrain", "--resume", "run"]));
+    let again = gigaro_in(here, &["pretrain", "--resume", "run", "--json"]);
+    let last = succeeded(again).json()["checkpoint"].clone();
+    assert_eq!(last, "run/checkpoints/step-000008-2");
 
     // A checkpoint without its run, and a file, say what they are.
     let alone = here.join("alone");
-    fs::rename(here.join("run/checkpoints/step-000006"), &alone).expect("moved");
+    fs::rename(here.join("run/checkpoints/step-000008-2"), &alone).expect("moved");
     told(
         &gigaro_in(here, &["pretrain", "--resume", "alone"]),
         "outside of a run",
@@ -163,4 +168,53 @@ fn a_text_that_is_mended_before_the_first_step_gets_a_tokenizer_of_its_own() {
         resumed.stdout
     );
     assert_eq!(weights(&here.join("run")), weights(&here.join("whole")));
+}
+
+#[test]
+fn a_run_is_gone_on_with_by_the_command_that_began_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 2);
+    succeeded(pretrain(here, &["--out", "run"]));
+    let other = gigaro_in(here, &["speedrun", "--resume", "run"]);
+    assert_eq!(other.code, 2, "{}", other.stderr);
+    told(&other, "gigaro pretrain --resume run");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_while_it_reads_its_text_stops_soon_and_can_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 2);
+    let path = here.join("small.toml");
+    let recipe = fs::read_to_string(&path).expect("written");
+    let long = recipe.replace("world_documents = 300", "world_documents = 3000000");
+    fs::write(&path, long).expect("written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gigaro"))
+        .args(["pretrain", "--recipe", "small.toml", "--out", "run"])
+        .current_dir(here)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // From the first line on, Ctrl-C is caught.
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let first = lines.next().expect("a line").expect("UTF-8");
+    assert!(first.starts_with("Text: "), "{first}");
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("kill").success());
+    let since = Instant::now();
+    let end = child.wait_with_output().expect("gone");
+    let said = String::from_utf8_lossy(&end.stderr);
+    assert!(since.elapsed() < Duration::from_secs(10), "{said}");
+    assert_eq!(end.status.code(), Some(130), "{said}");
+    assert!(said.contains("--resume run"), "{said}");
+    // Half a text left nothing that passes for the whole.
+    let shorter = fs::read_to_string(here.join("run/recipe.toml")).expect("a recipe");
+    let shorter = shorter.replace("3000000", "300");
+    fs::write(here.join("run/recipe.toml"), shorter).expect("written");
+    succeeded(gigaro_in(here, &["pretrain", "--resume", "run"]));
 }

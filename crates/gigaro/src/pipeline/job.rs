@@ -17,7 +17,6 @@ use crate::failure::{Interrupted, Usage};
 use crate::flags::RunArgs;
 use crate::interrupt;
 use crate::recipe::{self, Recipe};
-use crate::trained::existing;
 
 /// The recipe's name in a run's folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
@@ -221,9 +220,6 @@ fn resumed_recipe(dir: &Path, args: &RunArgs) -> Result<Recipe> {
 fn apply(args: &RunArgs, recipe: &mut Recipe) -> Result<()> {
     recipe.run.seed = args.compute.seed.unwrap_or(recipe.run.seed);
     recipe.run.dtype = args.compute.dtype.unwrap_or(recipe.run.dtype);
-    if let Some(text) = &args.text {
-        recipe.data.text = Some(existing(text)?);
-    }
     if let Some(text) = &mut recipe.data.text {
         // A run may be resumed from another folder.
         *text = std::path::absolute(&*text)

@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gigaro_data::corpus::{
-    Progress, tokenize_in_memory, tokenize_to_shards, train_bpe, train_characters,
+    Document, tokenize_in_memory, tokenize_to_shards, train_bpe, train_characters,
 };
 use gigaro_data::tokenizer::SPECIAL_TOKENS;
 use gigaro_data::{Tokenizer, Tokens, shards};
 use gigaro_train::quantity::Count;
 
 use super::Job;
+use super::progress::Reading;
 use super::record::{self, Record};
 use crate::commands;
 use crate::output::Output;
@@ -44,7 +45,7 @@ pub(crate) struct Prepared {
 /// If there is no text, it cannot be read, it is too short for the model's context, or the disk refuses.
 pub(crate) fn prepare(job: &Job, output: &Output) -> Result<Prepared> {
     let source = open(job, output)?;
-    let tokenizer = tokenizer(job, &source)?;
+    let tokenizer = tokenizer(job, &source, output).map_err(|error| unless_stopped(job, error))?;
     prepared(job, &source, tokenizer, output)
 }
 
@@ -101,7 +102,8 @@ fn prepared(
     output: &Output,
 ) -> Result<Prepared> {
     job.check_stop("Stopped before the first step")?;
-    let tokens = tokens(job, source, &tokenizer)?;
+    let tokens =
+        tokens(job, source, &tokenizer, output).map_err(|error| unless_stopped(job, error))?;
     job.check_stop("Stopped before the first step")?;
     let (train, validation) = tokens.split_tail(job.recipe.data.held_out);
     output.say(format_args!(
@@ -118,29 +120,70 @@ fn prepared(
     })
 }
 
-fn tokenizer(job: &Job, source: &TextSource) -> Result<Tokenizer> {
+/// The documents one after another, with their number shown, to the end or until the user stops the run.
+fn documents<'a>(
+    job: &'a Job,
+    source: &'a TextSource,
+    what: &'static str,
+    output: &'a Output,
+) -> impl Iterator<Item = gigaro_data::Result<Document>> + 'a {
+    let mut reading = Reading::new(what, output);
+    source.documents().map(move |document| {
+        // An error and not the end: what is made of half a text must not pass for the whole.
+        if job.stop.is_requested() {
+            return Err(gigaro_data::Error::Stopped);
+        }
+        let document = document?;
+        reading.count(document.text.len(), document.continues);
+        Ok(document)
+    })
+}
+
+/// What the user asked for is no failure.
+fn unless_stopped(job: &Job, error: anyhow::Error) -> anyhow::Error {
+    let is_stop = |cause: &gigaro_data::Error| matches!(cause, gigaro_data::Error::Stopped);
+    if error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<gigaro_data::Error>())
+        .any(is_stop)
+    {
+        return job.interrupted("Stopped before the first step");
+    }
+    error
+}
+
+fn tokenizer(job: &Job, source: &TextSource, output: &Output) -> Result<Tokenizer> {
     let path = job.out.join(TOKENIZER);
     if job.resumed && path.is_file() {
         return Ok(Tokenizer::load(&path)?);
     }
     let tokenizer = match &job.recipe.tokenizer.path {
         Some(existing) => commands::tokenizer::open(existing)?,
-        None => learn(source, &job.recipe.tokenizer, |_| ())?,
+        None => {
+            let documents = documents(job, source, "Learning a tokenizer", output);
+            learn(documents, &source.describe(), &job.recipe.tokenizer)?
+        }
     };
     tokenizer.save(&path)?;
     Ok(tokenizer)
 }
 
-/// Learns the tokenizer that a recipe asks for.
+/// Learns the tokenizer that a recipe asks for from documents, which come from `place`.
 ///
 /// # Errors
-/// If the text cannot be read, or the vocabulary cannot be had.
+/// If the text cannot be read or has no words, or the vocabulary cannot be had.
 pub(crate) fn learn(
-    source: &TextSource,
+    documents: impl Iterator<Item = gigaro_data::Result<Document>>,
+    place: &str,
     wanted: &recipe::Tokenizer,
-    progress: impl FnMut(Progress),
 ) -> Result<Tokenizer> {
-    let documents = source.documents();
+    let mut has_words = false;
+    let documents = documents.inspect(|document| {
+        has_words = has_words
+            || document
+                .as_ref()
+                .is_ok_and(|document| document.text.contains(|c: char| !c.is_whitespace()));
+    });
     let learned = match wanted.kind {
         TokenizerKind::Characters => train_characters(documents, &SPECIAL_TOKENS),
         TokenizerKind::Bpe => train_bpe(
@@ -148,22 +191,32 @@ pub(crate) fn learn(
             wanted.vocab_size,
             &SPECIAL_TOKENS,
             LEARN_BYTES,
-            progress,
+            |_| (),
         ),
     };
-    learned.with_context(|| format!("cannot learn a tokenizer from {}", source.describe()))
+    let learned = learned.with_context(|| format!("cannot learn a tokenizer from {place}"))?;
+    if !has_words {
+        bail!("there is nothing to learn from in {place}: the text is white space only");
+    }
+    Ok(learned)
 }
 
 /// Files become shards in the run's folder, so that a long text need not fit into memory; the small world is written anew each time.
-fn tokens(job: &Job, source: &TextSource, tokenizer: &Tokenizer) -> Result<Tokens> {
+fn tokens(
+    job: &Job,
+    source: &TextSource,
+    tokenizer: &Tokenizer,
+    output: &Output,
+) -> Result<Tokens> {
+    let documents = || documents(job, source, "Turning text into tokens", output);
     let tokens = match source {
-        TextSource::World { .. } => tokenize_in_memory(source.documents(), tokenizer, |_| ()),
+        TextSource::World { .. } => tokenize_in_memory(documents(), tokenizer, |_| ()),
         TextSource::Files(_) => {
             let folder = job.out.join(SHARDS);
             if job.resumed && shards::is_shard_folder(&folder) {
                 shards::open(&folder, tokenizer)
             } else {
-                tokenize_to_shards(source.documents(), tokenizer, &folder, SHARD_TOKENS, |_| ())
+                tokenize_to_shards(documents(), tokenizer, &folder, SHARD_TOKENS, |_| ())
             }
         }
     };

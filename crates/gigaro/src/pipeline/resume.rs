@@ -46,7 +46,7 @@ impl Origin {
         }
         // As it was given, if that reaches up to the run, since sentences repeat it.
         let absolute = std::path::absolute(given).unwrap_or_else(|_| given.to_owned());
-        let Some((run, checkpoint)) = [given, &absolute]
+        let Some((run, checkpoint)) = [given, absolute.as_path()]
             .into_iter()
             .find_map(|path| Some((run_above(path)?, path)))
         else {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gigaro_data::Tokenizer;
 use gigaro_data::loader::Batch;
+use gigaro_models::generate::SamplingParams;
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_nn::optim::Optimizer;
@@ -24,11 +25,15 @@ use super::Job;
 use super::progress::Progress;
 use super::record::Record;
 use crate::output::Output;
+use crate::trained::write;
 
 /// Checkpoints that stay on the disk; the trainer removes older ones.
 pub(super) const CHECKPOINTS_KEPT: u64 = 2;
 /// Share of the machine's peak that a training step reaches, for the time told before a run.
 const EXPECTED_SHARE: f64 = 0.6;
+
+/// Most tokens of a sample.
+const MOST_SAMPLED: usize = 80;
 
 /// The key in a checkpoint's configuration that says what its weights are only a part of.
 pub(super) const BASE: &str = "base";
@@ -114,6 +119,27 @@ pub(super) fn plan(
     // A recipe that was edited in between may have another batch.
     let divides = |rows: &u64| (pace.batch_size as u64).is_multiple_of(*rows);
     let begun_with = record.micro_batch.get(&stage).copied().filter(divides);
+    let plan =
+        estimate(job, config, pace, begun_with).map_err(|error| as_begun(error, begun_with))?;
+    check_disk("keeping checkpoints", plan.disk_bytes, dir)?;
+    if begun_with.is_none() {
+        record.micro_batch.insert(stage, plan.micro_batch);
+        record.write(&job.out)?;
+    }
+    output.say(format_args!("\nPlan of {}\n{plan}\n", pace.name));
+    Ok(plan)
+}
+
+/// What a stage will cost on this machine as it is now, with the micro-batch chosen unless one is given.
+///
+/// # Errors
+/// If memory does not suffice.
+pub(super) fn estimate(
+    job: &Job,
+    config: &GptConfig,
+    pace: &Pace,
+    micro_batch: Option<u64>,
+) -> gigaro_train::Result<Plan> {
     let per_token = |tokens| config.memory_estimate(tokens, false).activations;
     let many = 1024;
     let model = ModelSize {
@@ -130,22 +156,19 @@ pub(super) fn plan(
         optimizer_numbers: pace.optimizer_numbers,
         ema: false,
         checkpoints_kept: CHECKPOINTS_KEPT,
-        micro_batch: begun_with,
+        micro_batch,
     };
+    let rate = Some(expected_flops_per_s(job));
+    Plan::new(&model, &run, memory_available(), rate)
+}
+
+/// The pace that training is expected to have.
+pub(super) fn expected_flops_per_s(job: &Job) -> f64 {
     let peak = match dtype(job) {
         DType::BF16 => peak::bf16_flops().unwrap_or_else(peak::f32_flops),
         _ => peak::f32_flops(),
     };
-    let rate = Some(EXPECTED_SHARE * peak);
-    let plan = Plan::new(&model, &run, memory_available(), rate)
-        .map_err(|error| as_begun(error, begun_with))?;
-    check_disk("keeping checkpoints", plan.disk_bytes, dir)?;
-    if begun_with.is_none() {
-        record.micro_batch.insert(stage, plan.micro_batch);
-        record.write(&job.out)?;
-    }
-    output.say(format_args!("\nPlan of {}\n{plan}\n", pace.name));
-    Ok(plan)
+    EXPECTED_SHARE * peak
 }
 
 /// Fewer sequences at once than a run was begun with would change its numbers, so that is no advice.
@@ -173,6 +196,8 @@ pub(super) struct Work<'a> {
     pub(super) feed: &'a mut dyn Feed,
     pub(super) validation: &'a [Batch],
     pub(super) tokenizer: &'a Tokenizer,
+    /// What the model is to go on with at every measurement, for people to read.
+    pub(super) prompts: &'a [Vec<u32>],
 }
 
 /// What a model is known by in its checkpoints.
@@ -201,6 +226,13 @@ pub(super) fn train(
     let accumulate = plan.batch / plan.micro_batch;
     let mut identity = identity(&work.model.config.to_json(), work.tokenizer)?;
     let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
+    if !work.prompts.is_empty() {
+        let (tokenizer, prompts) = (work.tokenizer, work.prompts);
+        let params = sample_params(job);
+        objective = objective.writing(Box::new(move |model: &Gpt| {
+            write(model, tokenizer, prompts, &params).map_err(Error::from)
+        }));
+    }
     if let Some((part, rest)) = work.part {
         objective = objective.only(part);
         identity.config[BASE] = rest;
@@ -213,6 +245,16 @@ pub(super) fn train(
         flops_per_token: plan.flops_per_token,
     };
     optimise(job, dir, pace, matter, output)
+}
+
+/// As the recipe says, but not so long that a reader skips it, nor on beyond the prompt's own document.
+fn sample_params(job: &Job) -> SamplingParams {
+    let usual = &job.recipe.sampling;
+    SamplingParams {
+        max_tokens: usual.max_tokens.min(MOST_SAMPLED),
+        seed: job.recipe.run.seed,
+        ..usual.clone()
+    }
 }
 
 /// What a stage optimises, and how it is counted.
