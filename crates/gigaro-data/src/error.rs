@@ -39,6 +39,9 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
+    /// Whoever hands out documents was asked to stop, and ends a pass over them so.
+    #[error("the text was not read to its end, as was asked; begin again to read all of it")]
+    Stopped,
     /// There is less text than one training example needs.
     #[error(
         "{place} has {tokens} tokens, and one example needs {needed}; give more text or a shorter sequence length"

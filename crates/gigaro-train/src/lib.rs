@@ -43,6 +43,7 @@ pub mod interrupt;
 pub mod kto;
 pub mod metrics;
 pub mod next_token;
+mod non_finite;
 pub mod objective;
 pub mod offline;
 pub mod orpo;

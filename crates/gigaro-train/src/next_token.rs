@@ -10,6 +10,7 @@ use gigaro_tensor::{Tensor, no_grad};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::non_finite::first_broken_part;
 use crate::objective::{Figures, Objective, Update};
 
 /// Where batches come from, one after the other, with a position that can be saved.
@@ -50,7 +51,11 @@ pub struct NextToken<'a> {
     validation: &'a [Batch],
     accumulate: u64,
     tokens: u64,
+    writer: Option<Writer<'a>>,
 }
+
+/// Has the model write: prompts with what it puts after them.
+pub type Writer<'a> = Box<dyn FnMut(&Gpt) -> Result<Vec<(String, String)>> + 'a>;
 
 impl<'a> NextToken<'a> {
     /// Trains `model` on `accumulate` batches of `feed` a step and measures on `validation`, which may be empty.
@@ -67,7 +72,15 @@ impl<'a> NextToken<'a> {
             validation,
             accumulate,
             tokens: 0,
+            writer: None,
         }
+    }
+
+    /// Has the model write something at every measurement, for people to read.
+    #[must_use]
+    pub fn writing(mut self, writer: Writer<'a>) -> Self {
+        self.writer = Some(writer);
+        self
     }
 
     /// Trains and saves only `part` of the model, such as the adapters of LoRA; the rest must be frozen, and has to be found
@@ -91,6 +104,7 @@ impl Objective for NextToken<'_> {
         let targets: usize = batches.iter().map(Batch::target_count).sum();
         let mode = update.mode();
         let mut loss = 0.0;
+        let mut broken = None;
         for batch in &batches {
             let weight = batch.target_count() as f64 / targets.max(1) as f64;
             if weight == 0.0 {
@@ -98,9 +112,17 @@ impl Objective for NextToken<'_> {
             }
             let part = batch_loss(self.model, batch, &mode) * weight;
             loss += part.item();
+            if !loss.is_finite() {
+                broken = Some(batch);
+                break;
+            }
             part.backward();
         }
-        update.check("the loss", loss)?;
+        let origin = broken.and_then(|batch| first_broken_part(self.model, batch));
+        let what = origin.map_or("the loss".to_owned(), |part| {
+            format!("the loss, and before it the output of {part},")
+        });
+        update.check(&what, loss)?;
         update.apply()?;
         self.tokens = batches.iter().map(|b| (b.rows * b.cols) as u64).sum();
         Ok(vec![("loss", loss)])
@@ -109,6 +131,13 @@ impl Objective for NextToken<'_> {
     fn validate(&mut self) -> Result<Option<Figures>> {
         let measured = !self.validation.is_empty();
         Ok(measured.then(|| vec![("loss", mean_loss(self.model, self.validation))]))
+    }
+
+    fn samples(&mut self) -> Result<Vec<(String, String)>> {
+        match &mut self.writer {
+            Some(writer) => writer(self.model),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn tokens(&self) -> u64 {
@@ -150,4 +179,36 @@ pub fn mean_loss(model: &Gpt, batches: &[Batch]) -> f64 {
         }
     }
     sum / count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gigaro_data::Tokens;
+    use gigaro_models::GptConfig;
+    use gigaro_nn::optim::{AdamOptions, AdamW};
+    use gigaro_tensor::{DType, Device, Generator};
+
+    #[test]
+    fn a_loss_that_is_no_number_names_the_layer_where_it_begins() {
+        let model = Gpt::new(&GptConfig::gpt2(13, 16, 2, 2, 16), &Generator::new(1));
+        for (name, weight) in model.named_parameters() {
+            if name.starts_with("transformer.h.1.mlp") {
+                let nan = Tensor::full(weight.shape().to_vec(), f64::NAN, DType::F32, Device::Cpu);
+                no_grad(|| weight.copy_(&nan));
+            }
+        }
+        let tokens: Vec<u32> = (0..400).map(|i| i % 13).collect();
+        let mut feed = PretrainLoader::new(Tokens::from(tokens), 2, 16, 5).expect("enough tokens");
+        let mut optimizer = AdamW::new(model.param_groups(0.1), AdamOptions::default());
+        let mut objective = NextToken::new(&model, &mut feed, &[], 2);
+        let generator = Generator::new(0);
+        let parameters = model.named_parameters();
+        let place = (7, 0.1, 1.0);
+        let mut update = Update::new(parameters, &mut optimizer, generator, place, None);
+        let said = objective.step(&mut update).expect_err("a NaN").to_string();
+        let expected =
+            "step 7: the loss, and before it the output of transformer.h.1, is not finite";
+        assert!(said.contains(expected), "{said}");
+    }
 }

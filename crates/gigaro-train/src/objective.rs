@@ -52,6 +52,14 @@ pub trait Objective {
         false
     }
 
+    /// What the model writes at present, for people to read: prompts with what came after them. Nothing, unless an objective has some.
+    ///
+    /// # Errors
+    /// If nothing can be drawn from the model.
+    fn samples(&mut self) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
     /// Tokens that the last step read, for the pace.
     fn tokens(&self) -> u64;
 

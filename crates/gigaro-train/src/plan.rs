@@ -159,12 +159,11 @@ impl Plan {
         let usable = memory_available.map(|bytes| bytes / 100 * USABLE_PERCENT);
         let fits =
             |micro: u64| usable.is_none_or(|usable| memory(model, run, micro).total() <= usable);
-        let divisors = (1..=run.batch)
+        let useful = (ENOUGH_TOKENS / run.seq_len).clamp(1, run.batch);
+        let mut divisors = (1..=useful)
             .rev()
             .filter(|micro| run.batch.is_multiple_of(*micro));
-        let useful =
-            |micro: &u64| *micro == 1 || micro.saturating_mul(run.seq_len) <= ENOUGH_TOKENS;
-        let best = divisors.filter(useful).find(|micro| fits(*micro));
+        let best = divisors.find(|micro| fits(*micro));
         let micro_batch = match (run.micro_batch, best) {
             (Some(given), _) if fits(given) => given,
             (Some(given), best) => {
@@ -179,7 +178,7 @@ impl Plan {
             steps: run.steps,
             batch: run.batch,
             micro_batch,
-            tokens_per_step: run.batch * run.seq_len,
+            tokens_per_step: run.batch.saturating_mul(run.seq_len),
             flops_per_token: model.train_flops_per_token(run.seq_len),
             memory: memory(model, run, micro_batch),
             disk_bytes: checkpoint.saturating_mul(run.checkpoints_kept + 1),
@@ -373,6 +372,13 @@ mod tests {
         assert_eq!(plan(96, 256), 32);
         assert_eq!(plan(4, 100_000), 1);
         assert_eq!(plan(7, 4096), 1);
+    }
+
+    #[test]
+    fn a_batch_beyond_all_bounds_is_planned_at_once() {
+        let batch = u64::MAX >> 1;
+        let plan = Plan::new(&small(), &RunSize { batch, ..run() }, None, None).unwrap();
+        assert!(plan.micro_batch <= 32 && batch.is_multiple_of(plan.micro_batch));
     }
 
     #[test]

@@ -5,21 +5,12 @@
 
 use std::path::Path;
 
-use crate::plan::Plan;
-
 /// Receives the events of a run, in order, on the thread that trains.
 pub type Observer<'a> = dyn FnMut(&Event<'_>) + 'a;
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// The run is about to take its first step.
-    Started {
-        /// What it will do and cost.
-        plan: &'a Plan,
-        /// Steps that were done before, and the checkpoint they come from.
-        resumed: Option<(u64, &'a Path)>,
-    },
     /// An optimiser step is done.
     Step(StepReport<'a>),
     /// Measurements on what is not trained on.

@@ -162,6 +162,7 @@ impl<'a> Trainer<'a> {
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
             if due(self.settings.validate_every) || last {
                 self.validate(observer)?;
+                self.sample(observer)?;
             }
             if due(self.settings.checkpoint_every) && !last {
                 saved = Some(self.save(observer)?);
@@ -238,6 +239,16 @@ impl<'a> Trainer<'a> {
             loss: loss.unwrap_or(f64::NAN),
             figures: &figures,
         });
+        Ok(())
+    }
+
+    fn sample(&mut self, observer: &mut Observer<'_>) -> Result<()> {
+        let step = self.state.step;
+        for (prompt, text) in self.objective.samples()? {
+            self.metrics.sample(step, &prompt, &text)?;
+            let (prompt, text) = (prompt.as_str(), text.as_str());
+            observer(&Event::Sample { step, prompt, text });
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::output::Output;
 const EXAMPLES: &str = "\
 Examples:
   gigaro speedrun                        from text to a chat with your own aligned model
-  gigaro speedrun --text books/          the same on your own text
+  gigaro pretrain --text books/          a model of your own text
   gigaro chat                            talk to the model trained last
   gigaro doctor                          what this machine is and how fast
 

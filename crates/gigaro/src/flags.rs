@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gigaro_tensor::DType;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Usage;
+use crate::recipe::Data;
+use crate::trained::existing;
 
 /// The numbers a model computes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -39,11 +44,11 @@ impl Precision {
 #[command(next_help_heading = "Computing")]
 pub(crate) struct ComputeArgs {
     /// Start of the random numbers; the same seed gives the same result, bit for bit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
 
     /// Processor threads to use [default: one per core]; results do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
     /// Numbers to compute in
@@ -63,20 +68,66 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
     pub(crate) recipe: Option<String>,
 
-    /// Your own text instead of the built-in small world: a file or a folder of .txt, .md, .jsonl or .parquet
-    #[arg(long, value_name = "PATH", conflicts_with = "resume")]
-    pub(crate) text: Option<PathBuf>,
-
     /// Folder for checkpoints, metrics and the report [default: runs/NAME-OF-RECIPE]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Go on with the run in this folder from its last checkpoint
+    /// Go on with the run in this folder from its last checkpoint, or from a checkpoint in it that is given
     #[arg(long, value_name = "DIR")]
     pub(crate) resume: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
+}
+
+/// Which text to learn from: on every command that reads some.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct TextArgs {
+    /// Your own text instead of the built-in small world: a file or a folder of .txt, .md, .jsonl or .parquet
+    #[arg(long, value_name = "PATH", conflicts_with = "resume")]
+    pub(crate) text: Option<PathBuf>,
+
+    /// Column of Parquet files and key of JSON lines that holds the text [default: text]
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub(crate) column: Option<String>,
+}
+
+impl TextArgs {
+    /// Puts the flags over the `[data]` of a recipe.
+    ///
+    /// # Errors
+    /// If there is nothing at the path, or a column is named and there is no text that could have it.
+    pub(crate) fn put_into(&self, data: &mut Data) -> Result<()> {
+        if let Some(text) = &self.text {
+            data.text = Some(existing(text)?);
+        }
+        if let Some(column) = &self.column {
+            if data.text.is_none() {
+                let sentence =
+                    "--column names where your own text is, but there is none: give --text PATH";
+                return Err(Usage(sentence.into()).into());
+            }
+            data.column.clone_from(column);
+        }
+        Ok(())
+    }
+}
+
+/// A seed from the command line.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "a seed is a whole number from 0 to {}, and {text} is none",
+            u64::MAX
+        )
+    })
+}
+
+/// A number of things from the command line.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| format!("give a whole number, 0 or more, and not {text}"))
 }
 
 impl ComputeArgs {

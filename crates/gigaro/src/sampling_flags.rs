@@ -3,32 +3,35 @@
 use clap::Args;
 use gigaro_models::generate::SamplingParams;
 
+use crate::failure::Usage;
+use crate::flags::count;
+
 /// How to draw tokens.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// Most tokens to write
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     max_tokens: Option<usize>,
 
     /// 0 always takes the most probable token; higher is more varied
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
 
     /// Draw from the N most probable tokens only; 0 draws from all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     top_k: Option<usize>,
 
     /// Draw from the most probable tokens that together reach this probability
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     top_p: Option<f32>,
 
     /// Leave out tokens less probable than this share of the most probable one
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     min_p: Option<f32>,
 
     /// Make tokens that already occur less probable, prompt included; 1 does nothing
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     repetition_penalty: Option<f32>,
 
     /// Subtract this from the logits of tokens already written
@@ -46,7 +49,14 @@ pub(crate) struct SamplingArgs {
 
 impl SamplingArgs {
     /// `base` with what the flags say instead.
-    pub(crate) fn over(&self, base: &SamplingParams, seed: Option<u64>) -> SamplingParams {
+    ///
+    /// # Errors
+    /// If that makes no sense for whatever model, so that a user need not wait for one to be read.
+    pub(crate) fn over(
+        &self,
+        base: &SamplingParams,
+        seed: Option<u64>,
+    ) -> Result<SamplingParams, Usage> {
         let mut params = base.clone();
         let set = |field: &mut f32, flag: Option<f32>| *field = flag.unwrap_or(*field);
         set(&mut params.temperature, self.temperature);
@@ -62,6 +72,9 @@ impl SamplingArgs {
             params.stop.clone_from(&self.stop);
         }
         params
+            .validate(usize::MAX)
+            .map_err(|e| Usage(e.to_string()))?;
+        Ok(params)
     }
 }
 

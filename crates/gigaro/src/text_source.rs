@@ -64,6 +64,23 @@ impl TextSource {
         }
     }
 
+    /// What tells this text, cut up as `settings` say, from another or a changed one; files by size and time, since reading takes long.
+    pub(crate) fn stamp(&self, settings: &str) -> String {
+        let mut text = settings.to_owned();
+        match self {
+            Self::World { seed, .. } => text.push_str(&format!(" world {seed}")),
+            Self::Files(corpus) => {
+                for path in corpus.files() {
+                    let meta = std::fs::metadata(path).ok();
+                    let len = meta.as_ref().map(std::fs::Metadata::len);
+                    let changed = meta.and_then(|meta| meta.modified().ok());
+                    text.push_str(&format!("\n{path:?} {len:?} {changed:?}"));
+                }
+            }
+        }
+        format!("{:016x}", fnv1a(text.as_bytes()))
+    }
+
     /// The documents one after another; long files come in parts.
     pub(crate) fn documents(&self) -> Box<dyn Iterator<Item = gigaro_data::Result<Document>> + '_> {
         match self {
@@ -80,4 +97,12 @@ impl TextSource {
             ),
         }
     }
+}
+
+/// The 64-bit hash of Fowler, Noll and Vo: unlike that of the standard library, the same in every version of this program.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let (basis, prime) = (0xcbf2_9ce4_8422_2325, 0x0100_0000_01b3_u64);
+    bytes.iter().fold(basis, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(prime)
+    })
 }

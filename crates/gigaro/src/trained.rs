@@ -13,9 +13,10 @@ use gigaro_models::gpt::KvCache;
 use gigaro_models::{ActorCritic, Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_tensor::{DType, autocast, no_grad};
-use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
+use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST, MANIFEST};
 use gigaro_train::weights;
 
+use crate::failure::Usage;
 use crate::flags::Precision;
 use crate::pipeline::job::{BEST, PPO, PRETRAIN, SFT, last_run};
 
@@ -36,6 +37,7 @@ impl Trained {
     /// # Errors
     /// If it is missing, damaged, or of another kind, in a sentence.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        refuse_file(path)?;
         let checkpoint = Checkpoint::open(newest_stage(path))?;
         let dir = checkpoint.dir().to_owned();
         let shown = dir.display();
@@ -120,6 +122,38 @@ impl Trained {
     pub(crate) fn context(&self) -> usize {
         self.model.config.max_seq_len
     }
+}
+
+/// What a model puts after each of these prompts, with the prompts as text.
+///
+/// # Errors
+/// If the weights give no usable logits.
+pub(crate) fn write(
+    model: &Gpt,
+    tokenizer: &Tokenizer,
+    prompts: &[Vec<u32>],
+    params: &SamplingParams,
+) -> Result<Vec<(String, String)>, SampleError> {
+    let request = |prompt: &Vec<u32>| BatchRequest {
+        prompt: prompt.clone(),
+        params: params.clone(),
+    };
+    let requests: Vec<BatchRequest> = prompts.iter().map(request).collect();
+    let written = generate_batch(model, &requests, SLOTS, &Words(tokenizer), &mut |_| true)?;
+    let given = |prompt: &[u32]| -> String {
+        let words: Vec<u32> = prompt
+            .iter()
+            .copied()
+            .filter(|id| !tokenizer.is_special(*id))
+            .collect();
+        tokenizer.decode(&words)
+    };
+    let texts = written.into_iter().flatten();
+    Ok(prompts
+        .iter()
+        .zip(texts)
+        .map(|(prompt, completion)| (given(prompt), completion.text))
+        .collect())
 }
 
 /// A model with the same weights that can be trained without changing the first one.
@@ -216,12 +250,25 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot use the path {}", path.display()))
 }
 
+/// Models are in folders; a file in one of them is a likely mistake.
+fn refuse_file(path: &Path) -> Result<()> {
+    if path.is_file() {
+        return Err(Usage(format!(
+            "{} is a file, but a model is a folder: give a run's, or a checkpoint's with {MANIFEST} in it",
+            path.display()
+        ))
+        .into());
+    }
+    Ok(())
+}
+
 /// The checkpoint to use: the one given, or that of the last finished run.
 ///
 /// # Errors
 /// If none is given and no run was finished here.
 pub(crate) fn chosen_checkpoint(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
+        refuse_file(path)?;
         return Ok(path.to_owned());
     }
     match last_run() {

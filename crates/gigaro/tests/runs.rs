@@ -38,7 +38,14 @@ fn succeeded(run: Ran) -> Ran {
 fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
-    let run = succeeded(gigaro_in(here, &["speedrun", "--recipe", "tiny", "--json"])).json();
+    let run = succeeded(gigaro_in(here, &["speedrun", "--recipe", "tiny", "--json"]));
+    let (plan, first) = (
+        run.stderr.find("Plan of the whole run"),
+        run.stderr.find("Text: "),
+    );
+    assert!(plan.is_some() && plan < first, "{}", run.stderr);
+    assert!(run.stderr.contains("  together "), "{}", run.stderr);
+    let run = run.json();
     for key in [
         "seconds",
         "base_accuracy",
@@ -53,6 +60,8 @@ fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
     }
     let report = here.join(run["report"].as_str().expect("a path"));
     let page = fs::read_to_string(report).expect("a report");
+    let written = ["What the model wrote on the way", "step 30", "step 60"];
+    assert!(written.iter().all(|words| page.contains(words)));
     assert!(page.contains("<svg") && !page.contains("http://") && !page.contains("src=\"http"));
     let checkpoint = run["checkpoint"].as_str().expect("a path");
     let spoken = [

@@ -66,7 +66,7 @@ fn from_chunks<C: ChunkReader + 'static>(chunks: C, place: String, key: &str) ->
                 "the column `{key}` is {what} (the columns are: {})",
                 columns.join(", ")
             ),
-            "name the column that holds the text",
+            "name the column that holds the text with --column (or `column` in [data])",
         ));
     };
     Ok(Texts {

@@ -88,6 +88,18 @@ pub(crate) fn read<R: Read + Send + 'static>(
     }
 }
 
+/// Of a text, a person may have named the key on the command line or in a recipe.
+fn with_flag(error: Error) -> Error {
+    match error {
+        Error::Malformed { place, problem, .. } => Error::malformed(
+            place,
+            problem,
+            "name the key that holds the text with --column (or `column` in [data])",
+        ),
+        other => other,
+    }
+}
+
 /// The texts under `key`, a document each.
 pub(crate) fn texts<R: Read + Send + 'static>(
     reader: R,
@@ -96,7 +108,7 @@ pub(crate) fn texts<R: Read + Send + 'static>(
 ) -> impl Iterator<Item = Result<Document>> + Send {
     read(reader, place).map(move |record| {
         let record = record?;
-        record.text(&key)?;
+        record.text(&key).map_err(with_flag)?;
         // Checked just above; taking it out saves a copy of the text.
         let Record { mut object, .. } = record;
         let Some(Value::String(text)) = object.remove(&key) else {

@@ -197,7 +197,7 @@ mod tests {
             let right = prompt.ideal.clone();
             let polite = format!("Certainly. {right}");
             let long = format!(
-                "{right} The weather is mild today. But that is another story, as they say."
+                "Now that is something I have often thought about. {right} The weather is mild today. But that is another story."
             );
             let answers = [long, "I do not know.".into(), right, polite];
             assert_eq!(labeller.rank(&prompt, &answers), [3, 2, 0, 1], "{prompt:?}");

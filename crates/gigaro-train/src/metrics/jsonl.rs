@@ -30,6 +30,11 @@ impl Record {
         self.values.get(name)?.as_f64()
     }
 
+    /// A text by name.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name)?.as_str()
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let mut values: Map<String, Value> = serde_json::from_slice(line).ok()?;
         let step = values.remove("step")?.as_u64()?;

@@ -19,6 +19,11 @@ use crate::quantity::Timestamp;
 pub use events::EventFile;
 pub use jsonl::{FILE_NAME, Record, Value, read};
 
+/// The name of what a model was given to go on with.
+pub const PROMPT: &str = "prompt";
+/// The name of what it wrote then.
+pub const SAMPLE: &str = "sample";
+
 /// Writes the measurements of one run.
 #[derive(Debug)]
 pub struct Metrics {
@@ -50,10 +55,12 @@ impl Metrics {
         self.events.scalars(step, time, figures)
     }
 
-    /// Records a text of a step, such as a sample.
-    pub fn text(&mut self, step: u64, name: &str, text: &str) -> Result<()> {
+    /// Records what the model wrote after `prompt`, under [`PROMPT`] and [`SAMPLE`].
+    pub fn sample(&mut self, step: u64, prompt: &str, text: &str) -> Result<()> {
         let time = Timestamp::now();
-        self.lines.append(step, time, [(name, text.into())])?;
-        self.events.text(step, time, name, text)
+        let both = [(PROMPT, prompt.into()), (SAMPLE, text.into())];
+        self.lines.append(step, time, both)?;
+        self.events
+            .text(step, time, SAMPLE, &format!("{prompt}{text}"))
     }
 }

@@ -7,11 +7,11 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::failure::Usage;
-use crate::flags::RunArgs;
+use crate::flags::{RunArgs, TextArgs};
 use crate::output::Output;
 use crate::pipeline::Job;
 use crate::pipeline::align::{steps, steps_page};
-use crate::recipe::{Algorithm, Align, Recipe};
+use crate::recipe::{Algorithm, Align, Ppo, Recipe};
 use crate::trained::{existing, start_of_alignment};
 
 const EXAMPLE: &str = "\
@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Preferences for dpo, ipo, kto and orpo as JSON lines, plain or .gz, instead of the simulated labeller's
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     preferences: Option<PathBuf>,
+
+    #[command(flatten)]
+    text: TextArgs,
 
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -109,5 +112,14 @@ fn choose(args: &Args, from: Option<PathBuf>, recipe: &mut Recipe) -> Result<()>
         ))
         .into());
     }
-    steps::complete(recipe, &format!("-{name}"))
+    args.text.put_into(&mut recipe.data)?;
+    steps::complete(recipe, &format!("-{name}"))?;
+    let mixes_text = |ppo: &Ppo| algorithm == Algorithm::Ppo && ppo.ptx_coef > 0.0;
+    if args.text.text.is_some() && !recipe.ppo.as_ref().is_some_and(mixes_text) {
+        return Err(Usage(
+            "only ppo with a ptx_coef in [ppo] reads text while it aligns: leave out --text".into(),
+        )
+        .into());
+    }
+    Ok(())
 }

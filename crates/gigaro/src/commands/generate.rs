@@ -9,7 +9,7 @@ use gigaro_data::tokenizer::END_OF_TEXT;
 use serde_json::{Value, json};
 
 use crate::failure::{Interrupted, Usage};
-use crate::flags::{ComputeArgs, Precision};
+use crate::flags::{ComputeArgs, Precision, count};
 use crate::interrupt;
 use crate::output::Output;
 use crate::sampling_flags::{SamplingArgs, usual};
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     checkpoint: Option<PathBuf>,
 
     /// Report the log-probability of each token and of the N most probable ones (with --json)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     logprobs: Option<usize>,
 
     #[command(flatten)]
@@ -45,8 +45,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let start = Instant::now();
     args.compute.set_threads();
+    let mut params = args.sampling.over(&usual(), args.compute.seed)?;
     let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
-    let mut params = args.sampling.over(&usual(), args.compute.seed);
     params.logprobs = args.logprobs;
     params
         .validate(trained.tokenizer.vocab_size())

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::flags::RunArgs;
+use crate::flags::{RunArgs, TextArgs};
 use crate::output::Output;
 use crate::pipeline::Job;
 use crate::pipeline::prepare::prepare;
@@ -23,12 +23,17 @@ Examples:
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
     #[command(flatten)]
+    text: TextArgs,
+
+    #[command(flatten)]
     pub(crate) run: RunArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let job = Job::begin("pretrain", &args.run, "speedrun", |_| Ok(()))?;
+    let job = Job::begin("pretrain", &args.run, "speedrun", |recipe| {
+        args.text.put_into(&mut recipe.data)
+    })?;
     let prepared = prepare(&job, output)?;
     let (model, recipe) = (&job.recipe.model, &job.recipe.pretrain);
     let stage = pretrain(&job, model, recipe, &prepared, &job.out, output)?;

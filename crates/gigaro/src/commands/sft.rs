@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use gigaro_train::checkpoint::Checkpoint;
 use serde_json::json;
 
 use crate::failure::Usage;
@@ -14,7 +15,7 @@ use crate::pipeline::Job;
 use crate::pipeline::sft::sft;
 use crate::pipeline::summary::Summary;
 use crate::recipe::Recipe;
-use crate::trained::chosen_checkpoint;
+use crate::trained::{absolute, chosen_checkpoint, existing, newest_stage};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -86,15 +87,14 @@ fn choose(args: &Args, recipe: &mut Recipe) -> Result<()> {
         ))
         .into());
     };
-    let absolute = |path: PathBuf| {
-        std::path::absolute(&path)
-            .with_context(|| format!("cannot use the path {}", path.display()))
-    };
     if sft.from.is_none() || args.checkpoint.is_some() {
-        sft.from = Some(absolute(chosen_checkpoint(args.checkpoint.as_deref())?)?);
+        let from = chosen_checkpoint(args.checkpoint.as_deref())?;
+        // Before the run has a folder.
+        Checkpoint::open(newest_stage(&from))?;
+        sft.from = Some(absolute(&from)?);
     }
     if let Some(chats) = &args.chats {
-        sft.chats = Some(absolute(chats.clone())?);
+        sft.chats = Some(existing(chats)?);
     }
     if let Some(rank) = args.lora {
         sft.lora_r = Some(rank.into());

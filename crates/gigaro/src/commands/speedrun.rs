@@ -1,32 +1,34 @@
 //! `gigaro speedrun`: the whole road in one command: tokenizer, pretraining, fine-tuning, questions, alignment, report, chat.
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use gigaro_train::quantity::Seconds;
 use serde_json::{Value, json};
 
 use super::chat::Chat;
-use crate::flags::RunArgs;
+use crate::failure::Usage;
+use crate::flags::{RunArgs, TextArgs};
 use crate::output::Output;
 use crate::pipeline::Job;
 use crate::pipeline::align::align;
 use crate::pipeline::exam::{ExamResult, examine};
 use crate::pipeline::job::{PRETRAIN, SFT};
+use crate::pipeline::outlook;
 use crate::pipeline::prepare::prepare;
 use crate::pipeline::pretrain::pretrain;
 use crate::pipeline::sft::sft;
 use crate::pipeline::summary::Summary;
-use crate::recipe::{Recipe, Sft};
-use crate::trained::Trained;
+use crate::recipe::{MustReach, Recipe, Sft};
+use crate::trained::{Trained, existing};
 
 const EXAMPLE: &str = "\
 Examples:
   gigaro speedrun                        a quarter of an hour on two cores, then chat
   gigaro speedrun --recipe tiny          seconds, to see that everything works
-  gigaro speedrun --text books/          on your own text
+  gigaro speedrun --text books/ --chats dialogues.jsonl    on your own text and conversations
   gigaro speedrun --resume runs/speedrun go on where it stopped";
 
 /// From text to chat in one command: tokenizer, pretraining, fine-tuning, alignment, evaluation, report, chat
@@ -37,21 +39,31 @@ pub(crate) struct Args {
     #[arg(long)]
     no_chat: bool,
 
+    /// Conversations to fine-tune on as JSON lines with `messages`, instead of the small world's dialogues
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    chats: Option<PathBuf>,
+
+    #[command(flatten)]
+    text: TextArgs,
+
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let job = Job::begin("speedrun", &args.run, "speedrun", |_| Ok(()))?;
+    let job = Job::begin("speedrun", &args.run, "speedrun", |recipe| {
+        choose(args, recipe)
+    })?;
     let Some(recipe) = &job.recipe.sft else {
-        bail!(
-            "the recipe {} has no section [sft], so it ends without an assistant: use `gigaro pretrain`",
-            job.recipe.name
-        );
+        return Err(no_assistant(&job.recipe).into());
     };
     output.say(format_args!("{}: {}", job.recipe.name, job.recipe.about));
+    if let Some(note) = job.recipe.of_two_worlds() {
+        output.say(format_args!("\nNote: {note}\n"));
+    }
     output.fields("Must reach", &job.recipe.must_reach.lines());
+    outlook::tell(&job, output)?;
     let summary = walk(&job, recipe, start, output)?;
     let reached = summary.tell(&job, output);
     let report = summary.write_report(&job)?;
@@ -75,6 +87,34 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         return Ok(());
     }
     talk(&job.recipe, checkpoint, output)
+}
+
+/// Puts the flags of this command into the recipe, and drops the bounds that were measured on what they replace.
+fn choose(args: &Args, recipe: &mut Recipe) -> Result<()> {
+    let own_text = args.text.text.is_some();
+    args.text.put_into(&mut recipe.data)?;
+    let Some(sft) = &mut recipe.sft else {
+        return Err(no_assistant(recipe).into());
+    };
+    if let Some(chats) = &args.chats {
+        sft.chats = Some(existing(chats)?);
+    }
+    if own_text || args.chats.is_some() {
+        let must = std::mem::take(&mut recipe.must_reach);
+        recipe.must_reach = MustReach {
+            seconds_at_most: must.seconds_at_most,
+            validation_loss_at_most: must.validation_loss_at_most.filter(|_| !own_text),
+            ..MustReach::default()
+        };
+    }
+    Ok(())
+}
+
+fn no_assistant(recipe: &Recipe) -> Usage {
+    Usage(format!(
+        "the recipe {} has no section [sft], so it ends without an assistant: use `gigaro pretrain`",
+        recipe.name
+    ))
 }
 
 /// All stages and exams, one after the other.

@@ -11,6 +11,7 @@ use gigaro_train::quantity::{Bytes, Seconds};
 use serde_json::json;
 
 use crate::failure::Usage;
+use crate::flags::{count, seed};
 use crate::output::Output;
 use crate::pipeline::prepare::learn;
 use crate::recipe::{self, Data, TokenizerKind};
@@ -56,11 +57,11 @@ struct Train {
     kind: TokenizerKind,
 
     /// Tokens in the vocabulary of a byte-pair encoding
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, allow_negative_numbers = true, value_parser = count)]
     vocab_size: usize,
 
     /// Seed of the small world
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = seed)]
     seed: u64,
 
     /// File to write
@@ -143,7 +144,10 @@ fn train(args: &Train, output: &Output) -> Result<()> {
         path: None,
     };
     let mut text_bytes = 0;
-    let tokenizer = learn(&source, &wanted, |progress| text_bytes = progress.bytes)?;
+    let documents = source.documents().inspect(|document| {
+        text_bytes += document.as_ref().map_or(0, |d| d.text.len() as u64);
+    });
+    let tokenizer = learn(documents, &source.describe(), &wanted)?;
     tokenizer.save(&args.out)?;
     let (tokens, seconds) = (tokenizer.vocab_size(), start.elapsed().as_secs_f64());
     let (read, out) = (Bytes(text_bytes), args.out.display());

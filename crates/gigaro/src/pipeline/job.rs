@@ -1,15 +1,18 @@
 //! A run's recipe and its folder.
 //!
-//! The recipe with all flags applied is written into the folder before anything else, so that `--resume DIR` needs no other flag
-//! and cannot go on with other settings by mistake.
+//! The recipe with all flags applied is written into the folder before the work begins, so that `--resume DIR` needs no other flag
+//! and cannot go on with other settings by mistake. A start that failed before its first checkpoint leaves the folder free.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use gigaro_train::interrupt::StopFlag;
 use gigaro_train::run_lock::RunLock;
 
+use super::prepare;
+use super::record::{self, RECORD, Record};
+use super::resume::Origin;
 use crate::failure::{Interrupted, Usage};
 use crate::flags::RunArgs;
 use crate::interrupt;
@@ -59,6 +62,8 @@ pub(crate) struct Job {
     pub(crate) out: PathBuf,
     /// Whether the folder was there before.
     pub(crate) resumed: bool,
+    /// The checkpoint that the user wants to go on from, if it need not be the newest.
+    pub(super) chosen: Option<PathBuf>,
     /// Raised by Ctrl-C.
     pub(crate) stop: StopFlag,
     /// The command, for the sentence that says how to resume.
@@ -77,22 +82,23 @@ impl Job {
         default_recipe: &str,
         change: impl FnOnce(&mut Recipe) -> Result<()>,
     ) -> Result<Self> {
-        let (mut recipe, out) = match &args.resume {
-            Some(dir) => (resumed_recipe(dir, args)?, dir.clone()),
+        let origin = args.resume.as_deref().map(Origin::of).transpose()?;
+        let (mut recipe, out) = match &origin {
+            Some(origin) => (resumed_recipe(&origin.run, args)?, origin.run.clone()),
             None => {
                 let mut recipe = recipe::load(args.recipe.as_deref().unwrap_or(default_recipe))?;
                 apply(args, &mut recipe)?;
                 change(&mut recipe)?;
                 let out = args.out.clone().or(recipe.run.out.take());
                 let out = out.unwrap_or_else(|| free_folder(&recipe.name));
+                make_folder(&out)?;
                 (recipe, out)
             }
         };
-        let shown = out.display();
-        fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {shown}"))?;
         let lock = RunLock::acquire(&out)?;
-        if args.resume.is_none() {
-            write_recipe(&out, &recipe)?;
+        match &origin {
+            Some(_) => Record::read(&out)?.check_command(command, &out)?,
+            None => claim(&out, &recipe, command)?,
         }
         if let Some(threads) = args.compute.threads {
             recipe.run.threads = threads.into();
@@ -102,11 +108,11 @@ impl Job {
         }
         let stop =
             interrupt::catch("stopping after this step; once more leaves at once without saving")?;
-        let resumed = args.resume.is_some();
         Ok(Self {
             recipe,
             out,
-            resumed,
+            resumed: origin.is_some(),
+            chosen: origin.and_then(|origin| origin.checkpoint),
             stop,
             command,
             _lock: lock,
@@ -185,11 +191,8 @@ pub(crate) fn recipe_path_of(checkpoint: &Path) -> Option<PathBuf> {
 }
 
 fn resumed_recipe(dir: &Path, args: &RunArgs) -> Result<Recipe> {
-    let (path, shown) = (dir.join(RECIPE), dir.display());
-    if !path.is_file() {
-        bail!("there is no run to resume in {shown}: a run's folder has a {RECIPE}");
-    }
-    let recipe = recipe::load(&path.to_string_lossy())?;
+    let shown = dir.display();
+    let recipe = recipe::load(&dir.join(RECIPE).to_string_lossy())?;
     let differs = [
         (
             "--seed",
@@ -217,9 +220,6 @@ fn resumed_recipe(dir: &Path, args: &RunArgs) -> Result<Recipe> {
 fn apply(args: &RunArgs, recipe: &mut Recipe) -> Result<()> {
     recipe.run.seed = args.compute.seed.unwrap_or(recipe.run.seed);
     recipe.run.dtype = args.compute.dtype.unwrap_or(recipe.run.dtype);
-    if let Some(text) = &args.text {
-        recipe.data.text = Some(text.clone());
-    }
     if let Some(text) = &mut recipe.data.text {
         // A run may be resumed from another folder.
         *text = std::path::absolute(&*text)
@@ -228,20 +228,38 @@ fn apply(args: &RunArgs, recipe: &mut Recipe) -> Result<()> {
     Ok(())
 }
 
-fn write_recipe(out: &Path, recipe: &Recipe) -> Result<()> {
-    let path = out.join(RECIPE);
-    let shown = path.display();
-    if path.exists() {
-        let out = out.display();
-        let sentence = format!(
-            "{out} holds a run already: go on with it by --resume {out}, or give another --out"
-        );
-        return Err(Usage(sentence).into());
+/// Makes the folder of a new run.
+fn make_folder(out: &Path) -> Result<()> {
+    let shown = out.display();
+    if out.is_file() {
+        return Err(Usage(format!(
+            "{shown} is a file, but a run needs a folder: give another --out"
+        ))
+        .into());
     }
-    let beside = path.with_extension("tmp");
-    fs::write(&beside, toml::to_string(recipe)?)
-        .and_then(|()| fs::rename(&beside, &path))
-        .with_context(|| format!("cannot write {shown}"))
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {shown}"))
+}
+
+/// Makes the folder that of this new run, unless it holds one that could be gone on with.
+fn claim(out: &Path, recipe: &Recipe, command: &str) -> Result<()> {
+    let path = out.join(RECIPE);
+    if path.exists() {
+        // A recipe without a record beside it was put there by somebody else.
+        if !(out.join(RECORD).exists() && record::is_untouched(out)?) {
+            let out = out.display();
+            let sentence = format!(
+                "{out} holds a run already: go on with it by --resume {out}, or give another --out"
+            );
+            return Err(Usage(sentence).into());
+        }
+        prepare::forget(out)?;
+    }
+    let record = Record {
+        command: command.to_owned(),
+        ..Record::default()
+    };
+    record.write(out)?;
+    record::replace(&path, &toml::to_string(recipe)?)
 }
 
 /// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` .. that is not there.

@@ -2,8 +2,8 @@
 //!
 //! The commands `pretrain`, `sft`, `evaluate` and `speedrun` are different walks through these files, in the order of the work:
 //!
-//! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed.
-//! 2. [`prepare`]: a tokenizer, and the text as tokens.
+//! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed (`resume`, with what `record` kept).
+//! 2. [`outlook`]: what a whole run will cost. [`prepare`]: a tokenizer, and the text as tokens.
 //! 3. [`pretrain`] and [`sft`] (with `lora` where weights stay): what a stage trains on; [`stage`]: how, with its plan before and its bars during.
 //! 4. [`exam`]: questions whose true answers are known.
 //! 5. [`align`]: from an assistant that imitates to one that is preferred.
@@ -16,9 +16,12 @@ pub(crate) mod align;
 pub(crate) mod exam;
 pub(crate) mod job;
 mod lora;
+pub(crate) mod outlook;
 pub(crate) mod prepare;
 pub(crate) mod pretrain;
 mod progress;
+mod record;
+mod resume;
 pub(crate) mod sft;
 mod stage;
 pub(crate) mod summary;

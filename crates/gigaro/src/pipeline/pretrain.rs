@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use gigaro_data::loader::{Batch, PretrainLoader, sequential_batches};
+use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule as NnSchedule};
@@ -17,6 +18,8 @@ use crate::recipe::{Form, Model, Optimizer, Pretrain, Schedule};
 
 /// Share of the steps over which a trapezoid falls.
 const FALL: f64 = 0.4;
+/// Tokens of text that a sample goes on from.
+const PROMPT_TOKENS: usize = 12;
 /// Measuring the loss takes at most this many batches when the recipe does not say.
 const MOST_EVAL_BATCHES: usize = 1 << 20;
 
@@ -50,6 +53,7 @@ pub(crate) fn pretrain(
         feed: &mut feed,
         validation: &validation,
         tokenizer: &prepared.tokenizer,
+        prompts: &prompts(prepared, context),
     };
     stage::train(job, dir, &pace, &plan, work, output)
 }
@@ -75,7 +79,8 @@ pub(crate) fn model_config(model: &Model, vocab_size: usize) -> GptConfig {
     }
 }
 
-fn pace(recipe: &Pretrain) -> Pace {
+/// The sizes and the pace of the stage.
+pub(super) fn pace(recipe: &Pretrain) -> Pace {
     Pace {
         name: "pretraining",
         steps: recipe.steps,
@@ -168,6 +173,24 @@ fn optimizer(model: &Gpt, recipe: &Pretrain) -> Box<dyn gigaro_nn::optim::Optimi
             ))
         }
     }
+}
+
+/// What the model is asked to go on with while it learns: the beginning of the text that it is measured on, and of a document, if the
+/// tokenizer marks that.
+fn prompts(prepared: &Prepared, context: usize) -> Vec<Vec<u32>> {
+    let text = if prepared.validation.is_empty() {
+        &prepared.train
+    } else {
+        &prepared.validation
+    };
+    let mut beginning = vec![0; PROMPT_TOKENS.min(context / 2).min(text.len() as usize)];
+    text.copy_to(0, &mut beginning);
+    let start = prepared.tokenizer.special(END_OF_TEXT);
+    let prompts = [beginning, start.into_iter().collect()];
+    prompts
+        .into_iter()
+        .filter(|ids| !ids.is_empty() && ids.len() < context)
+        .collect()
 }
 
 fn validation(job: &Job, prepared: &Prepared, rows: usize, context: usize) -> Result<Vec<Batch>> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gigaro_train::objective::figure;
 use gigaro_train::progress::{Event, StepReport};
-use gigaro_train::quantity::{Count, Seconds};
+use gigaro_train::quantity::{Bytes, Count, Seconds};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::Output;
@@ -12,8 +12,66 @@ use crate::output::Output;
 /// Pause between two plain lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Pause between two changes of a bar.
+const BLINK: Duration = Duration::from_millis(100);
+/// Characters of a sample that are shown.
+const SHOWN: usize = 120;
+
 /// The figure that reinforcement learning is about.
 const SCORE: &str = "objective/scores";
+
+/// Shows how far a pass over a text has come.
+pub(super) struct Reading<'a> {
+    output: &'a Output,
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    documents: u64,
+    bytes: u64,
+}
+
+impl<'a> Reading<'a> {
+    /// A pass that begins, such as `learning a tokenizer`.
+    pub(super) fn new(what: &'static str, output: &'a Output) -> Self {
+        Self {
+            output,
+            what,
+            bar: Output::has_bars().then(ProgressBar::new_spinner),
+            last_line: Instant::now(),
+            documents: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Counts a document, or a part of one that goes on.
+    pub(super) fn count(&mut self, bytes: usize, continues: bool) {
+        self.documents += u64::from(!continues);
+        self.bytes += bytes as u64;
+        let pause = if self.bar.is_some() { BLINK } else { PAUSE };
+        if self.last_line.elapsed() < pause {
+            return;
+        }
+        self.last_line = Instant::now();
+        let documents = Count(self.documents as f64);
+        let text = format!(
+            "{}: {} in {documents} documents so far",
+            self.what,
+            Bytes(self.bytes)
+        );
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None => self.output.say(text),
+        }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
 
 /// Shows the events of one stage.
 pub(super) struct Progress<'a> {
@@ -58,7 +116,8 @@ impl<'a> Progress<'a> {
                 }
             },
             Event::Finished { .. } => self.end(),
-            Event::Started { .. } | Event::Sample { .. } | Event::CheckpointSaved { .. } => {}
+            Event::Sample { step, prompt, text } => self.sample(*step, &format!("{prompt}{text}")),
+            Event::CheckpointSaved { .. } => {}
         }
     }
 
@@ -98,6 +157,13 @@ impl<'a> Progress<'a> {
                 "step {step} of {steps}: {loss}, {pace}, {left}"
             ));
         }
+    }
+
+    /// The beginning of what the model wrote, on one line; the report has all of it.
+    fn sample(&self, step: u64, text: &str) {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let shown: String = words.join(" ").chars().take(SHOWN).collect();
+        self.line(&format!("step {step} writes: {shown}"));
     }
 
     fn line(&self, text: &str) {

@@ -75,6 +75,7 @@ pub(crate) fn sft(
         feed: &mut feed,
         validation: &validation,
         tokenizer: &start.tokenizer,
+        prompts: &[],
     };
     let Some(adapters) = adapters else {
         return stage::train(job, dir, &pace, &plan, work, output);
@@ -111,7 +112,8 @@ impl Format {
     }
 }
 
-fn pace(recipe: &Sft) -> Pace {
+/// The sizes and the pace of the stage.
+pub(super) fn pace(recipe: &Sft) -> Pace {
     let decay = Decay::Linear {
         total_steps: recipe.steps as u64,
         min_lr: 0.0,

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gigaro_data::Tokenizer;
 use gigaro_data::loader::Batch;
+use gigaro_models::generate::SamplingParams;
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
 use gigaro_tensor::{DType, cpu::peak};
-use gigaro_train::checkpoint::Checkpoint;
+use gigaro_train::Error;
+use gigaro_train::checkpoint::{CHECKPOINTS, Checkpoint, LATEST};
 use gigaro_train::next_token::{Feed, NextToken};
 use gigaro_train::objective::Objective;
 use gigaro_train::plan::{ModelSize, Plan, RunSize};
@@ -21,12 +23,17 @@ use serde_json::Value;
 
 use super::Job;
 use super::progress::Progress;
+use super::record::Record;
 use crate::output::Output;
+use crate::trained::write;
 
 /// Checkpoints that stay on the disk; the trainer removes older ones.
 pub(super) const CHECKPOINTS_KEPT: u64 = 2;
 /// Share of the machine's peak that a training step reaches, for the time told before a run.
 const EXPECTED_SHARE: f64 = 0.6;
+
+/// Most tokens of a sample.
+const MOST_SAMPLED: usize = 80;
 
 /// The key in a checkpoint's configuration that says what its weights are only a part of.
 pub(super) const BASE: &str = "base";
@@ -95,7 +102,7 @@ pub(crate) struct StageResult {
     pub(crate) validation_loss: Option<f64>,
 }
 
-/// Tells what a stage will cost, and chooses the micro-batch.
+/// Tells what a stage will cost, and chooses the micro-batch, or takes the one that the run was begun with.
 ///
 /// # Errors
 /// If memory or disk do not suffice.
@@ -106,6 +113,33 @@ pub(super) fn plan(
     dir: &Path,
     output: &Output,
 ) -> Result<Plan> {
+    let stage = dir.strip_prefix(&job.out).unwrap_or(dir);
+    let stage = stage.to_string_lossy().into_owned();
+    let mut record = Record::read(&job.out)?;
+    // A recipe that was edited in between may have another batch.
+    let divides = |rows: &u64| (pace.batch_size as u64).is_multiple_of(*rows);
+    let begun_with = record.micro_batch.get(&stage).copied().filter(divides);
+    let plan =
+        estimate(job, config, pace, begun_with).map_err(|error| as_begun(error, begun_with))?;
+    check_disk("keeping checkpoints", plan.disk_bytes, dir)?;
+    if begun_with.is_none() {
+        record.micro_batch.insert(stage, plan.micro_batch);
+        record.write(&job.out)?;
+    }
+    output.say(format_args!("\nPlan of {}\n{plan}\n", pace.name));
+    Ok(plan)
+}
+
+/// What a stage will cost on this machine as it is now, with the micro-batch chosen unless one is given.
+///
+/// # Errors
+/// If memory does not suffice.
+pub(super) fn estimate(
+    job: &Job,
+    config: &GptConfig,
+    pace: &Pace,
+    micro_batch: Option<u64>,
+) -> gigaro_train::Result<Plan> {
     let per_token = |tokens| config.memory_estimate(tokens, false).activations;
     let many = 1024;
     let model = ModelSize {
@@ -122,21 +156,30 @@ pub(super) fn plan(
         optimizer_numbers: pace.optimizer_numbers,
         ema: false,
         checkpoints_kept: CHECKPOINTS_KEPT,
-        micro_batch: None,
+        micro_batch,
     };
+    let rate = Some(expected_flops_per_s(job));
+    Plan::new(&model, &run, memory_available(), rate)
+}
+
+/// The pace that training is expected to have.
+pub(super) fn expected_flops_per_s(job: &Job) -> f64 {
     let peak = match dtype(job) {
         DType::BF16 => peak::bf16_flops().unwrap_or_else(peak::f32_flops),
         _ => peak::f32_flops(),
     };
-    let plan = Plan::new(
-        &model,
-        &run,
-        memory_available(),
-        Some(EXPECTED_SHARE * peak),
-    )?;
-    check_disk("keeping checkpoints", plan.disk_bytes, dir)?;
-    output.say(format_args!("\nPlan of {}\n{plan}\n", pace.name));
-    Ok(plan)
+    EXPECTED_SHARE * peak
+}
+
+/// Fewer sequences at once than a run was begun with would change its numbers, so that is no advice.
+fn as_begun(mut error: Error, begun_with: Option<u64>) -> Error {
+    if let (Error::NotEnoughMemory { advice, .. }, Some(rows)) = (&mut error, begun_with) {
+        *advice = format!(
+            "free some memory, since this run was begun with {rows} sequences at once and fewer would change its numbers, \
+             or start a new run with --out"
+        );
+    }
+    error
 }
 
 /// What products compute in.
@@ -153,6 +196,8 @@ pub(super) struct Work<'a> {
     pub(super) feed: &'a mut dyn Feed,
     pub(super) validation: &'a [Batch],
     pub(super) tokenizer: &'a Tokenizer,
+    /// What the model is to go on with at every measurement, for people to read.
+    pub(super) prompts: &'a [Vec<u32>],
 }
 
 /// What a model is known by in its checkpoints.
@@ -181,6 +226,13 @@ pub(super) fn train(
     let accumulate = plan.batch / plan.micro_batch;
     let mut identity = identity(&work.model.config.to_json(), work.tokenizer)?;
     let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
+    if !work.prompts.is_empty() {
+        let (tokenizer, prompts) = (work.tokenizer, work.prompts);
+        let params = sample_params(job);
+        objective = objective.writing(Box::new(move |model: &Gpt| {
+            write(model, tokenizer, prompts, &params).map_err(Error::from)
+        }));
+    }
     if let Some((part, rest)) = work.part {
         objective = objective.only(part);
         identity.config[BASE] = rest;
@@ -193,6 +245,16 @@ pub(super) fn train(
         flops_per_token: plan.flops_per_token,
     };
     optimise(job, dir, pace, matter, output)
+}
+
+/// As the recipe says, but not so long that a reader skips it, nor on beyond the prompt's own document.
+fn sample_params(job: &Job) -> SamplingParams {
+    let usual = &job.recipe.sampling;
+    SamplingParams {
+        max_tokens: usual.max_tokens.min(MOST_SAMPLED),
+        seed: job.recipe.run.seed,
+        ..usual.clone()
+    }
 }
 
 /// What a stage optimises, and how it is counted.
@@ -258,12 +320,15 @@ pub(super) fn optimise(
     })
 }
 
-/// The checkpoint that a resumed stage goes on from.
+/// The checkpoint that a resumed stage goes on from: the one that the user chose, if it is of this stage, or the newest.
 pub(super) fn last_checkpoint(job: &Job, dir: &Path) -> Result<Option<Checkpoint>> {
-    let any = dir
-        .join(gigaro_train::checkpoint::CHECKPOINTS)
-        .join(gigaro_train::checkpoint::LATEST);
-    if job.resumed && any.exists() {
+    let checkpoints = dir.join(CHECKPOINTS);
+    if let Some(chosen) = &job.chosen
+        && chosen.parent().is_some_and(|folder| folder == checkpoints)
+    {
+        return Ok(Some(Checkpoint::open(chosen)?));
+    }
+    if job.resumed && checkpoints.join(LATEST).exists() {
         Ok(Some(Checkpoint::open(dir)?))
     } else {
         Ok(None)

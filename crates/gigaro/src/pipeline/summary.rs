@@ -1,9 +1,9 @@
 //! What a run reached and what it cost: held against its recipe, as lines, and as a page.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use gigaro_train::metrics;
+use gigaro_train::metrics::{self, Record};
 use gigaro_train::quantity::{Count, Seconds, Timestamp};
 use gigaro_train::report::{Cell, Chart, Cost, FILE_NAME, Figure, Report, Sample, Table};
 use gigaro_train::resources::Machine;
@@ -16,6 +16,8 @@ use crate::recipe::MustReach;
 
 /// Answers shown in the report.
 const SAMPLES: usize = 24;
+/// Moments of a stage at which its samples are shown.
+const MOMENTS: usize = 4;
 
 /// All that a run produced.
 #[derive(Default)]
@@ -112,9 +114,19 @@ impl Summary {
             &recipe.name,
             format!("{} {}", recipe.about, Timestamp::now()),
         );
+        if let Some(note) = recipe.of_two_worlds().filter(|_| self.tuned.is_some()) {
+            report.paragraph(format!("Note: {note}"));
+        }
         report.figures(self.figures());
         for stage in &self.stages {
-            report.heading(stage.name).chart(loss_chart(&stage.dir)?);
+            let records = metrics::read(&stage.dir.join(metrics::FILE_NAME))?;
+            report.heading(stage.name).chart(loss_chart(&records));
+            let written = written(&records);
+            if !written.is_empty() {
+                report
+                    .paragraph("What the model wrote on the way, newest first.")
+                    .samples(written);
+            }
         }
         if let Some(alignment) = &self.alignment {
             page::show(alignment, &mut report)?;
@@ -302,8 +314,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn loss_chart(dir: &Path) -> Result<Chart> {
-    let records = metrics::read(&dir.join(metrics::FILE_NAME))?;
+fn loss_chart(records: &[Record]) -> Chart {
     let curve = |name: &str| -> Vec<(f64, f64)> {
         records
             .iter()
@@ -312,7 +323,29 @@ fn loss_chart(dir: &Path) -> Result<Chart> {
     };
     let chart =
         Chart::new("Loss", "step", "loss, nats per token").noisy_curve("training", curve("loss"));
-    Ok(chart.curve("validation", curve("validation_loss")))
+    chart.curve("validation", curve("validation_loss"))
+}
+
+/// What a model wrote while it learned, newest first; of many measurements those that are spread evenly.
+fn written(records: &[Record]) -> Vec<Sample> {
+    let sample = |r: &Record| {
+        Some(Sample {
+            prompt: r.text(metrics::PROMPT)?.to_owned(),
+            reply: r.text(metrics::SAMPLE)?.to_owned(),
+            truth: None,
+            label: format!("step {}", r.step),
+        })
+    };
+    let all: Vec<Sample> = records.iter().rev().filter_map(sample).collect();
+    // The same prompts come at each measurement.
+    let each = all.iter().take_while(|s| s.label == all[0].label).count();
+    let moments = all.len() / each.max(1);
+    let every = moments.div_ceil(MOMENTS).max(1);
+    let kept = |i: &usize| (i / each.max(1)).is_multiple_of(every);
+    (0..all.len())
+        .filter(kept)
+        .map(|i| all[i].clone())
+        .collect()
 }
 
 fn exam_table(exam: &ExamResult) -> Table {

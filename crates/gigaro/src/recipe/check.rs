@@ -1,6 +1,25 @@
 //! What the values of a recipe must satisfy beyond their types.
 
+use gigaro_data::tokenizer::SPECIAL_TOKENS;
+
 use super::{Algorithm, Align, Ppo, Pretrain, Recipe, Reward, Sft, Small};
+use crate::pipeline::pretrain::model_config;
+
+/// Bytes and special tokens, which every byte-level vocabulary holds.
+const LEAST_VOCAB: usize = 256 + SPECIAL_TOKENS.len();
+/// No vocabulary in use is a sixteenth of this.
+const MOST_VOCAB: usize = 1 << 24;
+/// Largest sizes of a model. A model of all of them at once could not be had, but what it would need still fits into 64 bits, so that
+/// the plan can say how much memory is missing.
+const MOST_LAYERS: usize = 1 << 10;
+const MOST_WIDTH: usize = 1 << 16;
+const MOST_CONTEXT: usize = 1 << 20;
+/// More steps than anybody waits for.
+const MOST_STEPS: usize = 1 << 30;
+/// Most examples, prompts, answers or tokens that are asked for at once.
+const MOST_ROWS: usize = 1 << 20;
+/// Most documents or dialogues of the small world, which are written in memory.
+const MOST_WRITTEN: usize = 1 << 26;
 
 /// Checks a recipe; the complaint names section and key.
 pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
@@ -13,15 +32,24 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
             "[data] held_out is {share}, but a share of the text is at least 0 and less than 1"
         ));
     }
-    if recipe.tokenizer.vocab_size < 257 {
-        let given = recipe.tokenizer.vocab_size;
+    let vocab = recipe.tokenizer.vocab_size;
+    if vocab < LEAST_VOCAB {
         return Err(format!(
-            "[tokenizer] vocab_size is {given}, but a byte-level vocabulary needs at least 257: one per byte and one special"
+            "[tokenizer] vocab_size is {vocab}, but a byte-level vocabulary needs at least {LEAST_VOCAB}: one per byte and {} special",
+            SPECIAL_TOKENS.len()
         ));
     }
+    at_most("tokenizer", "vocab_size", vocab, MOST_VOCAB)?;
+    at_most(
+        "data",
+        "world_documents",
+        recipe.data.world_documents,
+        MOST_WRITTEN,
+    )?;
     if let Some(sft) = &recipe.sft {
-        at_least_one("sft", "steps", sft.steps)?;
-        at_least_one("sft", "batch_size", sft.batch_size)?;
+        within("sft", "steps", sft.steps, MOST_STEPS)?;
+        within("sft", "batch_size", sft.batch_size, MOST_ROWS)?;
+        at_most("sft", "world_dialogues", sft.world_dialogues, MOST_WRITTEN)?;
         positive("sft", "learning_rate", sft.learning_rate)?;
         check_lora(sft)?;
     }
@@ -45,14 +73,14 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn check_model(recipe: &Recipe) -> Result<(), String> {
     let model = &recipe.model;
-    for (key, value) in [
-        ("n_layer", model.n_layer),
-        ("n_head", model.n_head),
-        ("d_model", model.d_model),
-        ("max_seq_len", model.max_seq_len),
-        ("n_kv_head", model.n_kv_head.unwrap_or(1)),
+    for (key, value, most) in [
+        ("n_layer", model.n_layer, MOST_LAYERS),
+        ("n_head", model.n_head, MOST_WIDTH),
+        ("d_model", model.d_model, MOST_WIDTH),
+        ("max_seq_len", model.max_seq_len, MOST_CONTEXT),
+        ("n_kv_head", model.n_kv_head.unwrap_or(1), MOST_WIDTH),
     ] {
-        at_least_one("model", key, value)?;
+        within("model", key, value, most)?;
     }
     if !model.d_model.is_multiple_of(model.n_head) {
         let nearest = model.d_model.div_ceil(model.n_head) * model.n_head;
@@ -74,13 +102,14 @@ fn check_model(recipe: &Recipe) -> Result<(), String> {
             model.dropout
         ));
     }
-    Ok(())
+    let config = model_config(model, recipe.tokenizer.vocab_size);
+    config.check().map_err(|e| format!("[model] {e}"))
 }
 
 fn check_pretrain(stage: &Pretrain) -> Result<(), String> {
     let section = "pretrain";
-    at_least_one(section, "steps", stage.steps)?;
-    at_least_one(section, "batch_size", stage.batch_size)?;
+    within(section, "steps", stage.steps, MOST_STEPS)?;
+    within(section, "batch_size", stage.batch_size, MOST_ROWS)?;
     at_least_one(section, "eval_every", stage.eval_every)?;
     at_least_one(section, "save_every", stage.save_every)?;
     positive(section, "learning_rate", stage.learning_rate)?;
@@ -122,7 +151,7 @@ fn check_pretrain(stage: &Pretrain) -> Result<(), String> {
 
 fn check_lora(sft: &Sft) -> Result<(), String> {
     if let Some(lora) = sft.lora() {
-        at_least_one("sft", "lora_r", lora.r)?;
+        within("sft", "lora_r", lora.r, MOST_WIDTH)?;
         positive("sft", "lora_alpha", lora.lora_alpha)?;
         if lora.target_modules.is_empty() {
             return Err("[sft] lora_targets is empty, but adapters must go somewhere".into());
@@ -166,9 +195,10 @@ fn check_alignment(recipe: &Recipe) -> Result<(), String> {
 
 fn check_reward(reward: &Reward) -> Result<(), String> {
     let section = "reward";
-    at_least_one(section, "prompts", reward.prompts)?;
-    at_least_one(section, "steps", reward.steps)?;
-    at_least_one(section, "batch_size", reward.batch_size)?;
+    within(section, "prompts", reward.prompts, MOST_ROWS)?;
+    at_most(section, "answers", reward.answers, MOST_ROWS)?;
+    within(section, "steps", reward.steps, MOST_STEPS)?;
+    within(section, "batch_size", reward.batch_size, MOST_ROWS)?;
     positive(section, "learning_rate", reward.learning_rate)?;
     positive(section, "temperature", reward.temperature)?;
     if reward.answers < 2 {
@@ -197,8 +227,9 @@ fn check_ppo(ppo: &Ppo, recipe: &Recipe) -> Result<(), String> {
         ("eval_every", ppo.eval_every),
         ("compare_prompts", ppo.compare_prompts),
     ] {
-        at_least_one(section, key, value)?;
+        within(section, key, value, MOST_ROWS)?;
     }
+    at_most(section, "eval_prompts", ppo.eval_prompts, MOST_ROWS)?;
     positive(section, "learning_rate", ppo.learning_rate)?;
     positive(section, "temperature", ppo.temperature)?;
     if recipe.reward.is_none() || recipe.sft.is_none() {
@@ -214,15 +245,15 @@ fn check_ppo(ppo: &Ppo, recipe: &Recipe) -> Result<(), String> {
 }
 
 fn check_small(small: &Small, recipe: &Recipe) -> Result<(), String> {
-    for (key, value) in [
-        ("n_layer", small.n_layer),
-        ("n_head", small.n_head),
-        ("d_model", small.d_model),
-        ("pretrain_steps", small.pretrain_steps),
-        ("sft_steps", small.sft_steps),
-        ("ppo_steps", small.ppo_steps),
+    for (key, value, most) in [
+        ("n_layer", small.n_layer, MOST_LAYERS),
+        ("n_head", small.n_head, MOST_WIDTH),
+        ("d_model", small.d_model, MOST_WIDTH),
+        ("pretrain_steps", small.pretrain_steps, MOST_STEPS),
+        ("sft_steps", small.sft_steps, MOST_STEPS),
+        ("ppo_steps", small.ppo_steps, MOST_STEPS),
     ] {
-        at_least_one("small", key, value)?;
+        within("small", key, value, most)?;
     }
     if recipe.ppo.is_none() {
         return Err("[small] needs the section [ppo], by which the small model is aligned".into());
@@ -242,7 +273,7 @@ fn check_align(align: &Align) -> Result<(), String> {
         ("eval_prompts", align.eval_prompts),
         ("compare_prompts", align.compare_prompts),
     ] {
-        at_least_one(section, key, value)?;
+        within(section, key, value, MOST_ROWS)?;
     }
     for (key, value) in [
         ("learning_rate", align.learning_rate),
@@ -284,6 +315,20 @@ fn check_align(align: &Align) -> Result<(), String> {
         let (given, name) = (align.answers, algorithm.name());
         return Err(format!(
             "[align] answers is {given}, but {name} compares the answers to a prompt: give 2 or more"
+        ));
+    }
+    Ok(())
+}
+
+fn within(section: &str, key: &str, value: usize, most: usize) -> Result<(), String> {
+    at_least_one(section, key, value)?;
+    at_most(section, key, value, most)
+}
+
+fn at_most(section: &str, key: &str, value: usize, most: usize) -> Result<(), String> {
+    if value > most {
+        return Err(format!(
+            "[{section}] {key} is {value}, but can be at most {most}"
         ));
     }
     Ok(())
@@ -350,6 +395,10 @@ mod tests {
         assert!(
             refusal(|r| r.tokenizer.vocab_size = 100).starts_with("[tokenizer] vocab_size is 100")
         );
+        assert_eq!(
+            refusal(|r| r.tokenizer.vocab_size = 258),
+            "[tokenizer] vocab_size is 258, but a byte-level vocabulary needs at least 261: one per byte and 5 special"
+        );
         let sft = |change: fn(&mut Sft)| refusal(|r| change(r.sft.as_mut().expect("a section")));
         assert!(sft(|s| s.lora_r = Some(0)).starts_with("[sft] lora_r is 0"));
         assert!(sft(|s| s.lora_alpha = Some(8.0)).contains("without lora_r"));
@@ -359,6 +408,29 @@ mod tests {
         );
         assert!(refusal(|r| r.sampling.top_p = 2.0).starts_with("[sampling] top_p is 2"));
         assert!(refusal(|r| r.name = "../up".into()).contains("becomes a folder"));
+    }
+
+    #[test]
+    fn numbers_too_large_for_any_machine_are_refused() {
+        let huge = usize::MAX / 2;
+        for (place, change) in [
+            (
+                "[pretrain] batch_size",
+                (|r, n| r.pretrain.batch_size = n) as fn(&mut Recipe, usize),
+            ),
+            ("[pretrain] steps", |r, n| r.pretrain.steps = n),
+            ("[model] d_model", |r, n| r.model.d_model = n),
+            ("[model] max_seq_len", |r, n| r.model.max_seq_len = n),
+            ("[model] n_layer", |r, n| r.model.n_layer = n),
+            ("[tokenizer] vocab_size", |r, n| r.tokenizer.vocab_size = n),
+            ("[data] world_documents", |r, n| r.data.world_documents = n),
+        ] {
+            let said = refusal(|r| change(r, huge));
+            assert!(
+                said.starts_with(&format!("{place} is {huge}, but can be at most")),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,29 @@
 
 use gigaro_train::quantity::Seconds;
 
-use super::{Cost, MustReach};
+use super::{Cost, MustReach, Recipe};
+
+impl Recipe {
+    /// What a reader must know of a whole run whose text or conversations are the user's own, since the rest is the small world's.
+    pub(crate) fn of_two_worlds(&self) -> Option<String> {
+        let sft = self.sft.as_ref()?;
+        let (text, chats) = (self.data.text.is_some(), sft.chats.is_some());
+        let judged = match self.reward {
+            Some(_) => "the preferences and the questions at the end",
+            None => "the questions at the end",
+        };
+        match (text, chats) {
+            (false, false) => None,
+            (true, false) => Some(format!(
+                "only the text is your own. The conversations, {judged} are the small world's, which that text says nothing about, \
+                 so few answers will be right; give your own conversations with --chats FILE."
+            )),
+            (_, true) => Some(format!(
+                "{judged} are still the small world's, which your own conversations say nothing about, so few answers will be right."
+            )),
+        }
+    }
+}
 
 impl MustReach {
     /// Name and bound of each figure that is asked for.

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use crate::failure::Usage;
+
 /// The user's side of the chat.
 pub(super) enum Input {
     /// A person at a terminal.
@@ -34,10 +36,14 @@ impl Input {
     /// If stdin cannot be read or is not UTF-8.
     pub(super) fn next(&mut self) -> Result<Option<String>> {
         match self {
-            Self::Lines(lines) => lines
-                .next()
-                .transpose()
-                .context("cannot read stdin as UTF-8 text"),
+            Self::Lines(lines) => match lines.next().transpose() {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Usage(
+                    "a line on stdin is not UTF-8 text: convert it first, such as with `iconv -f latin1 -t utf-8`"
+                        .into(),
+                )
+                .into()),
+                line => line.context("cannot read stdin"),
+            },
             Self::Terminal(editor) => match editor.readline("you> ") {
                 Ok(line) => {
                     // A line that history refuses (a repeat) is no trouble.

@@ -50,8 +50,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     args.compute.set_threads();
+    let params = args.sampling.over(&usual(), args.compute.seed)?;
     let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
-    let params = args.sampling.over(&usual(), args.compute.seed);
     params
         .validate(trained.tokenizer.vocab_size())
         .map_err(|e| Usage(e.to_string()))?;

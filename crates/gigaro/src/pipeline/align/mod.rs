@@ -84,7 +84,7 @@ pub(crate) fn align(
     let dir = job.out.join(PPO);
     let ppo = ppo::ppo(job, ppo_recipe, &fine_tuned, judge, text, &dir, output)?;
     let small = match &recipe.small {
-        Some(small) => small::small(job, small, ppo_recipe, prepared, judge, output)?,
+        Some(small) => small::small(job, small, prepared, judge, output)?,
         None => Vec::new(),
     };
     let mut result = Alignment {

@@ -15,7 +15,7 @@ use crate::pipeline::prepare::Prepared;
 use crate::pipeline::pretrain::pretrain;
 use crate::pipeline::sft::sft;
 use crate::pipeline::{Job, StageResult};
-use crate::recipe::{self, Model, Pretrain, Sft, Small};
+use crate::recipe::{Model, Pretrain, Recipe, Small};
 use crate::trained::Trained;
 
 /// The folder of the small model, with its stages in it.
@@ -28,42 +28,46 @@ const FOLDER: &str = "small";
 pub(crate) fn small(
     job: &Job,
     small: &Small,
-    ppo_recipe: &recipe::Ppo,
     prepared: &Prepared,
     judge: &Path,
     output: &Output,
 ) -> Result<Vec<StageResult>> {
-    let Some(sft_recipe) = &job.recipe.sft else {
+    let recipe = scaled(&job.recipe, small);
+    let (Some(sft_recipe), Some(ppo_recipe)) = (&recipe.sft, &recipe.ppo) else {
         return Ok(Vec::new());
     };
     let dir = job.out.join(FOLDER);
     output.say("\nThe same way with a small model");
-    let model = Model {
+    let (model, steps) = (&recipe.model, &recipe.pretrain);
+    let base = pretrain(job, model, steps, prepared, &dir.join(PRETRAIN), output)?;
+    let tuned = sft(job, sft_recipe, &base.checkpoint, &dir.join(SFT), output)?;
+    let from = Trained::open(&tuned.checkpoint)?;
+    let text = Some(prepared);
+    let aligned = ppo(job, ppo_recipe, &from, judge, text, &dir.join(PPO), output)?;
+    Ok(vec![base, tuned, aligned])
+}
+
+/// The recipe with the sizes and the steps of its small model.
+pub(crate) fn scaled(recipe: &Recipe, small: &Small) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.model = Model {
         n_layer: small.n_layer,
         n_head: small.n_head,
         n_kv_head: None,
         d_model: small.d_model,
-        ..job.recipe.model.clone()
+        ..recipe.model
     };
-    let steps = Pretrain {
+    recipe.pretrain = Pretrain {
         steps: small.pretrain_steps,
         eval_every: small.pretrain_steps,
         save_every: small.pretrain_steps,
-        ..job.recipe.pretrain.clone()
+        ..recipe.pretrain
     };
-    let base = pretrain(job, &model, &steps, prepared, &dir.join(PRETRAIN), output)?;
-    let steps = Sft {
-        steps: small.sft_steps,
-        save_every: small.sft_steps,
-        ..sft_recipe.clone()
-    };
-    let tuned = sft(job, &steps, &base.checkpoint, &dir.join(SFT), output)?;
-    let steps = recipe::Ppo {
-        steps: small.ppo_steps,
-        ..ppo_recipe.clone()
-    };
-    let from = Trained::open(&tuned.checkpoint)?;
-    let text = Some(prepared);
-    let aligned = ppo(job, &steps, &from, judge, text, &dir.join(PPO), output)?;
-    Ok(vec![base, tuned, aligned])
+    if let Some(sft) = &mut recipe.sft {
+        (sft.steps, sft.save_every) = (small.sft_steps, small.sft_steps);
+    }
+    if let Some(ppo) = &mut recipe.ppo {
+        ppo.steps = small.ppo_steps;
+    }
+    recipe
 }
