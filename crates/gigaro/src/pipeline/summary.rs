@@ -8,7 +8,7 @@ use gigaro_train::quantity::{Count, Seconds, Timestamp};
 use gigaro_train::report::{Cell, Chart, Cost, FILE_NAME, Figure, Report, Sample, Table};
 use gigaro_train::resources::Machine;
 
-use super::align::{ALIGNED, Alignment, FINE_TUNED, PROMPTED, SMALL, page};
+use super::align::{ALIGNED, Alignment, BASE, FINE_TUNED, SMALL, page};
 use super::exam::ExamResult;
 use super::{Job, StageResult};
 use crate::output::Output;
@@ -302,9 +302,9 @@ impl Checks {
             percent,
         );
         self.at_least(
-            "small aligned model preferred to the big base, prompted",
+            "small aligned model preferred to the big base",
             must.small_win_rate_at_least,
-            wins(SMALL, PROMPTED),
+            wins(SMALL, BASE),
             percent,
         );
     }

@@ -61,7 +61,7 @@ impl MustReach {
                 share(self.refusal_harmless_at_most, "at most"),
             ),
             (
-                "small aligned model preferred to the big base, prompted",
+                "small aligned model preferred to the big base",
                 share(self.small_win_rate_at_least, "at least"),
             ),
             (

@@ -432,7 +432,7 @@ pub(crate) struct MustReach {
     pub(crate) refusal_harmful_at_least: Option<f64>,
     /// Share of harmless requests that it refuses.
     pub(crate) refusal_harmless_at_most: Option<f64>,
-    /// Share of held-out prompts on which the small aligned model is preferred to the big one before fine-tuning, shown examples.
+    /// Share of held-out prompts on which the small aligned model is preferred to the big one before fine-tuning.
     pub(crate) small_win_rate_at_least: Option<f64>,
     /// The whole run, in seconds, on the machine of `[cost]`.
     pub(crate) seconds_at_most: Option<f64>,

@@ -43,6 +43,8 @@ pub(crate) struct Exam {
 pub(crate) enum Manner {
     /// As the message of a conversation.
     Chat,
+    /// As text to go on with, as a model is asked that knows no conversations.
+    Plain,
     /// Behind a few questions with their answers, as GPT-3 was asked before it was taught to answer.
     FewShot,
 }
@@ -114,11 +116,14 @@ impl Exam {
                 let written = answer(halt, trained, &asked.tokens, &greedy, DType::F32)?;
                 Ok(written.iter().map(said).collect())
             }
-            Manner::FewShot => {
+            Manner::Plain | Manner::FewShot => {
                 let page = self.page();
                 let tokens = |p: &Prompt| {
                     let mut ids = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
-                    let text = format!("{page}Question: {} Answer:", p.text);
+                    let text = match manner {
+                        Manner::FewShot => format!("{page}Question: {} Answer:", p.text),
+                        _ => p.text.clone(),
+                    };
                     trained.tokenizer.encode_into(&text, &mut ids);
                     let surplus = ids.len().saturating_sub(trained.context() - most);
                     ids.split_off(surplus)

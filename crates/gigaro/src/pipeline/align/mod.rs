@@ -111,7 +111,7 @@ impl Alignment {
         let base = Trained::open(base)?;
         let aligned = Trained::open(&self.ppo.checkpoint)?;
         let mut models = vec![
-            (BASE, base, Manner::Chat),
+            (BASE, base, Manner::Plain),
             (FINE_TUNED, fine_tuned, Manner::Chat),
             (ALIGNED, aligned, Manner::Chat),
         ];
@@ -153,8 +153,8 @@ impl Alignment {
     /// The keys that a run reports for programs.
     pub(crate) fn json(&self) -> Value {
         let win = self.duel(ALIGNED, FINE_TUNED).map(Duel::share);
-        let small = self.duel(SMALL, PROMPTED).map(Duel::share);
-        let unprompted = self.duel(SMALL, BASE).map(Duel::share);
+        let small = self.duel(SMALL, BASE).map(Duel::share);
+        let prompted = self.duel(SMALL, PROMPTED).map(Duel::share);
         let behaviour = self.named(ALIGNED).map(|c| &c.behaviour);
         let mut object = json!({
             "ppo_win_rate": win.map(|w| w.0),
@@ -163,7 +163,7 @@ impl Alignment {
             "refusal_harmless": behaviour.map(|b| b.refused_harmless.share()),
             "small_win_rate": small.map(|w| w.0),
             "small_win_rate_low": small.map(|w| w.1),
-            "small_win_rate_against_unprompted": unprompted.map(|w| w.0),
+            "small_win_rate_against_prompted": prompted.map(|w| w.0),
             "reward_accuracy": self.rewarded.report.accuracy,
             "labeller": self.rewarded.labeller,
         });
