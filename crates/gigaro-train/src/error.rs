@@ -271,6 +271,28 @@ pub enum Error {
         why: String,
     },
 
+    /// Whoever should judge answers cannot be asked.
+    #[error("the judge {judge} cannot be asked: {why}")]
+    Judge {
+        /// Its name.
+        judge: String,
+        /// What is wrong and what to do, as whoever reaches it says.
+        why: String,
+    },
+
+    /// Whoever should judge answers gives no verdicts.
+    #[error(
+        "the judge {judge} gave no verdict in {replies} replies, where `A`, `B` or `tie` was asked for; the first was {example:?}: take a model that follows instructions"
+    )]
+    NoVerdict {
+        /// Its name.
+        judge: String,
+        /// How often it was asked.
+        replies: usize,
+        /// What it said first, shortened.
+        example: String,
+    },
+
     /// A chart could not be drawn.
     #[error("cannot draw the chart '{chart}': {why}")]
     Chart {

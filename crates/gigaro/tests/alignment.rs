@@ -1,6 +1,8 @@
 //! `gigaro reward`, `align` and `compare` from outside, from one tiny assistant: each algorithm to its end, an interrupted run, and
 //! input that is no good.
 
+#[path = "../../gigaro-serve/tests/peer/mod.rs"]
+mod peer;
 mod running;
 
 use std::fs;
@@ -9,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use peer::{Asked, Peer, Say};
 use running::{Ran, gigaro_in};
 use serde_json::{Value, json};
 
@@ -289,6 +292,144 @@ fn models_are_compared_by_the_truth_and_by_a_reward_model() {
     told(&gigaro_in(folder.path(), &["compare", &base]), "MODEL");
     let judged_by = [&models[..], &["--judge", "nobody"]].concat();
     told(&gigaro_in(folder.path(), &judged_by), "reward:DIR");
+    let stray = [&models[..], &["--judge-model", "m"]].concat();
+    told(&gigaro_in(folder.path(), &stray), "give --judge URL");
+}
+
+/// The untuned model against the tuned one, or the other way round, by a judge behind an address.
+fn judged(peer: &Peer, turned: bool, more: &[&str]) -> Ran {
+    let mut models = [start().path("tiny/pretrain"), start().assistant()];
+    if turned {
+        models.reverse();
+    }
+    let [one, other] = &models;
+    let run = Command::new(env!("CARGO_BIN_EXE_gigaro"))
+        .args(["compare", one, other, "--prompts", "12"])
+        .args(["--judge", &peer.address])
+        .args(more)
+        .env("OPENAI_API_KEY", "sk-test")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts");
+    let text = |bytes| String::from_utf8(bytes).expect("the binary speaks UTF-8");
+    Ran {
+        code: run.status.code().unwrap_or(-1),
+        stdout: text(run.stdout),
+        stderr: text(run.stderr),
+    }
+}
+
+/// A judge that likes long answers, whichever comes first.
+fn longer(asked: &Asked) -> &'static str {
+    let material = asked.body["messages"][1]["content"]
+        .as_str()
+        .unwrap_or("{}");
+    let material: Value = serde_json::from_str(material).expect("one JSON object");
+    let length = |key: &str| material[key].as_str().map_or(0, str::len);
+    match length("answer_a").cmp(&length("answer_b")) {
+        std::cmp::Ordering::Less => "B",
+        std::cmp::Ordering::Equal => "tie",
+        std::cmp::Ordering::Greater => "A",
+    }
+}
+
+fn counts(run: Ran) -> [u64; 5] {
+    let said = succeeded(run).json();
+    let duel = &said["duels"][0];
+    let count = |key: &str| {
+        duel[key]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{key}: {duel}"))
+    };
+    ["wins", "ties", "losses", "swayed", "unreadable"].map(count)
+}
+
+#[test]
+fn a_model_behind_an_address_judges_in_both_orders() {
+    let model = ["--judge-model", "long", "--json"];
+    let peer = Peer::start(|asked| Say::Words(longer(asked).into()));
+    let [wins, ties, losses, swayed, unreadable] = counts(judged(&peer, false, &model));
+    assert_eq!((wins + ties + losses, swayed, unreadable), (12, 0, 0));
+    assert!(wins + losses > 0, "the models write answers of one length");
+    let turned = counts(judged(&peer, true, &model));
+    assert_eq!(turned, [losses, ties, wins, 0, 0]);
+    let seen = peer.seen();
+    assert_eq!(seen[0].body["model"], "long");
+    assert!(
+        seen.iter()
+            .all(|asked| asked.head.contains("Bearer sk-test"))
+    );
+    // Twice for each prompt on which the answers differ, and once to see that it is there.
+    let pairs: std::collections::BTreeSet<String> = seen
+        .iter()
+        .map(|asked| asked.body["messages"].to_string())
+        .collect();
+    assert!(
+        pairs.len() > 2 * (wins + losses) as usize,
+        "{}",
+        pairs.len()
+    );
+}
+
+#[test]
+fn a_judge_that_always_takes_the_first_prefers_nobody() {
+    let peer = Peer::start(|_| Say::Words("A".into()));
+    let run = judged(&peer, false, &["--judge-model", "m", "--json"]);
+    let [wins, ties, losses, swayed, unreadable] = counts(run);
+    assert_eq!((wins, ties, losses, unreadable), (0, 12, 0, 0));
+    assert!(swayed > 0);
+    let shown = succeeded(judged(&peer, false, &["--judge-model", "m"]));
+    let sentence = format!("{swayed} tied as the order swayed the judge");
+    assert!(shown.stdout.contains(&sentence), "{}", shown.stdout);
+}
+
+#[test]
+fn verdicts_that_cannot_be_read_are_left_out_and_told() {
+    let mut asked_before = 0;
+    let peer = Peer::start(move |asked| {
+        asked_before += 1;
+        Say::Words(match asked_before % 5 {
+            0 => "Both have their merits.".into(),
+            _ if asked.body["messages"][1].is_null() => "A".into(),
+            _ => longer(asked).into(),
+        })
+    });
+    let run = succeeded(judged(&peer, false, &["--judge-model", "m", "--json"]));
+    let said = run.json();
+    let [wins, ties, losses, _, unreadable] = counts(run);
+    assert!(
+        unreadable > 0 && wins + ties + losses + unreadable == 12,
+        "{said}"
+    );
+    let remark = said["judge_remark"].as_str().expect("a remark");
+    assert!(remark.contains("Both have their merits."), "{remark}");
+    let mute = Peer::start(|_| Say::Words("I am a teapot.".into()));
+    let run = judged(&mute, false, &["--judge-model", "m"]);
+    told(&run, "no verdict");
+    told(&run, "I am a teapot.");
+}
+
+#[test]
+fn a_judge_that_cannot_be_asked_is_told_before_anything_is_written() {
+    let refusing = Peer::start(|_| {
+        let said = r#"{"error": {"message": "Incorrect API key sk-test"}}"#;
+        Say::Status("401 Unauthorized", "", said.into())
+    });
+    let run = judged(&refusing, false, &["--judge-model", "m"]);
+    told(&run, "check the key in OPENAI_API_KEY");
+    assert!(!run.stderr.contains("sk-test"), "{}", run.stderr);
+    assert!(
+        !run.stdout.contains("refus"),
+        "models were asked: {}",
+        run.stdout
+    );
+    assert_eq!(refusing.seen().len(), 1);
+    told(&judged(&refusing, false, &[]), "--judge-model");
+    let no_key = ["--judge-model", "m", "--judge-key-env", "NO_SUCH_KEY_HERE"];
+    told(&judged(&refusing, false, &no_key), "NO_SUCH_KEY_HERE");
+    let slow = Peer::start(|_| Say::Late(Duration::from_secs(30)));
+    let hurried = ["--judge-model", "m", "--judge-timeout", "1"];
+    told(&judged(&slow, false, &hurried), "within 1 seconds");
 }
 
 #[cfg(unix)]

@@ -1,8 +1,8 @@
 //! Judges: whoever can say which of two answers to a prompt is better.
 //!
 //! A judge that reads both answers at once, as a language model does, leans towards one place (Zheng et al. 2023, "Judging
-//! LLM-as-a-judge with MT-Bench and Chatbot Arena"), so [`fair_verdict`] asks it in both orders and calls it a tie where it
-//! contradicts itself. A judge that scores each answer by itself is asked once.
+//! LLM-as-a-judge with MT-Bench and Chatbot Arena"), so [`fair_verdict`] asks it in both orders and says where it contradicts
+//! itself. A judge that scores each answer by itself is asked once.
 
 use std::cmp::Ordering;
 
@@ -49,20 +49,48 @@ pub trait Judge {
     /// Who judges and by what, for reports.
     fn name(&self) -> String;
 
-    /// Which of two answers to the prompt is better.
+    /// Which of two answers to the prompt is better; `None` if no verdict can be read from what the judge says.
     ///
     /// # Errors
-    /// If the judge cannot be asked, or its answer cannot be understood.
-    fn compare(&mut self, prompt: &Prompt, a: &str, b: &str) -> Result<Verdict>;
+    /// If the judge cannot be asked, or asking on is of no use.
+    fn compare(&mut self, prompt: &Prompt, a: &str, b: &str) -> Result<Option<Verdict>>;
 
     /// Whether the order of the answers could sway it. True unless the judge is known to score each answer by itself.
     fn may_depend_on_order(&self) -> bool {
         true
     }
+
+    /// What readers of a report should know about the verdicts so far, if anything.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What came of asking a judge about two answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ruling {
+    /// A verdict that does not depend on the order.
+    Agreed(Verdict),
+    /// One verdict in one order, another in the other.
+    Swayed,
+    /// No verdict could be read in one of the orders, or in both.
+    Unreadable,
+}
+
+impl Ruling {
+    /// What counts: a judge that is swayed has no preference, and one that cannot be understood says nothing.
+    #[must_use]
+    pub fn verdict(self) -> Option<Verdict> {
+        match self {
+            Ruling::Agreed(verdict) => Some(verdict),
+            Ruling::Swayed => Some(Verdict::Tie),
+            Ruling::Unreadable => None,
+        }
+    }
 }
 
 /// The verdict with every preference for a place taken out: a judge whom the order could sway is asked in both, and
-/// what it says only in one of them is a tie.
+/// what it says only in one of them does not count.
 ///
 /// # Errors
 /// Those of the judge.
@@ -71,16 +99,18 @@ pub fn fair_verdict(
     prompt: &Prompt,
     a: &str,
     b: &str,
-) -> Result<Verdict> {
-    let verdict = judge.compare(prompt, a, b)?;
+) -> Result<Ruling> {
+    // What stays unreadable whatever the other order says need not be asked for again.
+    let Some(verdict) = judge.compare(prompt, a, b)? else {
+        return Ok(Ruling::Unreadable);
+    };
     if !judge.may_depend_on_order() {
-        return Ok(verdict);
+        return Ok(Ruling::Agreed(verdict));
     }
-    let again = judge.compare(prompt, b, a)?.swapped();
-    Ok(if verdict == again {
-        verdict
-    } else {
-        Verdict::Tie
+    Ok(match judge.compare(prompt, b, a)?.map(Verdict::swapped) {
+        None => Ruling::Unreadable,
+        Some(again) if again == verdict => Ruling::Agreed(verdict),
+        Some(_) => Ruling::Swayed,
     })
 }
 
@@ -93,8 +123,8 @@ impl Judge for TruthJudge {
         self.0.describe()
     }
 
-    fn compare(&mut self, prompt: &Prompt, a: &str, b: &str) -> Result<Verdict> {
-        Ok(self.0.prefers(prompt, a, b).into())
+    fn compare(&mut self, prompt: &Prompt, a: &str, b: &str) -> Result<Option<Verdict>> {
+        Ok(Some(self.0.prefers(prompt, a, b).into()))
     }
 
     fn may_depend_on_order(&self) -> bool {
@@ -124,11 +154,11 @@ impl<F: FnMut(&Prompt, &str) -> Result<f64>> Judge for ScoreJudge<F> {
         self.name.clone()
     }
 
-    fn compare(&mut self, prompt: &Prompt, a: &str, b: &str) -> Result<Verdict> {
+    fn compare(&mut self, prompt: &Prompt, a: &str, b: &str) -> Result<Option<Verdict>> {
         let first = (self.score)(prompt, a)?;
         let second = (self.score)(prompt, b)?;
         let order = first.partial_cmp(&second).unwrap_or(Ordering::Equal);
-        Ok(order.into())
+        Ok(Some(order.into()))
     }
 
     fn may_depend_on_order(&self) -> bool {
@@ -154,13 +184,14 @@ mod tests {
             "leans to the first".into()
         }
 
-        fn compare(&mut self, _: &Prompt, a: &str, b: &str) -> Result<Verdict> {
+        fn compare(&mut self, _: &Prompt, a: &str, b: &str) -> Result<Option<Verdict>> {
             self.asked += 1;
-            Ok(if b.len() > 2 * a.len() {
+            let second = b.len() > 2 * a.len();
+            Ok(Some(if second {
                 Verdict::Second
             } else {
                 Verdict::First
-            })
+            }))
         }
     }
 
@@ -169,9 +200,16 @@ mod tests {
         let prompt = World::new(0).alignment_prompt(0, 0);
         let mut judge = Leaning { asked: 0 };
         let mut verdict = |a, b| fair_verdict(&mut judge, &prompt, a, b).expect("never fails");
-        assert_eq!(verdict("one", "two"), Verdict::Tie);
-        assert_eq!(verdict("one", "one and two"), Verdict::Second);
-        assert_eq!(verdict("one and two", "one"), Verdict::First);
+        assert_eq!(verdict("one", "two"), Ruling::Swayed);
+        assert_eq!(Ruling::Swayed.verdict(), Some(Verdict::Tie));
+        assert_eq!(
+            verdict("one", "one and two"),
+            Ruling::Agreed(Verdict::Second)
+        );
+        assert_eq!(
+            verdict("one and two", "one"),
+            Ruling::Agreed(Verdict::First)
+        );
         assert_eq!(judge.asked, 6);
     }
 
@@ -192,14 +230,14 @@ mod tests {
         for judge in judges {
             for prompt in world.alignment_exam(40) {
                 let verdict = fair_verdict(judge, &prompt, &prompt.ideal, &prompt.ideal);
-                assert_eq!(verdict.expect("never fails"), Verdict::Tie);
+                assert_eq!(verdict.expect("never fails"), Ruling::Agreed(Verdict::Tie));
             }
         }
         let prompt = &world.alignment_exam(1)[0];
         let right = truth.compare(prompt, "I do not know.", &prompt.ideal);
-        assert_eq!(right.expect("never fails"), Verdict::Second);
+        assert_eq!(right.expect("never fails"), Some(Verdict::Second));
         let of_nothing = shorter.compare(prompt, "", "something");
-        assert_eq!(of_nothing.expect("never fails"), Verdict::Tie);
+        assert_eq!(of_nothing.expect("never fails"), Some(Verdict::Tie));
         assert_eq!((shorter.name().as_str(), asked.get()), ("brevity", 82));
     }
 }

@@ -7,8 +7,10 @@ use gigaro_data::world::{Disguised, Labeller, Prompt, World};
 use gigaro_models::generate::SamplingParams;
 use gigaro_tensor::DType;
 use gigaro_train::evaluate::{
-    Behaviour, Compared, Judge, LengthControlled, RedTeamReport, TruthJudge, WinRate, fair_verdict,
+    Behaviour, Compared, Judge, LengthControlled, RedTeamReport, Ruling, TruthJudge, WinRate,
+    fair_verdict,
 };
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::answers::{Asked, answer, most_answer_tokens, said};
@@ -154,33 +156,60 @@ impl Exam {
     /// How often the first model's answers are preferred.
     ///
     /// # Errors
-    /// Those of the judge.
+    /// Those of the judge, if not one of its verdicts can be read, or the user stops it.
     pub(crate) fn duel(
         &self,
+        halt: Halt<'_>,
         judge: &mut dyn Judge,
         one: &Contestant,
         other: &Contestant,
         seed: u64,
     ) -> Result<Duel> {
-        let mut verdicts = Vec::with_capacity(self.prompts.len());
+        let mut rulings = Vec::with_capacity(self.prompts.len());
         let mut compared = Vec::with_capacity(self.prompts.len());
+        let bar = bar(judge, self.prompts.len());
         for ((prompt, a), b) in self.prompts.iter().zip(&one.answers).zip(&other.answers) {
-            let verdict = fair_verdict(judge, prompt, a, b)?;
-            verdicts.push(verdict);
+            if halt.stop.is_requested() {
+                bar.finish_and_clear();
+                return Err(halt.interrupted("Stopped while answers were judged"));
+            }
+            let ruling = fair_verdict(judge, prompt, a, b)?;
+            rulings.push(ruling);
+            bar.inc(1);
             let words = |answer: &str| answer.split_whitespace().count();
-            compared.push(Compared {
+            compared.extend(ruling.verdict().map(|verdict| Compared {
                 verdict,
                 first_length: words(a),
                 second_length: words(b),
-            });
+            }));
         }
+        bar.finish_and_clear();
+        if compared.is_empty() && !rulings.is_empty() {
+            let why = judge.remark().unwrap_or_default();
+            bail!(
+                "the judge {} gave no verdict that could be read, so nothing was compared ({why}): take a model that follows instructions",
+                judge.name()
+            );
+        }
+        let count = |wanted: Ruling| rulings.iter().filter(|r| **r == wanted).count();
         Ok(Duel {
             names: (one.name.clone(), other.name.clone()),
             judge: judge.name(),
-            rate: WinRate::of(verdicts),
+            rate: WinRate::of(compared.iter().map(|c| c.verdict)),
             length_controlled: LengthControlled::of(&compared, seed),
+            swayed: count(Ruling::Swayed),
+            unreadable: count(Ruling::Unreadable),
             seed,
         })
+    }
+}
+
+/// Shows how far a judge has come that takes its time, as whoever reads both answers at once does.
+fn bar(judge: &dyn Judge, prompts: usize) -> ProgressBar {
+    if judge.may_depend_on_order() && Output::has_bars() {
+        ProgressBar::new(prompts as u64)
+    } else {
+        ProgressBar::hidden()
     }
 }
 
@@ -227,9 +256,10 @@ impl Comparison {
     /// Holds pairs of models against each other, those of them that took part, and tells who won.
     ///
     /// # Errors
-    /// Those of the judge, or if no pair is there.
+    /// Those of [`Exam::duel`], or if no pair is there.
     pub(crate) fn judge(
         &mut self,
+        halt: Halt<'_>,
         judge: &mut dyn Judge,
         pairs: &[(&str, &str)],
         seed: u64,
@@ -237,7 +267,7 @@ impl Comparison {
     ) -> Result<()> {
         for (one, other) in pairs {
             if let (Some(one), Some(other)) = (self.named(one), self.named(other)) {
-                let duel = self.exam.duel(judge, one, other, seed)?;
+                let duel = self.exam.duel(halt, judge, one, other, seed)?;
                 self.duels.push(duel);
             }
         }
@@ -249,6 +279,9 @@ impl Comparison {
         let lines = self.duels.iter().map(Duel::line);
         let shown: Vec<(&str, String)> = names.iter().map(String::as_str).zip(lines).collect();
         output.fields("\nPreferred answers", &shown);
+        if let Some(remark) = judge.remark() {
+            output.say(format_args!("The judge: {remark}"));
+        }
         Ok(())
     }
 
@@ -278,6 +311,10 @@ pub(crate) struct Duel {
     pub(crate) judge: String,
     pub(crate) rate: WinRate,
     pub(crate) length_controlled: LengthControlled,
+    /// Prompts on which the order of the answers decided; they are ties.
+    pub(crate) swayed: usize,
+    /// Prompts without a verdict that could be read; they are left out.
+    pub(crate) unreadable: usize,
     seed: u64,
 }
 
@@ -291,8 +328,11 @@ impl Duel {
     /// The result in words.
     pub(crate) fn line(&self) -> String {
         let (rate, low, high) = self.share();
+        let doubts = self
+            .doubts()
+            .map_or(String::new(), |text| format!("; {text}"));
         format!(
-            "{:.1} % (95 % interval {:.1} to {:.1} %) of {} prompts",
+            "{:.1} % (95 % interval {:.1} to {:.1} %) of {} prompts{doubts}",
             100.0 * rate,
             100.0 * low,
             100.0 * high,
@@ -300,10 +340,25 @@ impl Duel {
         )
     }
 
+    /// How far the judge is to be trusted, if there is reason to ask.
+    pub(crate) fn doubts(&self) -> Option<String> {
+        let swayed = format!("{} tied as the order swayed the judge", self.swayed);
+        let unreadable = format!("{} left out without a readable verdict", self.unreadable);
+        let both = [(self.swayed, swayed), (self.unreadable, unreadable)];
+        let told: Vec<String> = both
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(_, text)| text)
+            .collect();
+        (!told.is_empty()).then(|| told.join(", "))
+    }
+
     pub(crate) fn json(&self) -> Value {
         let mut object = self.rate.json(self.seed);
         object["models"] = json!([&self.names.0, &self.names.1]);
         object["judge"] = json!(self.judge);
+        object["swayed"] = json!(self.swayed);
+        object["unreadable"] = json!(self.unreadable);
         object["length_controlled"] = json!(self.length_controlled.rate);
         object
     }

@@ -135,7 +135,7 @@ impl Alignment {
         ];
         let seed = job.recipe.run.seed;
         self.comparison
-            .judge(&mut compare::truth(), &pairs, seed, output)?;
+            .judge(job.halt(), &mut compare::truth(), &pairs, seed, output)?;
         self.seconds = start.elapsed().as_secs_f64();
         Ok(())
     }

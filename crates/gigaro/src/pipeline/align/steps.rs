@@ -175,7 +175,13 @@ fn compare_with(
         let trained = Trained::open(path)?;
         comparison.add(job.halt(), name, &trained, (Manner::Chat, true), output)?;
     }
-    comparison.judge(&mut compare::truth(), &[(ALIGNED, START)], seed, output)?;
+    comparison.judge(
+        job.halt(),
+        &mut compare::truth(),
+        &[(ALIGNED, START)],
+        seed,
+        output,
+    )?;
     Ok(comparison)
 }
 

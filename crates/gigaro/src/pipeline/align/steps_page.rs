@@ -279,7 +279,14 @@ fn compared(report: &mut Report, comparison: &Comparison) {
              small world, so every share is counted and not judged.",
         )
         .table(behaviours(comparison))
-        .table(duels(comparison))
+        .table(duels(comparison));
+    for duel in &comparison.duels {
+        if let Some(doubts) = duel.doubts() {
+            let (one, other) = &duel.names;
+            report.paragraph(format!("{one} against {other}: {doubts}."));
+        }
+    }
+    report
         .side_by_side(side_by_side(comparison, &names))
         .heading("Requests in disguise")
         .table(red_team(comparison));
