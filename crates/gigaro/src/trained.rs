@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use gigaro_data::Tokenizer;
+use gigaro_data::{Tokenizer, template};
 use gigaro_models::generate::{
     BatchRequest, Completion, Reply, SampleError, SamplingParams, Vocabulary, generate_batch, reply,
 };
@@ -26,6 +26,8 @@ const SLOTS: usize = 32;
 pub(crate) struct Trained {
     pub(crate) model: Gpt,
     pub(crate) tokenizer: Tokenizer,
+    /// The files that say in which format it is given conversations, where it has one of its own; name and bytes.
+    pub(crate) beside: Vec<(String, Vec<u8>)>,
     /// The checkpoint's own folder.
     pub(crate) dir: PathBuf,
 }
@@ -57,6 +59,7 @@ impl Trained {
         Ok(Self {
             model,
             tokenizer,
+            beside: beside(&checkpoint)?,
             dir,
         })
     }
@@ -120,6 +123,18 @@ impl Trained {
     pub(crate) fn context(&self) -> usize {
         self.model.config.max_seq_len
     }
+}
+
+/// The files of a chat template in a checkpoint's folder. Those that were saved with it must be as they were; one that the user
+/// has put there since is taken as it is.
+pub(crate) fn beside(checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = template::files(checkpoint.dir())?;
+    for (name, bytes) in &mut files {
+        if checkpoint.sha256(name).is_some() {
+            *bytes = checkpoint.file(name)?;
+        }
+    }
+    Ok(files)
 }
 
 /// A model with the same weights that can be trained without changing the first one.

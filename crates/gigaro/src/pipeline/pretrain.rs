@@ -50,6 +50,7 @@ pub(crate) fn pretrain(
         feed: &mut feed,
         validation: &validation,
         tokenizer: &prepared.tokenizer,
+        beside: &[],
     };
     stage::train(job, dir, &pace, &plan, work, output)
 }
