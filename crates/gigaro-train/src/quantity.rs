@@ -98,9 +98,16 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Year, month and day in UTC.
+    pub fn date(self) -> (u64, u64, u64) {
+        civil_from_days(self.0 / 86_400)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.0 / 86_400);
+        let (year, month, day) = self.date();
         let s = self.0 % 86_400;
         f.pad(&format!(
             "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",

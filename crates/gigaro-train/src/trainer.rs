@@ -45,6 +45,8 @@ pub struct Identity {
     pub config: Value,
     /// The bytes of tokenizer.json.
     pub tokenizer: Option<Vec<u8>>,
+    /// Further files that go along, name and bytes.
+    pub beside: Vec<(String, Vec<u8>)>,
 }
 
 /// How a run ended.
@@ -263,6 +265,7 @@ impl<'a> Trainer<'a> {
             state: &self.state,
             config: &self.identity.config,
             tokenizer: self.identity.tokenizer.as_deref(),
+            beside: &self.identity.beside,
         })?;
         observer(&Event::CheckpointSaved {
             step: self.state.step,

@@ -81,5 +81,6 @@ pub fn save(dir: &Path, module: &dyn Module, identity: &Identity, step: u64) -> 
         },
         config: &identity.config,
         tokenizer: identity.tokenizer.as_deref(),
+        beside: &identity.beside,
     })
 }

@@ -47,6 +47,7 @@ fn child_that_saves_until_it_is_killed() {
             state: &state,
             config: &config,
             tokenizer: None,
+            beside: &[],
         };
         store.save(&contents).unwrap();
         // Tells the parent which step had certainly returned; renamed, so that it is never torn.

@@ -15,6 +15,7 @@ mod recipe;
 mod sampling_flags;
 mod text_source;
 mod trained;
+mod turns;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use gigaro_data::Tokenizer;
+use gigaro_data::{Tokenizer, template};
 use gigaro_models::generate::{
     BatchRequest, Completion, Reply, SampleError, SamplingParams, Vocabulary, generate_batch, reply,
 };
@@ -27,6 +27,8 @@ const SLOTS: usize = 32;
 pub(crate) struct Trained {
     pub(crate) model: Gpt,
     pub(crate) tokenizer: Tokenizer,
+    /// The files that say in which format it is given conversations, where it has one of its own; name and bytes.
+    pub(crate) beside: Vec<(String, Vec<u8>)>,
     /// The checkpoint's own folder.
     pub(crate) dir: PathBuf,
 }
@@ -59,6 +61,7 @@ impl Trained {
         Ok(Self {
             model,
             tokenizer,
+            beside: beside(&checkpoint)?,
             dir,
         })
     }
@@ -154,6 +157,18 @@ pub(crate) fn write(
         .zip(texts)
         .map(|(prompt, completion)| (given(prompt), completion.text))
         .collect())
+}
+
+/// The files of a chat template in a checkpoint's folder. Those that were saved with it must be as they were; one that the user
+/// has put there since is taken as it is.
+pub(crate) fn beside(checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = template::files(checkpoint.dir())?;
+    for (name, bytes) in &mut files {
+        if checkpoint.sha256(name).is_some() {
+            *bytes = checkpoint.file(name)?;
+        }
+    }
+    Ok(files)
 }
 
 /// A model with the same weights that can be trained without changing the first one.

@@ -127,17 +127,25 @@ impl ChatTemplate {
     /// # Errors
     /// If a file cannot be read, is damaged, or the template is no Jinja template.
     pub fn find(folder: &Path, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok(Some((bytes, path.display().to_string()))),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(Error::io("read", path, e)),
-            }
+        ChatTemplate::from_files(&files(folder)?, folder, tokenizer)
+    }
+
+    /// The template in files as [`files`] gives them; `folder` is where they are, for messages.
+    ///
+    /// # Errors
+    /// If a file is damaged, or the template is no Jinja template.
+    pub fn from_files(
+        files: &[(String, Vec<u8>)],
+        folder: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<ChatTemplate>> {
+        let named = |name: &str| {
+            let (_, bytes) = files.iter().find(|(known, _)| known == name)?;
+            Some((bytes, folder.join(name).display().to_string()))
         };
-        let config = read(TOKENIZER_CONFIG)?;
-        if let Some((bytes, place)) = read(CHAT_TEMPLATE_FILE)? {
-            let Ok(source) = std::str::from_utf8(&bytes) else {
+        let config = named(TOKENIZER_CONFIG);
+        if let Some((bytes, place)) = named(CHAT_TEMPLATE_FILE) {
+            let Ok(source) = std::str::from_utf8(bytes) else {
                 return Err(Error::malformed(
                     place,
                     "it is not UTF-8",
@@ -152,7 +160,7 @@ impl ChatTemplate {
             return ChatTemplate::with_tokens(source, &place, tokenizer, names).map(Some);
         }
         match config {
-            Some((bytes, place)) => ChatTemplate::from_tokenizer_config(&bytes, &place, tokenizer),
+            Some((bytes, place)) => ChatTemplate::from_tokenizer_config(bytes, &place, tokenizer),
             None => Ok(None),
         }
     }
@@ -207,13 +215,44 @@ impl ChatTemplate {
         Ok(self.tokens_of(&written, &answers))
     }
 
-    /// What a model reads before it writes the next answer.
+    /// What a model reads before it writes the next answer; never nothing.
     ///
     /// # Errors
-    /// As [`ChatTemplate::text`].
+    /// As [`ChatTemplate::text`], or if the template writes nothing at all.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
         let written = self.write(messages, true)?;
-        Ok(self.tokens_of(&written, &[]).ids)
+        let ids = self.tokens_of(&written, &[]).ids;
+        if ids.is_empty() {
+            return Err(Error::malformed(
+                &self.place,
+                "the template writes nothing for this conversation, so there is nothing to answer",
+                "use another template",
+            ));
+        }
+        Ok(ids)
+    }
+
+    /// What a model should write after [`ChatTemplate::prompt`] for this answer: up to the token that ends it, if the template
+    /// writes one; what it writes after that is for the next turn.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn answer(&self, messages: &[Message], answer: &str) -> Result<Vec<u32>> {
+        let prompt = self.prompt(messages)?;
+        let mut all = messages.to_vec();
+        all.push(Message::assistant(answer));
+        let mut ids = self.render(&all)?.ids;
+        if !ids.starts_with(&prompt) {
+            return Err(Error::malformed(
+                &self.place,
+                "an answer is not written as a continuation of what stands before it, so its words cannot be found",
+                "use a template that writes the same turns before an answer as it does to ask for one",
+            ));
+        }
+        ids.drain(..prompt.len());
+        let end = ids.iter().rposition(|&id| self.tokenizer.is_special(id));
+        ids.truncate(end.map_or(ids.len(), |at| at + 1));
+        Ok(ids)
     }
 
     /// The tokenizer.
@@ -295,6 +334,24 @@ impl ChatTemplate {
             .max_by_key(|(name, _)| name.len())
             .map(|(name, id)| (name.as_str(), *id))
     }
+}
+
+/// The files in a folder from which the template of its tokenizer is read, name and bytes, as far as they are there: what has to
+/// go along with a model that is to be asked in its own format.
+///
+/// # Errors
+/// If one is there and cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for name in [TOKENIZER_CONFIG, CHAT_TEMPLATE_FILE] {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => found.push((name.to_owned(), bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("read", path, e)),
+        }
+    }
+    Ok(found)
 }
 
 fn bad_config(place: &str, problem: String) -> Error {

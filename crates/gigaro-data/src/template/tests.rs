@@ -156,6 +156,40 @@ fn the_shapes_that_models_come_with_are_written_and_only_answers_are_learnt() {
 }
 
 #[test]
+fn an_answer_goes_on_where_its_prompt_ends_and_stops_at_its_last_token() {
+    let asked = [Message::user("Hello")];
+    for source in [CHATML, LLAMA3, ZEPHYR, GEMMA, MISTRAL] {
+        let template = template(source);
+        let mut ids = template.prompt(&asked).expect("a prompt");
+        let answer = template.answer(&asked, "Hi!").expect("an answer");
+        let last = *answer.last().expect("tokens");
+        assert!(tokenizer().is_special(last), "{source}");
+        let words: Vec<u32> = answer[..answer.len() - 1].to_vec();
+        assert_eq!(tokenizer().decode(&words).trim(), "Hi!", "{source}");
+        ids.extend(answer);
+        let whole = [asked[0].clone(), Message::assistant("Hi!")];
+        let whole = template.render(&whole).expect("a conversation").ids;
+        assert!(whole.starts_with(&ids), "{source}");
+    }
+    let forgetful = template("{% for m in messages %}{{ loop.length ~ m.content }}{% endfor %}");
+    let error = forgetful
+        .answer(&asked, "Hi!")
+        .expect_err("the number changes");
+    assert!(
+        error.to_string().contains("not written as a continuation"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_template_that_writes_nothing_is_told() {
+    let error = template("{# nothing #}")
+        .prompt(&dialogue())
+        .expect_err("no tokens");
+    assert!(error.to_string().contains("writes nothing"), "{error}");
+}
+
+#[test]
 fn the_house_format_is_what_its_own_template_says() {
     let tokenizer = Tokenizer::train(["Hello"], 280, &SPECIAL_TOKENS).expect("trains");
     let house = ChatFormat::new(&tokenizer).expect("all markers");

@@ -100,6 +100,7 @@ fn save(store: &mut Store, step: u64) -> crate::Result<PathBuf> {
         state: &state,
         config: &json!({"vocab_size": 2}),
         tokenizer: Some(br#"{"model": {"vocab": {"a": 0, "b": 1}}}"#),
+        beside: &[("chat_template.jinja".into(), b"{{ messages }}".to_vec())],
     })
 }
 

@@ -37,6 +37,7 @@ fn saved(dir: &Path, steps: &[u64]) -> PathBuf {
             state: &state,
             config: &config,
             tokenizer: Some(TOKENIZER_TEXT),
+            beside: &[("chat_template.jinja".into(), b"{{ messages }}".to_vec())],
         };
         store.save(&contents).unwrap();
     }
@@ -168,6 +169,31 @@ fn a_lost_or_senseless_latest_file_falls_back_to_the_newest_name() {
 }
 
 #[test]
+fn files_beside_the_weights_come_back_or_are_told_to_be_altered() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = saved(dir.path(), &[100]);
+    let file = || Checkpoint::open(&path)?.file("chat_template.jinja");
+    assert_eq!(file().unwrap(), b"{{ messages }}");
+    std::fs::write(path.join("chat_template.jinja"), b"{{ massages }}").unwrap();
+    assert!(matches!(file(), Err(Error::Altered { .. })));
+}
+
+#[test]
+#[should_panic(expected = "config.json is there already")]
+fn a_file_beside_the_weights_takes_no_name_that_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let contents = Contents {
+        weights: &weights(),
+        optimizer: None,
+        state: &RunState::default(),
+        config: &json!({}),
+        tokenizer: None,
+        beside: &[("config.json".into(), Vec::new())],
+    };
+    let _ = Store::open(dir.path(), 1).unwrap().save(&contents);
+}
+
+#[test]
 fn a_tokenizer_from_elsewhere_is_refused_when_saving_and_when_loading() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::open(saved(dir.path(), &[100])).unwrap();
@@ -182,6 +208,7 @@ fn a_tokenizer_from_elsewhere_is_refused_when_saving_and_when_loading() {
         state: &RunState::default(),
         config: &json!({"vocab_size": 1}),
         tokenizer: Some(TOKENIZER_TEXT),
+        beside: &[],
     };
     let error = Store::open(dir.path(), 1)
         .unwrap()

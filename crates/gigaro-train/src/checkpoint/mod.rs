@@ -7,6 +7,8 @@
 //!   state.json              step, tokens, random generators, loader, schedule (RunState)
 //!   config.json             the model, as Hugging Face writes it
 //!   tokenizer.json          the tokenizer that the weights were trained with
+//!   tokenizer_config.json, chat_template.jinja
+//!                           the tokenizer's own format of conversations, where the model has one
 //!   manifest.json           size and SHA-256 of each file above, format version
 //! ```
 //!

@@ -37,6 +37,8 @@ pub struct Contents<'a> {
     pub config: &'a Value,
     /// The bytes of `tokenizer.json`; `None` for a model without one.
     pub tokenizer: Option<&'a [u8]>,
+    /// Further small files, name and bytes, such as the template in which the model is asked.
+    pub beside: &'a [(String, Vec<u8>)],
 }
 
 /// The checkpoints of one run. Hold the run's [`RunLock`](crate::run_lock::RunLock) while it lives.
@@ -89,7 +91,7 @@ impl Store {
     /// [`Error::WrongTokenizer`] if tokenizer and config disagree, [`Error::Io`] if the disk refuses;
     /// earlier checkpoints are untouched then.
     /// # Panics
-    /// If two tensors have one name, or a view's length disagrees with its shape.
+    /// If two tensors or files have one name, or a view's length disagrees with its shape.
     pub fn save(&mut self, contents: &Contents<'_>) -> Result<PathBuf> {
         let name = self.free_name(contents.state.step)?;
         let target = self.dir.join(name.to_string());
@@ -148,6 +150,11 @@ impl Store {
                 TOKENIZER,
                 self.disk.write_file(&tmp.join(TOKENIZER), tokenizer)?,
             );
+        }
+        for (name, bytes) in contents.beside {
+            let taken = name == manifest::FILE_NAME || manifest.files.contains_key(name);
+            assert!(!taken, "checkpoint store: {name} is there already");
+            manifest.add(name, self.disk.write_file(&tmp.join(name), bytes)?);
         }
         self.disk
             .write_file(&tmp.join(manifest::FILE_NAME), &manifest.to_json())?;

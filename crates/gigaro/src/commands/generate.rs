@@ -1,10 +1,11 @@
-//! `gigaro generate`: a model goes on with a text.
+//! `gigaro generate`: a model goes on with a text, or answers it if it has a chat template of its own.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use gigaro_data::chat::Message;
 use gigaro_data::tokenizer::END_OF_TEXT;
 use serde_json::{Value, json};
 
@@ -14,13 +15,15 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::sampling_flags::{SamplingArgs, usual};
 use crate::trained::{Reading, Trained, chosen_checkpoint};
+use crate::turns::Turns;
 
 const EXAMPLE: &str = "\
 Examples:
   gigaro generate \"Once upon a time\"
-  gigaro generate --checkpoint runs/speedrun --temperature 0 --max-tokens 50 < prompt.txt";
+  gigaro generate --checkpoint runs/speedrun --temperature 0 --max-tokens 50 < prompt.txt
+  gigaro generate --checkpoint runs/tuned --raw \"Once upon a time\"";
 
-/// Let a trained model go on with a text
+/// Let a trained model go on with a text; one with a chat template of its own answers it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -30,6 +33,10 @@ pub(crate) struct Args {
     /// A checkpoint or the folder of a run [default: the last finished run]
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+
+    /// Go on with the text as it stands, even if the checkpoint has a chat template, by which the text would be a message
+    #[arg(long)]
+    raw: bool,
 
     /// Report the log-probability of each token and of the N most probable ones (with --json)
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
@@ -55,10 +62,23 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         Some(prompt) => prompt.clone(),
         None => read_stdin()?,
     };
-    let prompt = prompt_tokens(&trained, &text)?;
+    let turns = if args.raw {
+        None
+    } else {
+        Turns::own(&trained)?.map(Turns::today)
+    };
+    let prompt = match &turns {
+        Some(turns) => turns.prompt(&[Message::user(&text)])?,
+        None => document(&trained, &text),
+    };
+    check_length(&prompt, trained.context())?;
     let stop = interrupt::catch("stopping")?;
     let (mut reading, mut first) = (Reading::new(&trained.model), None);
-    output.piece(&text);
+    match &turns {
+        // An answer is no part of the question's line.
+        Some(_) => output.say(&text),
+        None => output.piece(&text),
+    }
     let dtype = args.compute.dtype.unwrap_or(Precision::F32);
     let reply = trained.continue_text(&mut reading, &prompt, &params, dtype, &mut |piece| {
         first.get_or_insert_with(|| start.elapsed().as_secs_f64());
@@ -73,6 +93,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let logprobs: Vec<Value> = reply.logprobs.iter().map(logprobs_json).collect();
     output.result(&json!({
         "prompt": text,
+        "chat_template": turns.is_some(),
         "text": reply.text,
         "tokens": reply.tokens,
         "finish_reason": reply.finish_reason.as_str(),
@@ -84,10 +105,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 }
 
 /// The prompt as a document that begins: with the token that separates documents, if there is one.
-fn prompt_tokens(trained: &Trained, text: &str) -> Result<Vec<u32>> {
+fn document(trained: &Trained, text: &str) -> Vec<u32> {
     let mut ids: Vec<u32> = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
     trained.tokenizer.encode_into(text, &mut ids);
-    let (len, context) = (ids.len(), trained.context());
+    ids
+}
+
+fn check_length(ids: &[u32], context: usize) -> Result<()> {
+    let len = ids.len();
     if len >= context {
         let sentence = format!(
             "the prompt has {len} tokens, but this model looks at {context} at most, the reply included: shorten the prompt"
@@ -97,7 +122,7 @@ fn prompt_tokens(trained: &Trained, text: &str) -> Result<Vec<u32>> {
     if ids.is_empty() {
         return Err(Usage("the prompt is empty: give some text to go on with".into()).into());
     }
-    Ok(ids)
+    Ok(())
 }
 
 fn logprobs_json(logprobs: &gigaro_models::generate::TokenLogprobs) -> Value {

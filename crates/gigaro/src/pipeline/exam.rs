@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use gigaro_data::chat::{ChatFormat, Message, message_text};
+use gigaro_data::chat::{Message, message_text};
 use gigaro_data::world::{HeldOut, Question, World};
 use gigaro_models::generate::{BatchRequest, SamplingParams};
 use gigaro_train::interrupt::StopFlag;
@@ -17,6 +17,7 @@ use crate::flags::Precision;
 use crate::output::Output;
 use crate::recipe::Evaluate;
 use crate::trained::Trained;
+use crate::turns::Turns;
 
 /// How many questions of a group were asked, and how many answered rightly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,16 +71,18 @@ pub(crate) fn examine(
 ) -> Result<Option<ExamResult>> {
     let start = Instant::now();
     let questions = World::new(world_seed).exam(recipe.questions_per_kind);
-    let format = ChatFormat::new(&trained.tokenizer)?;
+    let turns = Turns::of(trained)?;
     let params = SamplingParams {
         max_tokens: recipe.max_answer_tokens,
         ..SamplingParams::greedy()
     };
-    let requests = questions.iter().map(|question| BatchRequest {
-        prompt: format.prompt(&[Message::user(&question.text)]),
-        params: params.clone(),
+    let requests = questions.iter().map(|question| {
+        Ok(BatchRequest {
+            prompt: turns.prompt(&[Message::user(&question.text)])?,
+            params: params.clone(),
+        })
     });
-    let mut requests: Vec<BatchRequest> = requests.collect();
+    let mut requests: Vec<BatchRequest> = requests.collect::<Result<_>>()?;
     // A question longer than the model can read is one it cannot answer.
     let readable: Vec<bool> = requests
         .iter()

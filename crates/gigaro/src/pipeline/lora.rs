@@ -91,7 +91,11 @@ impl Adapters {
             return Ok(done.dir().to_owned());
         }
         start.model.merge_and_unload();
-        let identity = stage::identity(&start.model.config.to_json(), &start.tokenizer)?;
+        let identity = stage::identity(
+            &start.model.config.to_json(),
+            &start.tokenizer,
+            &start.beside,
+        )?;
         Ok(weights::save(dir, &start.model, &identity, step)?)
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn pretrain(
         validation: &validation,
         tokenizer: &prepared.tokenizer,
         prompts: &prompts(prepared, context),
+        beside: &[],
     };
     stage::train(job, dir, &pace, &plan, work, output)
 }

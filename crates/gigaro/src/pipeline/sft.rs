@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use gigaro_data::chat::{ChatFormat, Message, Rendered, Role};
+use anyhow::Result;
+use gigaro_data::chat::{Message, Rendered, Role};
 use gigaro_data::conversations;
 use gigaro_data::loader::{Batch, ConversationLoader};
-use gigaro_data::template::ChatTemplate;
 use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_data::world::{self, World};
 use gigaro_nn::Module;
@@ -20,6 +19,7 @@ use super::{Job, StageResult};
 use crate::output::Output;
 use crate::recipe::Sft;
 use crate::trained::Trained;
+use crate::turns::Turns;
 
 /// One conversation of so many is kept to measure the loss on.
 const HELD_OUT_EVERY: usize = 50;
@@ -76,6 +76,7 @@ pub(crate) fn sft(
         validation: &validation,
         tokenizer: &start.tokenizer,
         prompts: &[],
+        beside: &start.beside,
     };
     let Some(adapters) = adapters else {
         return stage::train(job, dir, &pace, &plan, work, output);
@@ -83,33 +84,6 @@ pub(crate) fn sft(
     let mut result = stage::train(job, &adapters.dir, &pace, &plan, work, output)?;
     result.checkpoint = adapters.publish(start, dir, pace.steps as u64, output)?;
     Ok(result)
-}
-
-/// How conversations are written.
-enum Format {
-    House(ChatFormat),
-    /// The tokenizer's own.
-    Template(Box<ChatTemplate>),
-}
-
-impl Format {
-    /// The template beside the tokenizer of a checkpoint, or else the house format.
-    fn of(start: &Trained, output: &Output) -> Result<Self> {
-        if let Some(template) = ChatTemplate::find(&start.dir, &start.tokenizer)? {
-            output.say("Format: the chat template of the tokenizer");
-            return Ok(Self::Template(Box::new(template)));
-        }
-        let format = ChatFormat::new(&start.tokenizer)
-            .context("this tokenizer cannot write conversations")?;
-        Ok(Self::House(format))
-    }
-
-    fn render(&self, messages: &[Message]) -> Result<Rendered> {
-        match self {
-            Self::House(format) => Ok(format.render(messages)),
-            Self::Template(template) => Ok(template.render(messages)?),
-        }
-    }
 }
 
 /// The sizes and the pace of the stage.
@@ -142,16 +116,19 @@ fn examples(
     start: &Trained,
     output: &Output,
 ) -> Result<(Vec<Rendered>, Vec<Rendered>)> {
-    let format = Format::of(start, output)?;
+    let turns = Turns::of(start)?;
+    if turns.is_template() {
+        output.say("Format: the chat template of the tokenizer");
+    }
     let all: Vec<Rendered> = match &recipe.chats {
         Some(path) => conversations::read(path)?
             .iter()
-            .map(|c| format.render(&c.messages))
+            .map(|c| turns.render(&c.messages))
             .collect::<Result<_>>()?,
         None => {
             let (world, seed) = (World::new(job.recipe.run.seed), job.recipe.run.seed);
             let told = world.conversations(seed).take(recipe.world_dialogues);
-            told.map(|c| format.render(&messages(&c)))
+            told.map(|c| turns.render(&messages(&c)))
                 .collect::<Result<_>>()?
         }
     };

@@ -198,16 +198,23 @@ pub(super) struct Work<'a> {
     pub(super) tokenizer: &'a Tokenizer,
     /// What the model is to go on with at every measurement, for people to read.
     pub(super) prompts: &'a [Vec<u32>],
+    /// The files of its chat template, if it has one.
+    pub(super) beside: &'a [(String, Vec<u8>)],
 }
 
-/// What a model is known by in its checkpoints.
+/// What a model is known by in its checkpoints; `beside` are the files of its chat template.
 ///
 /// # Errors
 /// If the configuration cannot be written.
-pub(super) fn identity(config: &str, tokenizer: &Tokenizer) -> Result<Identity> {
+pub(super) fn identity(
+    config: &str,
+    tokenizer: &Tokenizer,
+    beside: &[(String, Vec<u8>)],
+) -> Result<Identity> {
     Ok(Identity {
         config: serde_json::from_str(config).context("the model's configuration is no JSON")?,
         tokenizer: Some(tokenizer.to_json().into_bytes()),
+        beside: beside.to_vec(),
     })
 }
 
@@ -224,7 +231,7 @@ pub(super) fn train(
     output: &Output,
 ) -> Result<StageResult> {
     let accumulate = plan.batch / plan.micro_batch;
-    let mut identity = identity(&work.model.config.to_json(), work.tokenizer)?;
+    let mut identity = identity(&work.model.config.to_json(), work.tokenizer, work.beside)?;
     let mut objective = NextToken::new(work.model, work.feed, work.validation, accumulate);
     if !work.prompts.is_empty() {
         let (tokenizer, prompts) = (work.tokenizer, work.prompts);

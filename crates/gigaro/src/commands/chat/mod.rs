@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gigaro_data::chat::{ChatFormat, Message, message_text};
+use gigaro_data::chat::{Message, message_text};
 use gigaro_models::generate::{FinishReason, SamplingParams};
 use gigaro_train::quantity::Count;
 use serde_json::json;
@@ -23,6 +23,7 @@ use crate::interrupt::{self, Stoppable};
 use crate::output::Output;
 use crate::sampling_flags::{SamplingArgs, usual};
 use crate::trained::{Reading, Trained, chosen_checkpoint};
+use crate::turns::Turns;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 /// One conversation and the model it is with.
 pub(crate) struct Chat<'a> {
     trained: &'a Trained,
-    format: ChatFormat,
+    format: Turns,
     params: SamplingParams,
     dtype: Precision,
     system: Option<String>,
@@ -76,14 +77,14 @@ impl<'a> Chat<'a> {
     /// A conversation that has not begun.
     ///
     /// # Errors
-    /// If the model's tokenizer has no tokens for turns.
+    /// If the model's tokenizer has no tokens for turns and no chat template, or a damaged one.
     pub(crate) fn new(
         trained: &'a Trained,
         params: SamplingParams,
         dtype: Precision,
         system: Option<String>,
     ) -> Result<Self> {
-        let format = ChatFormat::new(&trained.tokenizer)?;
+        let format = Turns::of(trained)?.today();
         let reading = Reading::new(&trained.model);
         Ok(Self {
             trained,
@@ -145,13 +146,13 @@ impl<'a> Chat<'a> {
     /// Shows the model's answer as it is written, and keeps both turns.
     fn answer(&mut self, words: String, stoppable: &Stoppable, output: &Output) -> Result<()> {
         self.turns.push(Message::user(words));
-        let Some(prompt) = self.fitting_prompt() else {
-            self.turns.pop();
-            let context = self.trained.context();
-            output.complain(format_args!(
-                "that is longer than the {context} tokens this model can look at: say it shorter"
-            ));
-            return Ok(());
+        let prompt = match self.fitting_prompt() {
+            Ok(prompt) => prompt,
+            Err(sentence) => {
+                self.turns.pop();
+                output.complain(sentence);
+                return Ok(());
+            }
         };
         stoppable.begin();
         // Each turn has a stream of its own, so that the same question again may get another answer.
@@ -185,16 +186,22 @@ impl<'a> Chat<'a> {
     }
 
     /// The conversation as tokens with room for an answer. Forgets the oldest turns where it grew too long.
-    fn fitting_prompt(&mut self) -> Option<Vec<u32>> {
+    ///
+    /// # Errors
+    /// A sentence if the last turn alone is too long, or the model's template refuses the conversation.
+    fn fitting_prompt(&mut self) -> Result<Vec<u32>, String> {
         let context = self.trained.context();
         let room = self.params.max_tokens.min(context / 4).max(1);
         loop {
             let prompt = self.format.prompt(&self.messages());
+            let prompt = prompt.map_err(|e| e.to_string())?;
             if prompt.len() + room <= context {
-                return Some(prompt);
+                return Ok(prompt);
             }
             if self.turns.len() <= 1 {
-                return None;
+                return Err(format!(
+                    "that is longer than the {context} tokens this model can look at: say it shorter"
+                ));
             }
             // A question goes with its answer.
             self.turns.drain(..2);

@@ -8,8 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Result;
-use gigaro_data::Tokenizer;
-use gigaro_data::chat::{ChatFormat, Message};
+use gigaro_data::chat::Message;
 use gigaro_data::world::Prompt;
 use gigaro_serve::endpoint::{Endpoint, EndpointError, Key, Patience, is_private};
 use gigaro_train::answers::Answer;
@@ -19,7 +18,7 @@ use gigaro_train::reward::frozen_rewards;
 use crate::failure::Usage;
 use crate::output::Output;
 use crate::pipeline::align::compare::truth;
-use crate::pipeline::align::reward;
+use crate::pipeline::align::reward::{self, Opened};
 
 /// Where a key is looked for unless another place is named: where OpenAI's own programs look.
 const USUAL_KEY: &str = "OPENAI_API_KEY";
@@ -151,9 +150,7 @@ fn unreachable(judge: &str, error: &EndpointError) -> gigaro_train::Error {
 
 /// A reward model as judge. It reads text in tokens of its own, so it need not share the models' tokenizer.
 fn by_reward(dir: &Path) -> Result<Box<dyn Judge>> {
-    let (model, json) = reward::open(dir)?;
-    let place = format!("the tokenizer of {}", dir.display());
-    let format = ChatFormat::new(&Tokenizer::from_json(&json, &place)?)?;
+    let Opened { model, turns, .. } = reward::open(dir)?;
     let context = model.trunk.config.max_seq_len;
     // A model meets several others with the same answers.
     let known: RefCell<HashMap<(String, String), f64>> = RefCell::default();
@@ -162,8 +159,9 @@ fn by_reward(dir: &Path) -> Result<Box<dyn Judge>> {
         if let Some(score) = known.borrow().get(&key) {
             return Ok(*score);
         }
-        let asked = format.prompt(&[Message::user(&prompt.text)]);
-        let mut tokens = format.answer(answer);
+        let messages = [Message::user(&prompt.text)];
+        let asked = turns.prompt(&messages)?;
+        let mut tokens = turns.answer(&messages, answer)?;
         tokens.truncate(context.saturating_sub(asked.len()));
         // What the judge cannot read decides nothing.
         let score = if tokens.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
-use gigaro_data::chat::{ChatFormat, Message, message_text};
+use gigaro_data::chat::{Message, message_text};
 use gigaro_data::world::Prompt;
 use gigaro_models::generate::{
     BatchRequest, Completion, FinishReason, SamplingParams, generate_batch,
@@ -12,6 +12,7 @@ use gigaro_tensor::{DType, Generator, autocast};
 
 use crate::pipeline::job::Halt;
 use crate::trained::{Trained, Words};
+use crate::turns::Turns;
 
 /// Replies that are written at the same time.
 pub(crate) const SLOTS: usize = 64;
@@ -35,29 +36,39 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Writes each prompt as the one message of a conversation.
-    pub(crate) fn new(prompts: Vec<Prompt>, format: &ChatFormat) -> Self {
-        let written = |p: &Prompt| format.prompt(&[Message::user(&p.text)]);
-        let tokens: Vec<Vec<u32>> = prompts.iter().map(written).collect();
-        Self {
+    ///
+    /// # Errors
+    /// If the model's template refuses it.
+    pub(crate) fn new(prompts: Vec<Prompt>, turns: &Turns) -> Result<Self> {
+        let written = |p: &Prompt| turns.prompt(&[Message::user(&p.text)]);
+        let tokens: Vec<Vec<u32>> = prompts.iter().map(written).collect::<Result<_>>()?;
+        Ok(Self {
             by_tokens: tokens.iter().cloned().zip(0..).collect(),
             tokens,
             prompts,
-        }
+        })
     }
 
     /// The first `n` prompts that leave at least half of the context for the answer.
     ///
     /// # Errors
-    /// If none does.
+    /// If none does, or the model's template refuses them.
     pub(crate) fn that_fit(
         n: usize,
         prompts: impl Iterator<Item = Prompt>,
-        format: &ChatFormat,
+        turns: &Turns,
         context: usize,
     ) -> Result<Self> {
-        let length = |p: &Prompt| format.prompt(&[Message::user(&p.text)]).len();
-        let fits = prompts.take(n * DRAWS).filter(|p| length(p) <= context / 2);
-        let asked = Self::new(fits.take(n).collect(), format);
+        let mut fitting = Vec::new();
+        for prompt in prompts.take(n * DRAWS) {
+            if fitting.len() == n {
+                break;
+            }
+            if turns.prompt(&[Message::user(&prompt.text)])?.len() <= context / 2 {
+                fitting.push(prompt);
+            }
+        }
+        let asked = Self::new(fitting, turns)?;
         if asked.tokens.is_empty() {
             bail!(
                 "no prompt leaves half of the context of {context} tokens for its answer: the model needs a longer one"

@@ -1,7 +1,6 @@
 //! Models held against each other: the same held-out prompts, what each does with them, and whose answers are preferred.
 
 use anyhow::{Result, bail};
-use gigaro_data::chat::ChatFormat;
 use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_data::world::{Disguised, Labeller, Prompt, World};
 use gigaro_models::generate::SamplingParams;
@@ -17,6 +16,7 @@ use super::answers::{Asked, answer, most_answer_tokens, said};
 use crate::output::Output;
 use crate::pipeline::job::Halt;
 use crate::trained::Trained;
+use crate::turns::Turns;
 
 /// Requests in disguise that a model is asked, at most.
 const DISGUISED: usize = 240;
@@ -113,8 +113,8 @@ impl Exam {
         };
         match manner {
             Manner::Chat => {
-                let format = ChatFormat::new(&trained.tokenizer)?;
-                let asked = Asked::new(prompts.to_vec(), &format);
+                let turns = Turns::of(trained)?;
+                let asked = Asked::new(prompts.to_vec(), &turns)?;
                 let written = answer(halt, trained, &asked.tokens, &greedy, DType::F32)?;
                 Ok(written.iter().map(said).collect())
             }

@@ -142,7 +142,7 @@ impl Run<'_> {
         let matter = Matter {
             objective: &mut objective,
             optimizer: &mut optimizer,
-            identity: stage::identity(&config.to_json(), &self.from.tokenizer)?,
+            identity: stage::identity(&config.to_json(), &self.from.tokenizer, &self.from.beside)?,
             parameters: plan.parameters,
             flops_per_token: plan.flops_per_token,
         };

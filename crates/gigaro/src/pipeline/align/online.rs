@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gigaro_data::chat::ChatFormat;
 use gigaro_data::world::{Prompt, World};
 use gigaro_train::advantage::KlController;
 use gigaro_train::grpo::{Grpo, GrpoSettings};
@@ -27,6 +26,7 @@ use crate::pipeline::stage::{self, Matter};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe::{Algorithm, Align, Ask};
 use crate::trained::{Trained, Words, deep_copy};
+use crate::turns::Turns;
 
 /// Trains the fine-tuned model in `from` by its own answers to prompts of the small world, into the stage's folder `dir`.
 ///
@@ -65,7 +65,7 @@ pub(crate) fn online(
         None => &mut by_world,
     };
     let mut truth = WorldScorer::truth(&watched);
-    let identity = stage::identity(&policy.config.to_json(), &from.tokenizer)?;
+    let identity = stage::identity(&policy.config.to_json(), &from.tokenizer, &from.beside)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
     let words = Words(&from.tokenizer);
@@ -113,8 +113,8 @@ pub(super) fn asked(
     };
     let world = World::new(seed);
     let prompts = world.alignment_prompts(seed ^ stream).filter(wanted);
-    let format = ChatFormat::new(&from.tokenizer)?;
-    Asked::that_fit(n, prompts, &format, from.context())
+    let turns = Turns::of(from)?;
+    Asked::that_fit(n, prompts, &turns, from.context())
 }
 
 /// Prompts of every sort to measure on.

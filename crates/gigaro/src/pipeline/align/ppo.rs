@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gigaro_data::chat::ChatFormat;
 use gigaro_data::loader::PretrainLoader;
 use gigaro_data::world::World;
 use gigaro_models::ActorCritic;
@@ -29,6 +28,7 @@ use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe;
 use crate::trained::{Trained, Words, deep_copy};
+use crate::turns::Turns;
 
 /// Measurements over which a rising reward with a falling true score ends the run.
 pub(super) const WINDOW: usize = 4;
@@ -60,10 +60,10 @@ pub(crate) fn ppo(
     memory::plan(&held, dir, output)?;
     let seed = job.recipe.run.seed;
     let world = World::new(seed);
-    let format = ChatFormat::new(&from.tokenizer)?;
+    let turns = Turns::of(from)?;
     let wanted = recipe.steps * recipe.batch_size;
     let fitting = |n: usize, seed: u64| {
-        Asked::that_fit(n, world.alignment_prompts(seed), &format, from.context())
+        Asked::that_fit(n, world.alignment_prompts(seed), &turns, from.context())
     };
     let (asked, watched) = (
         fitting(wanted, seed ^ 1)?,
@@ -74,7 +74,7 @@ pub(crate) fn ppo(
         missing_eos_penalty: None,
     };
     let mut truth = WorldScorer::truth(&watched);
-    let identity = stage::identity(&from.model.config.to_json(), &from.tokenizer)?;
+    let identity = stage::identity(&from.model.config.to_json(), &from.tokenizer, &from.beside)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
     let words = Words(&from.tokenizer);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use gigaro_data::chat::ChatFormat;
 use gigaro_data::preferences::{self, Pair};
 use gigaro_train::preference::{
     Example, JudgedAnswer, PreferencePair, RankedAnswer, Ranking, usable,
@@ -13,6 +12,7 @@ use gigaro_train::preference::{
 use super::rankings::Rankings;
 use crate::output::Output;
 use crate::trained::Trained;
+use crate::turns::Turns;
 
 /// One prompt of so many is kept to measure on.
 const HELD_OUT_EVERY: usize = 8;
@@ -27,29 +27,31 @@ pub(crate) fn read(path: &Path, trained: &Trained, output: &Output) -> Result<Ra
     for sentence in found.report.sentences() {
         output.say(format_args!("  {sentence}"));
     }
-    let format = ChatFormat::new(&trained.tokenizer)?;
+    let turns = Turns::of(trained)?;
     let mut all = Vec::new();
     let mut pairs = &found.pairs[..];
     let mut rows = &found.row_of_pair[..];
     while let Some(row) = rows.first() {
         let n = rows.iter().take_while(|r| *r == row).count();
-        all.push(ranking(&pairs[..n], &format));
+        all.push(ranking(&pairs[..n], &turns)?);
         (pairs, rows) = (&pairs[n..], &rows[n..]);
     }
-    let judged = found.judgements.iter().map(|j| JudgedAnswer {
-        prompt: format.prompt(&j.prompt.messages),
-        answer: format.answer(&j.completion),
-        desirable: j.label,
+    let judged = found.judgements.iter().map(|j| {
+        Ok(JudgedAnswer {
+            prompt: turns.prompt(&j.prompt.messages)?,
+            answer: turns.answer(&j.prompt.messages, &j.completion)?,
+            desirable: j.label,
+        })
     });
     Ok(Rankings {
         all,
-        judged: judged.collect(),
+        judged: judged.collect::<Result<_>>()?,
         labeller: format!("the preferences in {}", path.display()),
     })
 }
 
 /// The ranking that says what these pairs of one prompt say: an answer's place is the number of answers that are better.
-fn ranking<'a>(pairs: &'a [Pair], format: &ChatFormat) -> Ranking {
+fn ranking<'a>(pairs: &'a [Pair], turns: &Turns) -> Result<Ranking> {
     let mut answers: Vec<(&'a str, u32)> = Vec::new();
     let mut place = |text: &'a str| match answers.iter().position(|(known, _)| *known == text) {
         Some(place) => place,
@@ -66,14 +68,15 @@ fn ranking<'a>(pairs: &'a [Pair], format: &ChatFormat) -> Ranking {
         })
         .collect();
     worse.into_iter().for_each(|i| answers[i].1 += 1);
-    let answer = |(text, rank): (&str, u32)| RankedAnswer {
-        tokens: format.answer(text),
-        rank,
+    let asked = &pairs[0].prompt.messages;
+    let answer = |(text, rank): (&str, u32)| {
+        let tokens = turns.answer(asked, text)?;
+        Ok(RankedAnswer { tokens, rank })
     };
-    Ranking {
-        prompt: format.prompt(&pairs[0].prompt.messages),
-        answers: answers.into_iter().map(answer).collect(),
-    }
+    Ok(Ranking {
+        prompt: turns.prompt(asked)?,
+        answers: answers.into_iter().map(answer).collect::<Result<_>>()?,
+    })
 }
 
 /// Two parts: to learn from, and to measure on. All examples of one prompt are in the same part, or the second would measure

@@ -7,7 +7,6 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use gigaro_data::chat::ChatFormat;
 use gigaro_data::world::{Labeller, Prompt, World};
 use gigaro_models::generate::{Completion, FinishReason, SamplingParams};
 use gigaro_train::preference::{JudgedAnswer, RankedAnswer, Ranking};
@@ -17,6 +16,7 @@ use super::answers::{Asked, answer, most_answer_tokens, said};
 use crate::pipeline::{Job, stage};
 use crate::recipe::Reward;
 use crate::trained::Trained;
+use crate::turns::Turns;
 
 /// The rankings of a run, in the folder of its reward model.
 pub(crate) const FILE_NAME: &str = "rankings.jsonl";
@@ -44,9 +44,9 @@ pub(crate) fn simulated(
     let seed = job.recipe.run.seed;
     let world = World::new(seed);
     let labeller = Labeller::truth().with_noise(recipe.noise, seed);
-    let format = ChatFormat::new(&trained.tokenizer)?;
+    let turns = Turns::of(trained)?;
     let prompts = world.alignment_prompts(seed);
-    let asked = Asked::that_fit(recipe.prompts, prompts, &format, trained.context())?;
+    let asked = Asked::that_fit(recipe.prompts, prompts, &turns, trained.context())?;
     let repeated: Vec<Vec<u32>> = asked
         .tokens
         .iter()

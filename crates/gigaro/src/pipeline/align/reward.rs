@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use gigaro_data::Tokenizer;
 use gigaro_models::{GptConfig, RewardModel};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
@@ -23,7 +24,8 @@ use crate::pipeline::job::REWARD;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe::Reward;
-use crate::trained::{Trained, deep_copy};
+use crate::trained::{Trained, beside, deep_copy};
+use crate::turns::Turns;
 
 /// Answers that go through the model at once when nothing is learnt.
 const ROWS: usize = 64;
@@ -72,7 +74,7 @@ pub(crate) fn reward(
     let matter = Matter {
         objective: &mut objective,
         optimizer: &mut optimizer,
-        identity: stage::identity(&model.config().to_string(), &from.tokenizer)?,
+        identity: stage::identity(&model.config().to_string(), &from.tokenizer, &from.beside)?,
         parameters,
         flops_per_token: model.trunk.config.flops_per_token(from.context()) as f64,
     };
@@ -83,7 +85,7 @@ pub(crate) fn reward(
         output.fields("\nHeld-out rankings", &lines(&report));
     }
     autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
-    let identity = stage::identity(&model.config().to_string(), &from.tokenizer)?;
+    let identity = stage::identity(&model.config().to_string(), &from.tokenizer, &from.beside)?;
     stage.checkpoint = weights::save(
         &dir.join(NORMALISED),
         &model,
@@ -131,8 +133,12 @@ pub(crate) fn find(path: &Path) -> PathBuf {
 /// # Errors
 /// As [`open`], or if the two have different tokenizers.
 pub(crate) fn open_for(path: &Path, from: &Trained) -> Result<RewardModel> {
-    let (rewards, tokenizer) = open(path)?;
-    if tokenizer != from.tokenizer.to_json().into_bytes() {
+    let Opened {
+        model: rewards,
+        tokenizer,
+        ..
+    } = open(path)?;
+    if tokenizer.to_json() != from.tokenizer.to_json() {
         bail!(
             "the reward model in {} was trained with another tokenizer than the model in {}: their tokens mean different things; train one with `gigaro reward --checkpoint {}`",
             path.display(),
@@ -152,11 +158,19 @@ pub(crate) fn open_for(path: &Path, from: &Trained) -> Result<RewardModel> {
     Ok(rewards)
 }
 
-/// The reward model in a checkpoint, and its tokenizer's bytes.
+/// A reward model as it was saved.
+pub(crate) struct Opened {
+    pub(crate) model: RewardModel,
+    pub(crate) tokenizer: Tokenizer,
+    /// How it reads conversations.
+    pub(crate) turns: Turns,
+}
+
+/// The reward model in a checkpoint.
 ///
 /// # Errors
 /// If it is missing, damaged, or no reward model.
-pub(crate) fn open(path: &Path) -> Result<(RewardModel, Vec<u8>)> {
+pub(crate) fn open(path: &Path) -> Result<Opened> {
     let checkpoint = Checkpoint::open(find(path))?;
     let shown = checkpoint.dir().display().to_string();
     let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
@@ -166,10 +180,16 @@ pub(crate) fn open(path: &Path) -> Result<(RewardModel, Vec<u8>)> {
     model
         .load_state_dict(&tensors)
         .with_context(|| format!("the weights in {shown} are not those of a reward model"))?;
-    let Some(tokenizer) = checkpoint.tokenizer()? else {
+    let Some(json) = checkpoint.tokenizer()? else {
         bail!("the checkpoint {shown} has no tokenizer, so nobody knows what its tokens mean");
     };
-    Ok((model, tokenizer))
+    let tokenizer = Tokenizer::from_json(&json, &format!("the tokenizer of {shown}"))?;
+    let turns = Turns::beside(&tokenizer, &beside(&checkpoint)?, checkpoint.dir())?;
+    Ok(Opened {
+        model,
+        tokenizer,
+        turns,
+    })
 }
 
 /// What a report says for a person.
