@@ -17,6 +17,7 @@ pub(crate) struct Asked {
 }
 
 /// What the server does with a request.
+#[allow(dead_code, reason = "each test that shares this file needs some of it")]
 pub(crate) enum Say {
     /// Answers as a model does.
     Words(String),

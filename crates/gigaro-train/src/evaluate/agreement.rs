@@ -81,7 +81,7 @@ mod tests {
             prompts
                 .iter()
                 .map(|p| judge.compare(p, &polite(&p.ideal), &p.ideal))
-                .map(|verdict| verdict.expect("never fails"))
+                .map(|verdict| verdict.expect("never fails").expect("a verdict"))
                 .collect()
         };
         let between = Agreement::of(&verdicts(1), &verdicts(2));

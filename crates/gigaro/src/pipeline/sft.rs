@@ -124,12 +124,12 @@ fn examples(
         Some(path) => conversations::read(path)?
             .iter()
             .map(|c| turns.render(&c.messages))
-            .collect::<Result<_>>()?,
+            .collect::<Result<_, _>>()?,
         None => {
             let (world, seed) = (World::new(job.recipe.run.seed), job.recipe.run.seed);
             let told = world.conversations(seed).take(recipe.world_dialogues);
             told.map(|c| turns.render(&messages(&c)))
-                .collect::<Result<_>>()?
+                .collect::<Result<_, _>>()?
         }
     };
     let from = recipe

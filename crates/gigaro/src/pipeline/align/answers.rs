@@ -41,7 +41,7 @@ impl Asked {
     /// If the model's template refuses it.
     pub(crate) fn new(prompts: Vec<Prompt>, turns: &Turns) -> Result<Self> {
         let written = |p: &Prompt| turns.prompt(&[Message::user(&p.text)]);
-        let tokens: Vec<Vec<u32>> = prompts.iter().map(written).collect::<Result<_>>()?;
+        let tokens: Vec<Vec<u32>> = prompts.iter().map(written).collect::<Result<_, _>>()?;
         Ok(Self {
             by_tokens: tokens.iter().cloned().zip(0..).collect(),
             tokens,
