@@ -24,6 +24,7 @@ const MOST_WRITTEN: usize = 1 << 26;
 /// Checks a recipe; the complaint names section and key.
 pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
     check_name(&recipe.name)?;
+    check_vocabulary(recipe.tokenizer.vocab_size)?;
     check_model(recipe)?;
     check_pretrain(&recipe.pretrain)?;
     let share = recipe.data.held_out;
@@ -32,14 +33,6 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
             "[data] held_out is {share}, but a share of the text is at least 0 and less than 1"
         ));
     }
-    let vocab = recipe.tokenizer.vocab_size;
-    if vocab < LEAST_VOCAB {
-        return Err(format!(
-            "[tokenizer] vocab_size is {vocab}, but a byte-level vocabulary needs at least {LEAST_VOCAB}: one per byte and {} special",
-            SPECIAL_TOKENS.len()
-        ));
-    }
-    at_most("tokenizer", "vocab_size", vocab, MOST_VOCAB)?;
     at_most(
         "data",
         "world_documents",
@@ -69,6 +62,16 @@ fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn check_vocabulary(size: usize) -> Result<(), String> {
+    if size < LEAST_VOCAB {
+        return Err(format!(
+            "[tokenizer] vocab_size is {size}, but a byte-level vocabulary needs at least {LEAST_VOCAB}: one per byte and {} special",
+            SPECIAL_TOKENS.len()
+        ));
+    }
+    at_most("tokenizer", "vocab_size", size, MOST_VOCAB)
 }
 
 fn check_model(recipe: &Recipe) -> Result<(), String> {
