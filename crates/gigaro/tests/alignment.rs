@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use peer::{Asked, Peer, Say};
-use running::{Ran, gigaro_in};
+use running::{Ran, gigaro_in, succeeded, told, weights};
 use serde_json::{Value, json};
 
 /// What the tests start from.
@@ -134,26 +134,6 @@ fn start() -> &'static Start {
 }
 
 #[track_caller]
-fn succeeded(run: Ran) -> Ran {
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
-    run
-}
-
-/// The run failed with a sentence that has `words` in it, and did not panic.
-#[track_caller]
-fn told(run: &Ran, words: &str) {
-    assert!(
-        run.code == 1 || run.code == 2,
-        "{}: {}",
-        run.code,
-        run.stderr
-    );
-    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
-    assert!(run.stderr.contains("error: "), "{}", run.stderr);
-    assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
-}
-
-#[track_caller]
 fn has_charts(run: &Path, titles: &[&str]) {
     let page = fs::read_to_string(run.join("report.html")).expect("a report");
     assert!(page.contains("<svg") && !page.contains("src=\"http"));
@@ -173,14 +153,6 @@ fn align(here: &Path, algorithm: &str, out: &str, more: &[&str]) -> Ran {
     ]
     .concat();
     gigaro_in(here, &args)
-}
-
-/// The bytes of the weights of the newest checkpoint in a run's folder.
-fn weights(run: &Path) -> Vec<u8> {
-    let checkpoints = run.join("checkpoints");
-    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
-    let path = checkpoints.join(latest.trim()).join("model.safetensors");
-    fs::read(path).expect("weights")
 }
 
 /// Aligns, looks at what was said and shown, and returns the object.

@@ -4,11 +4,11 @@ mod running;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use gigaro_data::chat::CHAT_TEMPLATE;
-use running::{Ran, gigaro_in};
+use running::{Ran, checkpoint, gigaro_in, succeeded, weights};
 
 const RECIPE: &str = "\
 name = \"tiny\"
@@ -58,23 +58,6 @@ const OWN: &str = "{% for m in messages %}\
      {% if 'teapot' in m.content %}{{ raise_exception('no teapots here') }}{% endif %}\
      {{ ('<|user|>' if m.role == 'user' else '<|assistant|>') + m.content + '<|end|>' }}{% endfor %}\
      {% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
-
-#[track_caller]
-fn succeeded(run: Ran) -> Ran {
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
-    run
-}
-
-/// The newest checkpoint in a run's folder.
-fn checkpoint(run: &Path) -> PathBuf {
-    let checkpoints = run.join("checkpoints");
-    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
-    checkpoints.join(latest.trim())
-}
-
-fn weights(run: &Path) -> Vec<u8> {
-    fs::read(checkpoint(run).join("model.safetensors")).expect("weights")
-}
 
 /// Three copies of a pretrained model in a folder: `plain`, `house` with the house format as its template, `own` with another one.
 fn bases() -> tempfile::TempDir {

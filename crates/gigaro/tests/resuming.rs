@@ -8,29 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use running::{Ran, gigaro_in};
-
-/// A recipe of a few seconds, at some number of steps, with a checkpoint every other step.
-fn write_recipe(folder: &Path, steps: usize) {
-    let recipe = format!(
-        "name = \"small\"\nabout = \"A test.\"\n\n[data]\nworld_documents = 300\nheld_out = 0.1\n\n\
-         [tokenizer]\nkind = \"bpe\"\nvocab_size = 300\n\n\
-         [model]\nform = \"modern\"\nn_layer = 1\nn_head = 2\nd_model = 32\nmax_seq_len = 32\ndropout = 0.1\n\n\
-         [pretrain]\nsteps = {steps}\nbatch_size = 4\nlearning_rate = 3e-3\nsave_every = 2\n"
-    );
-    fs::write(folder.join("small.toml"), recipe).expect("written");
-}
+use running::{Ran, gigaro_in, succeeded, weights, write_recipe};
 
 /// `gigaro pretrain --recipe small.toml MORE`.
 fn pretrain(folder: &Path, more: &[&str]) -> Ran {
     let args = [&["pretrain", "--recipe", "small.toml"], more].concat();
     gigaro_in(folder, &args)
-}
-
-#[track_caller]
-fn succeeded(run: Ran) -> Ran {
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
-    run
 }
 
 /// The run failed with a sentence that has `words` in it, and did not panic.
@@ -39,14 +22,6 @@ fn told(run: &Ran, words: &str) {
     assert!([1, 2].contains(&run.code), "{}: {}", run.code, run.stderr);
     assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
     assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
-}
-
-/// The bytes of the weights of the newest checkpoint in a run's folder.
-fn weights(run: &Path) -> Vec<u8> {
-    let checkpoints = run.join("checkpoints");
-    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
-    let path = checkpoints.join(latest.trim()).join("model.safetensors");
-    fs::read(path).expect("weights")
 }
 
 /// Text of so many sentences, no two alike.

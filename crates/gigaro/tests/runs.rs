@@ -7,32 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use running::{Ran, gigaro_in};
-
-/// A recipe of a few seconds, at some number of steps, with a checkpoint every other step.
-fn write_recipe(folder: &Path, steps: usize) {
-    let recipe = format!(
-        "name = \"small\"\nabout = \"A test.\"\n\n[data]\nworld_documents = 300\nheld_out = 0.1\n\n\
-         [tokenizer]\nkind = \"bpe\"\nvocab_size = 320\n\n\
-         [model]\nform = \"modern\"\nn_layer = 1\nn_head = 2\nd_model = 32\nmax_seq_len = 32\ndropout = 0.1\n\n\
-         [pretrain]\nsteps = {steps}\nbatch_size = 4\nlearning_rate = 3e-3\nsave_every = 2\n"
-    );
-    fs::write(folder.join("small.toml"), recipe).expect("written");
-}
-
-/// The bytes of the weights of the newest checkpoint in a run's folder.
-fn weights(run: &Path) -> Vec<u8> {
-    let checkpoints = run.join("checkpoints");
-    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
-    let path = checkpoints.join(latest.trim()).join("model.safetensors");
-    fs::read(path).expect("weights")
-}
-
-#[track_caller]
-fn succeeded(run: Ran) -> Ran {
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
-    run
-}
+use running::{gigaro_in, succeeded, told, weights, write_recipe};
 
 #[test]
 fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
@@ -252,20 +227,6 @@ fn one_folder_takes_one_run() {
         &["pretrain", "--recipe", "small.toml", "--out", "busy"],
     );
     told(&again, "--resume busy");
-}
-
-/// The run failed with a sentence that has `words` in it, and did not panic.
-#[track_caller]
-fn told(run: &Ran, words: &str) {
-    assert!(
-        run.code == 1 || run.code == 2,
-        "{}: {}",
-        run.code,
-        run.stderr
-    );
-    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
-    assert!(run.stderr.contains("error: "), "{}", run.stderr);
-    assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
 }
 
 #[test]

@@ -253,14 +253,7 @@ impl Checks {
         found: Option<f64>,
         words: impl Fn(f64) -> String,
     ) {
-        if let (Some(bound), Some(found)) = (bound, found) {
-            self.0.push(Check {
-                name,
-                asked: format!("at least {}", words(bound)),
-                found: words(found),
-                reached: found >= bound,
-            });
-        }
+        self.check(name, ("at least", f64::ge), bound.zip(found), words);
     }
 
     fn at_most(
@@ -270,12 +263,23 @@ impl Checks {
         found: Option<f64>,
         words: impl Fn(f64) -> String,
     ) {
-        if let (Some(bound), Some(found)) = (bound, found) {
+        self.check(name, ("at most", f64::le), bound.zip(found), words);
+    }
+
+    /// Holds what was found against its bound, if both are there.
+    fn check(
+        &mut self,
+        name: &'static str,
+        (side, reached): (&str, fn(&f64, &f64) -> bool),
+        bound_and_found: Option<(f64, f64)>,
+        words: impl Fn(f64) -> String,
+    ) {
+        if let Some((bound, found)) = bound_and_found {
             self.0.push(Check {
                 name,
-                asked: format!("at most {}", words(bound)),
+                asked: format!("{side} {}", words(bound)),
                 found: words(found),
-                reached: found <= bound,
+                reached: reached(&found, &bound),
             });
         }
     }

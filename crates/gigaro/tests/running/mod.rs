@@ -1,6 +1,8 @@
-//! Runs the built binary and keeps what it said.
+//! Runs the built binary, keeps what it said, and looks at what it left: what the test programs share.
+#![allow(dead_code, reason = "each test program needs some of it")]
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What one run of the binary left.
@@ -39,4 +41,48 @@ pub(crate) fn gigaro_in(folder: &Path, args: &[&str]) -> Ran {
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
+}
+
+/// The run, which ended well.
+#[track_caller]
+pub(crate) fn succeeded(run: Ran) -> Ran {
+    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    run
+}
+
+/// The run failed with a sentence that has `words` in it, and did not panic.
+#[track_caller]
+pub(crate) fn told(run: &Ran, words: &str) {
+    assert!(
+        run.code == 1 || run.code == 2,
+        "{}: {}",
+        run.code,
+        run.stderr
+    );
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    assert!(run.stderr.contains("error: "), "{}", run.stderr);
+    assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
+}
+
+/// The newest checkpoint in a run's folder.
+pub(crate) fn checkpoint(run: &Path) -> PathBuf {
+    let checkpoints = run.join("checkpoints");
+    let latest = fs::read_to_string(checkpoints.join("latest")).expect("a checkpoint");
+    checkpoints.join(latest.trim())
+}
+
+/// The bytes of its weights.
+pub(crate) fn weights(run: &Path) -> Vec<u8> {
+    fs::read(checkpoint(run).join("model.safetensors")).expect("weights")
+}
+
+/// `small.toml`: a recipe of a few seconds, at some number of steps, with a checkpoint every other step.
+pub(crate) fn write_recipe(folder: &Path, steps: usize) {
+    let recipe = format!(
+        "name = \"small\"\nabout = \"A test.\"\n\n[data]\nworld_documents = 300\nheld_out = 0.1\n\n\
+         [tokenizer]\nkind = \"bpe\"\nvocab_size = 320\n\n\
+         [model]\nform = \"modern\"\nn_layer = 1\nn_head = 2\nd_model = 32\nmax_seq_len = 32\ndropout = 0.1\n\n\
+         [pretrain]\nsteps = {steps}\nbatch_size = 4\nlearning_rate = 3e-3\nsave_every = 2\n"
+    );
+    fs::write(folder.join("small.toml"), recipe).expect("written");
 }
