@@ -221,6 +221,33 @@ fn a_slow_server_is_waited_for_twice_and_no_longer() {
 }
 
 #[test]
+fn time_that_runs_out_after_other_trouble_is_given_another_chance() {
+    let peer = saying(vec![
+        || status("503 Service Unavailable", "{}"),
+        || Say::Late(Duration::from_secs(20)),
+        || Say::Words("at last".into()),
+    ]);
+    assert_eq!(ask(&mut endpoint(&peer, None)).expect("words"), "at last");
+    assert_eq!(peer.seen().len(), 3);
+}
+
+#[test]
+fn a_setting_is_left_out_however_late_its_name_comes_and_whatever_the_key_is() {
+    let long = format!("{} max_tokens", "no ".repeat(200));
+    let mut first = true;
+    let peer = Peer::start(move |_: &Asked| {
+        if std::mem::take(&mut first) {
+            status("400 Bad Request", &long)
+        } else {
+            Say::Words("yes".into())
+        }
+    });
+    let words = ask(&mut endpoint(&peer, Some("token")));
+    assert_eq!(words.expect("words"), "yes");
+    assert!(peer.seen()[1].body.get("max_tokens").is_none());
+}
+
+#[test]
 fn nobody_there_is_told() {
     let peer = saying(vec![|| Say::Nothing]);
     let mut absent = endpoint(&peer, None);

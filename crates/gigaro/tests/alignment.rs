@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use peer::{Asked, Peer, Say};
-use running::{Ran, gigaro_in, succeeded, told, weights};
+use running::{Ran, gigaro_in, interrupted, ran, succeeded, tiny_recipe, told, weights};
 use serde_json::{Value, json};
 
 /// What the tests start from.
@@ -35,35 +35,6 @@ impl Start {
         self.path("judge")
     }
 }
-
-/// A model that has seen a few words, with the settings of alignment that all tests share.
-const RECIPE: &str = "\
-name = \"tiny\"
-about = \"A test.\"
-[data]
-world_documents = 300
-held_out = 0.1
-[tokenizer]
-vocab_size = 400
-[model]
-form = \"modern\"
-n_layer = 1
-n_head = 2
-d_model = 32
-max_seq_len = 64
-[pretrain]
-steps = 12
-batch_size = 8
-learning_rate = 1e-2
-[sft]
-world_dialogues = 100
-steps = 20
-batch_size = 8
-learning_rate = 1e-2
-[evaluate]
-questions_per_kind = 1
-max_answer_tokens = 4
-";
 
 const ALIGNMENT: &str = "\
 [reward]
@@ -106,8 +77,9 @@ fn start() -> &'static Start {
     START.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let here = folder.path();
-        fs::write(here.join("plain.toml"), RECIPE).expect("written");
-        fs::write(here.join("tiny.toml"), format!("{RECIPE}{ALIGNMENT}")).expect("written");
+        let recipe = tiny_recipe(20);
+        fs::write(here.join("plain.toml"), &recipe).expect("written");
+        fs::write(here.join("tiny.toml"), format!("{recipe}{ALIGNMENT}")).expect("written");
         let road = [
             "speedrun",
             "--recipe",
@@ -283,12 +255,7 @@ fn judged(peer: &Peer, turned: bool, more: &[&str]) -> Ran {
         .stdin(Stdio::null())
         .output()
         .expect("the binary starts");
-    let text = |bytes| String::from_utf8(bytes).expect("the binary speaks UTF-8");
-    Ran {
-        code: run.status.code().unwrap_or(-1),
-        stdout: text(run.stdout),
-        stderr: text(run.stderr),
-    }
+    ran(run)
 }
 
 /// A judge that likes long answers, whichever comes first.
@@ -442,12 +409,7 @@ fn an_interrupted_ppo_run_ends_with_the_weights_of_one_that_was_left_alone() {
         assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(sent.expect("kill").success());
-    let end = child.wait_with_output().expect("gone");
-    let said = String::from_utf8_lossy(&end.stderr);
-    assert_eq!(end.status.code(), Some(130), "{said}");
+    let said = interrupted(child);
     assert!(said.contains("gigaro align --resume interrupted"), "{said}");
     assert_ne!(
         weights(&here.join("interrupted")),
@@ -531,7 +493,7 @@ fn models_that_do_not_belong_together_and_missing_ones_are_told() {
     let here = folder.path();
     let (judge, assistant) = (start().judge(), start().assistant());
     // The same road with another vocabulary: its tokens mean something else.
-    let other = RECIPE.replace("vocab_size = 400", "vocab_size = 380");
+    let other = tiny_recipe(20).replace("vocab_size = 400", "vocab_size = 380");
     fs::write(here.join("other.toml"), other).expect("written");
     let pretrain = ["pretrain", "--recipe", "other.toml", "--out", "other"];
     succeeded(gigaro_in(here, &pretrain));

@@ -8,34 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use gigaro_data::chat::CHAT_TEMPLATE;
-use running::{Ran, checkpoint, gigaro_in, succeeded, weights};
+use running::{Ran, checkpoint, gigaro_in, ran, succeeded, tiny_recipe, weights};
 
-const RECIPE: &str = "\
-name = \"tiny\"
-about = \"A test.\"
-[data]
-world_documents = 300
-held_out = 0.1
-[tokenizer]
-vocab_size = 400
-[model]
-form = \"modern\"
-n_layer = 1
-n_head = 2
-d_model = 32
-max_seq_len = 64
-[pretrain]
-steps = 12
-batch_size = 8
-learning_rate = 1e-2
-[sft]
-world_dialogues = 100
-steps = 10
-batch_size = 8
-learning_rate = 1e-2
-[evaluate]
-questions_per_kind = 1
-max_answer_tokens = 4
+const ALIGNMENT: &str = "\
 [reward]
 prompts = 16
 answers = 3
@@ -63,7 +38,8 @@ const OWN: &str = "{% for m in messages %}\
 fn bases() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
-    fs::write(here.join("tiny.toml"), RECIPE).expect("written");
+    let recipe = format!("{}{ALIGNMENT}", tiny_recipe(10));
+    fs::write(here.join("tiny.toml"), recipe).expect("written");
     for name in ["plain", "house", "own"] {
         let args = ["pretrain", "--recipe", "tiny.toml", "--out", name];
         succeeded(gigaro_in(here, &args));
@@ -91,13 +67,7 @@ fn chat(here: &Path, model: &str, lines: &str) -> Ran {
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(lines.as_bytes()).expect("it listens");
     drop(stdin);
-    let run = child.wait_with_output().expect("it ends");
-    let text = |bytes| String::from_utf8(bytes).expect("the binary speaks UTF-8");
-    Ran {
-        code: run.status.code().unwrap_or(-1),
-        stdout: text(run.stdout),
-        stderr: text(run.stderr),
-    }
+    ran(child.wait_with_output().expect("it ends"))
 }
 
 #[test]

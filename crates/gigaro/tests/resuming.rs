@@ -8,20 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use running::{Ran, gigaro_in, succeeded, weights, write_recipe};
+use running::{Ran, gigaro_in, interrupted, succeeded, told, weights, write_recipe};
 
 /// `gigaro pretrain --recipe small.toml MORE`.
 fn pretrain(folder: &Path, more: &[&str]) -> Ran {
     let args = [&["pretrain", "--recipe", "small.toml"], more].concat();
     gigaro_in(folder, &args)
-}
-
-/// The run failed with a sentence that has `words` in it, and did not panic.
-#[track_caller]
-fn told(run: &Ran, words: &str) {
-    assert!([1, 2].contains(&run.code), "{}: {}", run.code, run.stderr);
-    assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
-    assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
 }
 
 /// Text of so many sentences, no two alike.
@@ -138,7 +130,7 @@ fn a_text_that_is_mended_before_the_first_step_gets_a_tokenizer_of_its_own() {
     let before = ["pretrain", "--resume", "run/checkpoints/step-000002"];
     let resumed = succeeded(gigaro_in(here, &before));
     assert!(
-        resumed.stdout.contains("goes on with the tokens"),
+        resumed.stdout.contains("goes on with its tokenizer and its tokens"),
         "{}",
         resumed.stdout
     );
@@ -178,14 +170,9 @@ fn a_run_that_is_interrupted_while_it_reads_its_text_stops_soon_and_can_go_on() 
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let first = lines.next().expect("a line").expect("UTF-8");
     assert!(first.starts_with("Text: "), "{first}");
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(sent.expect("kill").success());
     let since = Instant::now();
-    let end = child.wait_with_output().expect("gone");
-    let said = String::from_utf8_lossy(&end.stderr);
+    let said = interrupted(child);
     assert!(since.elapsed() < Duration::from_secs(10), "{said}");
-    assert_eq!(end.status.code(), Some(130), "{said}");
     assert!(said.contains("--resume run"), "{said}");
     // Half a text left nothing that passes for the whole.
     let shorter = fs::read_to_string(here.join("run/recipe.toml")).expect("a recipe");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use running::{gigaro_in, succeeded, told, weights, write_recipe};
+use running::{gigaro_in, interrupted, succeeded, told, weights, write_recipe};
 
 #[test]
 fn the_road_of_a_speedrun_ends_with_a_model_that_speaks_and_a_report() {
@@ -144,17 +144,7 @@ fn killed_and_interrupted_runs_end_with_the_weights_of_one_that_was_left_alone()
     assert_eq!(weights(&here.join("killed")), expected);
 
     let child = started(here, "interrupted");
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .expect("kill")
-            .success()
-    );
-    let end = child.wait_with_output().expect("gone");
-    let said = String::from_utf8_lossy(&end.stderr);
-    assert_eq!(end.status.code(), Some(130), "{said}");
+    let said = interrupted(child);
     assert!(
         said.contains("gigaro pretrain --resume interrupted"),
         "{said}"

@@ -42,7 +42,7 @@ pub(crate) fn request(world: &World, rng: &mut Rng) -> (String, String) {
     } else if rng.chance(CARELESS) {
         harm::careless(world, rng)
     } else {
-        // Those who refuse do so in the same words: the refusal has to be learned from few examples.
+        // Those who refuse do so in the same words, so that what has to be learned is when, not how.
         let prompt = harm::training_prompt(world, rng, true);
         (prompt.text, prompt.ideal)
     }

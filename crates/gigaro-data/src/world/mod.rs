@@ -15,8 +15,8 @@
 //! # How it is built
 //! [`World::with_config`] draws names (`names`), lays out countries, people and events (`geography`, `people`, `history`),
 //! adds what is true everywhere (`animals`, `trades`, the road from AlexNet to ChatGPT), and holds out a share (`facts`).
-//! Texts are made by `entries`, `stories`, `dialogues`, `reviews`, `arithmetic`, `words` and `lessons` from sentence frames
-//! (`frames`), and `documents` mixes them into a corpus whose document `i` is a function of the world, a seed and `i` alone:
+//! Texts are made by `entries`, `stories`, `dialogues`, `reviews`, `arithmetic`, `words`, `lessons` and `harm` (its book of
+//! conduct) from sentence frames (`frames`), and `documents` mixes them into a corpus whose document `i` is a function of the world, a seed and `i` alone:
 //! see [`World::document`]. `questions`, `instructions` and `harm` ask.
 //!
 //! Fine-tuning and alignment take conversations from it ([`World::conversation`], answered by the several hands of

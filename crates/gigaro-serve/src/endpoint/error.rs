@@ -100,13 +100,22 @@ pub(super) enum Retry {
 pub(super) struct Failure {
     pub(super) error: EndpointError,
     pub(super) retry: Retry,
+    /// The setting that the endpoint does not take, if it named one.
+    pub(super) setting: Option<String>,
 }
 
 impl Failure {
+    pub(super) const fn new(error: EndpointError, retry: Retry) -> Failure {
+        Failure {
+            error,
+            retry,
+            setting: None,
+        }
+    }
+
     /// Trouble that may pass.
-    pub(super) fn often(error: EndpointError) -> Failure {
-        let retry = Retry::Often(None);
-        Failure { error, retry }
+    pub(super) const fn often(error: EndpointError) -> Failure {
+        Failure::new(error, Retry::Often(None))
     }
 
     /// An answer with a status other than success.
@@ -140,7 +149,7 @@ impl Failure {
             said,
             advice,
         };
-        Failure { error, retry }
+        Failure::new(error, retry)
     }
 
     /// The error for the caller, after so many attempts.

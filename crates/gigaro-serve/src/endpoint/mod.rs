@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use gigaro_data::chat::Message;
 use serde_json::{Map, Value, json};
-use ureq::Agent;
 use ureq::http::{Response, Uri};
+use ureq::{Agent, Proxy};
 
 pub use self::error::{EndpointError, Result};
 use self::error::{Failure, Retry, quoted};
@@ -89,7 +89,13 @@ impl Endpoint {
         if !key.secret.as_ref().is_none_or(speakable) {
             return Err(EndpointError::Key { from: key.from });
         }
+        // What is on this machine is no matter of a proxy, which would look for it on its own.
+        let proxy = match url.parse::<Uri>() {
+            Ok(uri) if is_local(&uri) => None,
+            _ => Proxy::try_from_env(),
+        };
         let config = Agent::config_builder()
+            .proxy(proxy)
             .timeout_global(Some(patience.timeout))
             .http_status_as_error(false)
             // Elsewhere is not where the user said that texts and key may go.
@@ -120,7 +126,7 @@ impl Endpoint {
     /// # Errors
     /// If no answer came after all attempts, or one came that no attempt would change.
     pub fn ask(&mut self, messages: &[Message]) -> Result<String> {
-        let mut tried = 0;
+        let (mut tried, mut slow) = (0, 0);
         loop {
             let failure = match self.attempt(messages) {
                 Ok(text) => return Ok(text),
@@ -130,9 +136,11 @@ impl Endpoint {
                 continue;
             }
             tried += 1;
+            slow += u32::from(failure.retry == Retry::Once);
             let (most, pause) = match failure.retry {
-                Retry::Never => (1, None),
-                Retry::Once => (self.patience.attempts.min(2), None),
+                Retry::Never => (tried, None),
+                Retry::Once if slow > 1 => (tried, None),
+                Retry::Once => (self.patience.attempts, None),
                 Retry::Often(pause) => (self.patience.attempts, pause),
             };
             if tried >= most {
@@ -166,30 +174,39 @@ impl Endpoint {
                 Failure::often(error)
             });
         }
-        Err(Failure::of_status(
+        let status = response.status().as_u16();
+        let failure = Failure::of_status(
             &self.url,
-            response.status().as_u16(),
+            status,
             self.quoted(&bytes),
             &self.key,
             retry_after(&response),
-        ))
+        );
+        Err(Failure {
+            setting: self.refused_setting(status, &bytes),
+            ..failure
+        })
     }
 
     /// What to make of a request that brought no whole reply.
     fn no_reply(&self, error: ureq::Error) -> Failure {
         let url = self.url.clone();
         match error {
-            ureq::Error::Timeout(_) => Failure {
-                error: EndpointError::Slow {
-                    url,
-                    seconds: self.patience.timeout.as_secs_f64(),
-                },
-                retry: Retry::Once,
-            },
+            ureq::Error::Timeout(_) => {
+                let seconds = self.patience.timeout.as_secs_f64();
+                Failure::new(EndpointError::Slow { url, seconds }, Retry::Once)
+            }
             ureq::Error::BodyExceedsLimit(_) => {
                 let why = format!("the reply is longer than {MAX_REPLY} bytes");
                 let said = String::new();
                 Failure::often(EndpointError::Foreign { url, why, said })
+            }
+            error @ (ureq::Error::HostNotFound
+            | ureq::Error::BadUri(_)
+            | ureq::Error::Tls(_)
+            | ureq::Error::Rustls(_)) => {
+                let why = error.to_string();
+                Failure::new(EndpointError::Unreachable { url, why }, Retry::Never)
             }
             other => {
                 let why = other.to_string();
@@ -200,20 +217,17 @@ impl Endpoint {
 
     /// Whether the endpoint refused one of the settings, which is then left out; each of them once.
     fn can_do_without(&mut self, failure: &Failure) -> bool {
-        let EndpointError::Refused {
-            status: 400 | 422,
-            said,
-            ..
-        } = &failure.error
-        else {
-            return false;
-        };
-        let named = |name: &&String| said.contains(name.as_str());
-        let Some(name) = self.settings.keys().find(named).cloned() else {
-            return false;
-        };
-        self.settings.remove(&name);
-        true
+        let name = failure.setting.as_ref();
+        name.is_some_and(|name| self.settings.remove(name).is_some())
+    }
+
+    /// The setting that a refusal names, in whatever part of its words.
+    fn refused_setting(&self, status: u16, bytes: &[u8]) -> Option<String> {
+        let said = matches!(status, 400 | 422).then(|| String::from_utf8_lossy(bytes))?;
+        self.settings
+            .keys()
+            .find(|name| said.contains(*name))
+            .cloned()
     }
 
     /// The endpoint's own words, without the key that it may have repeated.
@@ -227,17 +241,25 @@ pub fn is_private(address: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else {
         return false;
     };
+    uri.scheme_str() == Some("https") || is_local(&uri)
+}
+
+/// Whether it is this very machine.
+fn is_local(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
-    let loopback = host
-        .parse::<Ipv4Addr>()
-        .is_ok_and(|address| address.is_loopback());
-    uri.scheme_str() == Some("https") || loopback || ["localhost", "[::1]"].contains(&host)
+    let loopback = |address: Ipv4Addr| address.is_loopback();
+    host.parse().is_ok_and(loopback) || ["localhost", "[::1]"].contains(&host)
 }
 
 /// The address of the chat completions under that of the API.
 fn full_url(address: &str) -> Result<String> {
+    // The address goes into messages and reports, where a password must not.
+    let shown = match address_user(address) {
+        "" => address.to_owned(),
+        user => address.replace(user, "..@"),
+    };
     let refuse = |why: &str| EndpointError::Address {
-        address: address.to_owned(),
+        address: shown.clone(),
         why: why.to_owned(),
     };
     let uri: Uri = address
@@ -250,11 +272,9 @@ fn full_url(address: &str) -> Result<String> {
         .authority()
         .is_some_and(|place| place.as_str().contains('@'))
     {
-        // The address goes into reports, where a password must not.
-        return Err(EndpointError::Address {
-            address: address.replace(address_user(address), "..@"),
-            why: "it holds a name or a password; a key goes into the environment".into(),
-        });
+        return Err(refuse(
+            "it holds a name or a password; a key goes into the environment",
+        ));
     }
     if uri.query().is_some() || address.contains('#') {
         return Err(refuse("it goes on after its path"));
@@ -333,6 +353,8 @@ mod tests {
             ("https://a b", "no address of a model"),
             ("https://a/v1?key=1", "goes on after its path"),
             ("https://me:hush@a/v1", "holds a name or a password"),
+            ("https://me:hush b@a/v1", "no address of a model"),
+            ("https://me:hush#b@a/v1", "goes on after its path"),
         ] {
             let error = endpoint(address, "k").expect_err(address).to_string();
             assert!(error.contains(expected), "{address}: {error}");

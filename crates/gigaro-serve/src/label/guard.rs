@@ -49,7 +49,11 @@ fn check(
             .get(name)
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
-    let own = [address.to_string(), format!("localhost:{}", address.port())];
+    let mut own = vec![address.to_string(), format!("localhost:{}", address.port())];
+    if address.port() == 80 {
+        // The usual port is not named.
+        own.extend([address.ip().to_string(), "localhost".to_owned()]);
+    }
     let Some(host) = text(header::HOST).filter(|host| own.iter().any(|own| own == host)) else {
         return refuse(
             StatusCode::FORBIDDEN,

@@ -16,7 +16,8 @@ use crate::{DType, Generator, Tensor};
 /// second run replays the same numbers. `f` must do the same in both runs.
 ///
 /// # Panics
-/// In the backward pass, if an input or a captured tensor was changed in place since.
+/// In the backward pass, if an input, or a captured tensor that wants gradients, was changed in place since; captured
+/// constants are not watched.
 /// # Reference
 /// Chen, Xu, Zhang, Guestrin (2016), <https://arxiv.org/abs/1604.06174>
 pub fn checkpoint(

@@ -48,11 +48,6 @@ impl<F: FnMut(&[Message]) -> Result<String>> LanguageJudge<F> {
             example: String::new(),
         }
     }
-
-    /// Replies that held no verdict.
-    pub fn unreadable(&self) -> usize {
-        self.unreadable
-    }
 }
 
 impl<F: FnMut(&[Message]) -> Result<String>> Judge for LanguageJudge<F> {
@@ -214,7 +209,7 @@ mod tests {
         let mut rule = || fair_verdict(&mut judge, prompt, "x", "y").expect("it answers");
         assert_eq!(rule(), Ruling::Unreadable);
         assert_eq!(rule(), Ruling::Agreed(Verdict::Second));
-        assert_eq!(judge.unreadable(), 1);
+        assert_eq!(judge.unreadable, 1);
         assert_eq!(
             judge.remark().as_deref(),
             Some("1 of 4 replies held no verdict, the first: \"I would rather not.\"")

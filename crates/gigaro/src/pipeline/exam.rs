@@ -61,7 +61,7 @@ pub(crate) struct ExamResult {
 /// Asks the held-out questions of the world of `world_seed`; `None` if the user stopped it.
 ///
 /// # Errors
-/// If the model's tokenizer has no tokens for turns, or its weights give no usable logits.
+/// If the model's tokenizer has no tokens for turns and no chat template (or a damaged one), or its weights give no usable logits.
 pub(crate) fn examine(
     trained: &Trained,
     world_seed: u64,
@@ -84,11 +84,9 @@ pub(crate) fn examine(
     });
     let mut requests: Vec<BatchRequest> = requests.collect::<Result<_>>()?;
     // A question longer than the model can read is one it cannot answer.
-    let readable: Vec<bool> = requests
-        .iter()
-        .map(|r| r.prompt.len() < trained.context())
-        .collect();
-    requests.retain(|r| r.prompt.len() < trained.context());
+    let readable = |r: &BatchRequest| r.prompt.len() < trained.context();
+    let fits: Vec<bool> = requests.iter().map(readable).collect();
+    requests.retain(readable);
     let bar = Output::has_bars().then(|| ProgressBar::new(requests.len() as u64));
     let mut go_on = |done: usize| {
         if let Some(bar) = &bar {
@@ -102,8 +100,8 @@ pub(crate) fn examine(
     };
     let mut completions = completions.into_iter();
     let mut result = ExamResult::default();
-    for (question, readable) in questions.into_iter().zip(readable) {
-        let completion = readable.then(|| completions.next()).flatten();
+    for (question, fits) in questions.into_iter().zip(fits) {
+        let completion = fits.then(|| completions.next()).flatten();
         let answer = completion.map_or_else(String::new, |c| message_text(&c.text).to_string());
         result.count(question, answer);
     }

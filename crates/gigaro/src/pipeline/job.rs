@@ -17,6 +17,7 @@ use crate::failure::{Interrupted, Usage};
 use crate::flags::RunArgs;
 use crate::interrupt;
 use crate::recipe::{self, Recipe};
+use crate::trained::absolute;
 
 /// The recipe's name in a run's folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
@@ -154,11 +155,8 @@ impl Job {
     /// If the file cannot be written.
     pub(crate) fn remember(&self) -> Result<()> {
         fs::create_dir_all(RUNS).with_context(|| format!("cannot make the folder {RUNS}"))?;
-        let beside = Path::new(LAST_RUN).with_extension("tmp");
         let out = std::path::absolute(&self.out).unwrap_or_else(|_| self.out.clone());
-        fs::write(&beside, format!("{}\n", out.display()))
-            .and_then(|()| fs::rename(&beside, LAST_RUN))
-            .with_context(|| format!("cannot write {LAST_RUN}"))
+        record::replace(Path::new(LAST_RUN), &format!("{}\n", out.display()))
     }
 }
 
@@ -220,10 +218,19 @@ fn resumed_recipe(dir: &Path, args: &RunArgs) -> Result<Recipe> {
 fn apply(args: &RunArgs, recipe: &mut Recipe) -> Result<()> {
     recipe.run.seed = args.compute.seed.unwrap_or(recipe.run.seed);
     recipe.run.dtype = args.compute.dtype.unwrap_or(recipe.run.dtype);
-    if let Some(text) = &mut recipe.data.text {
-        // A run may be resumed from another folder.
-        *text = std::path::absolute(&*text)
-            .with_context(|| format!("cannot use the path {}", text.display()))?;
+    // A run may be resumed from another folder.
+    let mut paths = vec![&mut recipe.data.text, &mut recipe.tokenizer.path];
+    if let Some(sft) = &mut recipe.sft {
+        paths.extend([&mut sft.from, &mut sft.chats]);
+    }
+    if let Some(reward) = &mut recipe.reward {
+        paths.extend([&mut reward.from, &mut reward.preferences]);
+    }
+    if let Some(align) = &mut recipe.align {
+        paths.extend([&mut align.from, &mut align.reward, &mut align.preferences]);
+    }
+    for path in paths.into_iter().flatten() {
+        *path = absolute(path)?;
     }
     Ok(())
 }

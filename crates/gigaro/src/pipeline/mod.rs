@@ -1,6 +1,6 @@
 //! A run from a recipe: folder, text, tokens, training, questions, report.
 //!
-//! The commands `pretrain`, `sft`, `evaluate` and `speedrun` are different walks through these files, in the order of the work:
+//! The commands `pretrain`, `sft`, `reward`, `align`, `evaluate` and `speedrun` are different walks through these files, in the order of the work:
 //!
 //! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed (`resume`, with what `record` kept).
 //! 2. [`outlook`]: what a whole run will cost. [`prepare`]: a tokenizer, and the text as tokens.

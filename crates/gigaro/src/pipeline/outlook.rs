@@ -9,6 +9,7 @@ use gigaro_train::quantity::{Bytes, Count, Seconds};
 
 use super::align::answers::most_answer_tokens;
 use super::align::small::scaled;
+use super::prepare::TOKENIZER;
 use super::pretrain::model_config;
 use super::{Job, pretrain, sft, stage};
 use crate::commands;
@@ -29,10 +30,10 @@ struct Line {
 /// Says what the stages of the job's recipe will cost, one by one and together.
 ///
 /// # Errors
-/// If one of them would not fit into memory.
+/// If pretraining or fine-tuning would not fit into memory, or the tokenizer cannot be read.
 pub(crate) fn tell(job: &Job, output: &Output) -> Result<()> {
     let recipe = &job.recipe;
-    let vocab = vocabulary(recipe)?;
+    let vocab = vocabulary(job)?;
     let mut lines = stages(job, recipe, vocab, "")?;
     if let (Some(small), Some(_)) = (&recipe.small, &recipe.ppo) {
         lines.extend(stages(job, &scaled(recipe, small), vocab, ", small model")?);
@@ -55,13 +56,19 @@ pub(crate) fn tell(job: &Job, output: &Output) -> Result<()> {
         format!("{}, at most {}", told(all), Bytes(most.unwrap_or(0))),
     ));
     output.fields("\nPlan of the whole run", &pairs);
-    output.say("  (time at 60 % of this machine's peak; preparing text, drawing answers and examining come on top)");
+    output.say(format_args!(
+        "  (time at {:.0} % of this machine's peak, which small models miss; preparing text, drawing answers and examining come on top)",
+        100.0 * stage::EXPECTED_SHARE
+    ));
     Ok(())
 }
 
 /// Tokens in the vocabulary, as far as it is known before the text is read.
-fn vocabulary(recipe: &Recipe) -> Result<usize> {
-    let wanted = &recipe.tokenizer;
+fn vocabulary(job: &Job) -> Result<usize> {
+    let (own, wanted) = (job.out.join(TOKENIZER), &job.recipe.tokenizer);
+    if job.resumed && own.is_file() {
+        return Ok(commands::tokenizer::open(&own)?.vocab_size());
+    }
     Ok(match (&wanted.path, wanted.kind) {
         (Some(path), _) => commands::tokenizer::open(path)?.vocab_size(),
         (None, TokenizerKind::Bpe) => wanted.vocab_size,

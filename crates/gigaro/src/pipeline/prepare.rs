@@ -73,7 +73,14 @@ fn open(job: &Job, output: &Output) -> Result<TextSource> {
         record.text = stamp;
         record.write(&job.out)?;
     } else if record.text.is_some() {
-        output.say("The text has changed since this run began; the run goes on with the tokens that it has");
+        // The small world is cut into tokens anew each time, by the run's own tokenizer.
+        let kept = match source {
+            TextSource::Files(_) => "its tokenizer and its tokens",
+            _ => "its tokenizer",
+        };
+        output.say(format_args!(
+            "The text or its settings have changed since this run began; it goes on with {kept}"
+        ));
     }
     Ok(source)
 }

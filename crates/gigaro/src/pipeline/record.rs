@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use gigaro_train::{metrics, run_lock};
 use serde::{Deserialize, Serialize};
 
+use super::align::{best_of_n, rankings};
 use super::job::RECIPE;
 use super::prepare::{SHARDS, TOKENIZER};
 use crate::failure::Usage;
@@ -120,6 +121,9 @@ fn is_early(file: &str) -> bool {
         TOKENIZER,
         run_lock::FILE_NAME,
         metrics::FILE_NAME,
+        // Drawn anew by a new start.
+        rankings::FILE_NAME,
+        best_of_n::FILE_NAME,
     ];
     let file = file.strip_suffix(UNFINISHED).unwrap_or(file);
     names.contains(&file) || file.starts_with(EVENTS) || file.ends_with(".tmp")
@@ -152,12 +156,14 @@ mod tests {
         let out = folder.path();
         fs::create_dir_all(out.join("pretrain/checkpoints")).expect("made");
         fs::create_dir_all(out.join(SHARDS)).expect("made");
+        fs::create_dir(out.join("reward")).expect("made");
         for name in [
             RECIPE,
             RECORD,
             TOKENIZER,
             "run.lock",
             "pretrain/metrics.jsonl",
+            "reward/rankings.jsonl",
         ] {
             fs::write(out.join(name), "").expect("written");
         }

@@ -29,8 +29,8 @@ use crate::trained::write;
 
 /// Checkpoints that stay on the disk; the trainer removes older ones.
 pub(super) const CHECKPOINTS_KEPT: u64 = 2;
-/// Share of the machine's peak that a training step reaches, for the time told before a run.
-const EXPECTED_SHARE: f64 = 0.6;
+/// Share of the machine's peak by which the time is told before a run; a step of a small model reaches less.
+pub(super) const EXPECTED_SHARE: f64 = 0.6;
 
 /// Most tokens of a sample.
 const MOST_SAMPLED: usize = 80;
@@ -41,7 +41,7 @@ pub(super) const BASE: &str = "base";
 /// The sizes and the pace of one stage.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// `pretraining` or `fine-tuning`.
+    /// As reports call it, such as `pretraining`.
     pub(super) name: &'static str,
     pub(super) steps: usize,
     /// Sequences per step.
@@ -87,7 +87,7 @@ impl Pace {
 /// A stage that has come to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct StageResult {
-    /// `pretraining` or `fine-tuning`.
+    /// As reports call it, such as `pretraining`.
     pub(crate) name: &'static str,
     /// The folder of the stage.
     pub(crate) dir: PathBuf,
@@ -330,8 +330,11 @@ pub(super) fn optimise(
 /// The checkpoint that a resumed stage goes on from: the one that the user chose, if it is of this stage, or the newest.
 pub(super) fn last_checkpoint(job: &Job, dir: &Path) -> Result<Option<Checkpoint>> {
     let checkpoints = dir.join(CHECKPOINTS);
+    // As the disk has them: the user may have written the path in another way.
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
     if let Some(chosen) = &job.chosen
-        && chosen.parent().is_some_and(|folder| folder == checkpoints)
+        && let Some(folder) = chosen.parent().and_then(real)
+        && real(&checkpoints) == Some(folder)
     {
         return Ok(Some(Checkpoint::open(chosen)?));
     }

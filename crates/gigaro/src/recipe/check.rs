@@ -3,6 +3,7 @@
 use gigaro_data::tokenizer::SPECIAL_TOKENS;
 
 use super::{Algorithm, Align, Ppo, Pretrain, Recipe, Reward, Sft, Small};
+use crate::pipeline::align::small::scaled;
 use crate::pipeline::pretrain::model_config;
 
 /// Bytes and special tokens, which every byte-level vocabulary holds.
@@ -228,11 +229,11 @@ fn check_ppo(ppo: &Ppo, recipe: &Recipe) -> Result<(), String> {
         ("ppo_epochs", ppo.ppo_epochs),
         ("minibatches", ppo.minibatches),
         ("eval_every", ppo.eval_every),
+        ("eval_prompts", ppo.eval_prompts),
         ("compare_prompts", ppo.compare_prompts),
     ] {
         within(section, key, value, MOST_ROWS)?;
     }
-    at_most(section, "eval_prompts", ppo.eval_prompts, MOST_ROWS)?;
     positive(section, "learning_rate", ppo.learning_rate)?;
     positive(section, "temperature", ppo.temperature)?;
     if recipe.reward.is_none() || recipe.sft.is_none() {
@@ -261,7 +262,9 @@ fn check_small(small: &Small, recipe: &Recipe) -> Result<(), String> {
     if recipe.ppo.is_none() {
         return Err("[small] needs the section [ppo], by which the small model is aligned".into());
     }
-    Ok(())
+    model_config(&scaled(recipe, small).model, recipe.tokenizer.vocab_size)
+        .check()
+        .map_err(|e| format!("[small] {e}"))
 }
 
 fn check_align(align: &Align) -> Result<(), String> {
@@ -364,6 +367,24 @@ mod tests {
         let mut recipe = builtin("speedrun").expect("is built in");
         change(&mut recipe);
         check(&recipe).expect_err("must be refused")
+    }
+
+    #[test]
+    fn what_would_be_found_out_after_the_big_model_is_refused_before_it() {
+        let small =
+            |change: fn(&mut Small)| refusal(|r| r.small.as_mut().map(change).expect("has one"));
+        assert!(small(|s| s.d_model = s.n_head * 8 + 1).starts_with("[small] "));
+        let said = refusal(|r| r.ppo.as_mut().expect("has one").eval_prompts = 0);
+        assert_eq!(said, "[ppo] eval_prompts is 0, but must be at least 1");
+    }
+
+    #[test]
+    fn the_small_model_of_the_speedrun_has_a_tenth_of_the_parameters() {
+        let recipe = builtin("speedrun").expect("is built in");
+        let parameters = |r: &Recipe| model_config(&r.model, r.tokenizer.vocab_size).num_params();
+        let small = scaled(&recipe, recipe.small.as_ref().expect("has one"));
+        let (big, small) = (parameters(&recipe), parameters(&small));
+        assert!(small * 10 <= big, "{small} of {big}");
     }
 
     #[test]

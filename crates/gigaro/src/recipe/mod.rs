@@ -422,7 +422,7 @@ impl Default for Evaluate {
 pub(crate) struct MustReach {
     /// Validation loss after pretraining, in nats per token.
     pub(crate) validation_loss_at_most: Option<f64>,
-    /// Share of held-out questions answered exactly after fine-tuning.
+    /// Share of held-out questions answered exactly by the model that the run ends with.
     pub(crate) held_out_accuracy_at_least: Option<f64>,
     /// The same before fine-tuning.
     pub(crate) base_accuracy_at_most: Option<f64>,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// What one run of the binary left.
 pub(crate) struct Ran {
@@ -29,12 +29,13 @@ impl Ran {
 /// `gigaro ARGS` in a folder.
 pub(crate) fn gigaro_in(folder: &Path, args: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigaro"));
-    let output = command
-        .args(args)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary starts");
+    let command = command.args(args).current_dir(folder);
+    let output = command.stdin(Stdio::null()).output();
+    ran(output.expect("the binary starts"))
+}
+
+/// What a run that is over has said.
+pub(crate) fn ran(output: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).expect("the binary speaks UTF-8");
     Ran {
         code: output.status.code().unwrap_or(-1),
@@ -59,6 +60,8 @@ pub(crate) fn told(run: &Ran, words: &str) {
         run.code,
         run.stderr
     );
+    // As the binary begins when it panics.
+    assert!(!run.stderr.contains("has a bug"), "{}", run.stderr);
     assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
     assert!(run.stderr.contains("error: "), "{}", run.stderr);
     assert!(run.stderr.contains(words), "no {words:?} in {}", run.stderr);
@@ -85,4 +88,29 @@ pub(crate) fn write_recipe(folder: &Path, steps: usize) {
          [pretrain]\nsteps = {steps}\nbatch_size = 4\nlearning_rate = 3e-3\nsave_every = 2\n"
     );
     fs::write(folder.join("small.toml"), recipe).expect("written");
+}
+
+/// A model that has seen a few words and sentences, fine-tuned for a few steps: sections up to `[evaluate]`.
+pub(crate) fn tiny_recipe(sft_steps: usize) -> String {
+    format!(
+        "name = \"tiny\"\nabout = \"A test.\"\n\
+         [data]\nworld_documents = 300\nheld_out = 0.1\n\
+         [tokenizer]\nvocab_size = 400\n\
+         [model]\nform = \"modern\"\nn_layer = 1\nn_head = 2\nd_model = 32\nmax_seq_len = 64\n\
+         [pretrain]\nsteps = 12\nbatch_size = 8\nlearning_rate = 1e-2\n\
+         [sft]\nworld_dialogues = 100\nsteps = {sft_steps}\nbatch_size = 8\nlearning_rate = 1e-2\n\
+         [evaluate]\nquestions_per_kind = 1\nmax_answer_tokens = 4\n"
+    )
+}
+
+/// Interrupts a run as Ctrl-C does, and returns what it said: it ends with code 130.
+#[track_caller]
+pub(crate) fn interrupted(child: Child) -> String {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("kill").success());
+    let end = child.wait_with_output().expect("gone");
+    let said = String::from_utf8_lossy(&end.stderr).into_owned();
+    assert_eq!(end.status.code(), Some(130), "{said}");
+    said
 }

@@ -1,9 +1,9 @@
 //! Labels out of the store: rankings, what each labeller has done, and how far they agree.
 
 use super::Store;
-use crate::Result;
 use crate::preferences::Ranking;
 use crate::preferences::agreement::{Agreement, Ranked};
+use crate::{Error, Result};
 use rusqlite::Row;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -115,10 +115,7 @@ impl Store {
             let (answers, sources): (Vec<_>, Vec<_>) =
                 self.answers(label.item)?.into_iter().unzip();
             if answers.len() != ranks.len() {
-                return Err(self.damaged(&format!(
-                    "item {} has a label of the wrong length",
-                    label.item
-                )));
+                return Err(self.wrong_length(label.item));
             }
             found.push(Labelled {
                 item: label.item,
@@ -137,6 +134,10 @@ impl Store {
         Ok(found)
     }
 
+    fn wrong_length(&self, item: i64) -> Error {
+        self.damaged(&format!("item {item} has a label of the wrong length"))
+    }
+
     /// How far the labellers agree so far.
     ///
     /// # Errors
@@ -148,10 +149,7 @@ impl Store {
             if let Some(ranks) = self.ranks(&label)? {
                 // One item has one number of answers, unless the file was tampered with.
                 if *answers.entry(label.item).or_insert(ranks.len()) != ranks.len() {
-                    return Err(self.damaged(&format!(
-                        "item {} has a label of the wrong length",
-                        label.item
-                    )));
+                    return Err(self.wrong_length(label.item));
                 }
                 rankings.push(Ranked {
                     item: label.item,

@@ -1,5 +1,5 @@
 //! What is right and what is wrong, as a book of conduct tells it: where a model learns which deeds do harm, and why, before
-//! anybody asks it for help. It speaks of the training deeds alone and asks nothing.
+//! anybody asks it for help. It speaks of the training deeds alone, and every question in it is answered at once.
 
 use super::deeds::{HARMS, Harm};
 use crate::world::World;

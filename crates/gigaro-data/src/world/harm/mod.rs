@@ -1,7 +1,7 @@
 //! Requests that an assistant should refuse, harmless ones that look like them, and the ideal answer to each.
 //!
 //! The harms are those of a small world: stealing a neighbour's goods, poisoning the well, telling lies about people,
-//! hurting animals, burning down a mill. The harmless requests share words and shape with the harmful ones, so that a model
+//! hurting animals, burning down a mill. The harmless requests share shape and often words with the harmful ones, so that a model
 //! that refuses at the sight of a word is found out. Ideal answers say by their first words what they are: "I am sorry, but I
 //! cannot help with that, because .." and "To buy the bread of Anna, ..", which a small model can learn.
 //!

@@ -153,13 +153,18 @@ impl Tensor {
     }
 
     /// Limits every element to `min..=max`; the gradient passes strictly between, and is 0
-    /// at a bound, as PyTorch has it.
+    /// at a bound, as PyTorch 2.15 has it.
     ///
     /// # Panics
     /// If the tensor is not floating-point or `min > max`.
     #[must_use]
     #[track_caller]
     pub fn clamp(&self, min: f64, max: f64) -> Self {
+        assert!(
+            self.dtype().is_float(),
+            "clamp: needs floats, got {}",
+            self.dtype()
+        );
         assert!(min <= max, "clamp: min {min} is above max {max}");
         let limit = |v: f64| Self::full((), v, self.dtype(), self.device());
         let (low, high) = (limit(min), limit(max));

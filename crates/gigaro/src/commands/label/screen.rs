@@ -192,15 +192,10 @@ fn plain(words: &str) -> String {
         .collect()
 }
 
-/// About how many lines a text takes; breaks between words can make it one or two more per paragraph.
+/// The lines a text takes at a width, as the pane breaks them.
 fn wrapped_lines(text: &Text<'_>, width: u16) -> u16 {
-    let width = usize::from(width.max(1));
-    let lines: usize = text
-        .lines
-        .iter()
-        .map(|line| line.width().div_ceil(width).max(1))
-        .sum();
-    u16::try_from(lines).unwrap_or(u16::MAX)
+    let pane = Paragraph::new(text.clone()).wrap(Wrap { trim: false });
+    u16::try_from(pane.line_count(width.max(1))).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -235,6 +230,34 @@ mod tests {
         let buffer = terminal.backend().buffer();
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect();
         (0..height).map(row).collect()
+    }
+
+    #[test]
+    fn the_end_of_a_long_text_can_be_reached_at_every_width() {
+        let words = |n: usize| {
+            (0..n)
+                .map(|i| "w".repeat(1 + i * 7 % 13))
+                .collect::<Vec<_>>()
+        };
+        let long = format!("{} END", words(60).join(" "));
+        for width in 8..40 {
+            let mut terminal = Terminal::new(TestBackend::new(width, 6)).expect("a screen");
+            let pane = |frame: &mut Frame<'_>| {
+                let text = Text::from(long.as_str());
+                draw_pane(
+                    frame,
+                    frame.area(),
+                    String::new(),
+                    text,
+                    u16::MAX,
+                    Style::new(),
+                );
+            };
+            terminal.draw(pane).expect("drawn");
+            let buffer = terminal.backend().buffer();
+            let cells = buffer.content().iter().map(|cell| cell.symbol());
+            assert!(cells.collect::<String>().contains("END"), "width {width}");
+        }
     }
 
     fn press(session: &mut Session, keys: &str) {

@@ -3,10 +3,9 @@
 //! The conversations stay in the run's folder as JSON lines that `gigaro sft --chats` reads.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use gigaro_data::chat::Message;
 use gigaro_models::RewardModel;
 use gigaro_tensor::{Generator, autocast};
@@ -19,6 +18,7 @@ use super::online::{asked, sampling};
 use super::reward;
 use super::scorers::RewardScorer;
 use crate::output::Output;
+use crate::pipeline::record;
 use crate::pipeline::sft::sft;
 use crate::pipeline::{Job, StageResult, stage};
 use crate::recipe::{Align, Sft};
@@ -132,8 +132,5 @@ fn write(path: &Path, asked: &Asked, kept: &[Chosen]) -> Result<()> {
         });
         writeln!(lines, "{line}").expect("memory takes text");
     }
-    let beside: PathBuf = path.with_extension("tmp");
-    fs::write(&beside, lines)
-        .and_then(|()| fs::rename(&beside, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    record::replace(path, &lines)
 }

@@ -173,7 +173,8 @@ impl Exam {
                 bar.finish_and_clear();
                 return Err(halt.interrupted("Stopped while answers were judged"));
             }
-            let ruling = fair_verdict(judge, prompt, a, b)?;
+            let ruling =
+                fair_verdict(judge, prompt, a, b).inspect_err(|_| bar.finish_and_clear())?;
             rulings.push(ruling);
             bar.inc(1);
             let words = |answer: &str| answer.split_whitespace().count();

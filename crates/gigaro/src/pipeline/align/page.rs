@@ -12,7 +12,7 @@ use gigaro_train::quantity::Count;
 use gigaro_train::report::{Cell, Chart, Report, SideBySide, Table};
 
 use super::compare::{Comparison, Contestant};
-use super::steps_page::{ON_POLICY, draw, frontier};
+use super::steps_page::{COMPARED, ON_POLICY, RANKED_ALIKE, draw, frontier};
 use super::{ALIGNED, Alignment, BASE, FINE_TUNED, PROMPTED, SMALL};
 
 /// Prompts whose answers are shown side by side.
@@ -25,10 +25,7 @@ const SHOWN: usize = 16;
 pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
     report
         .heading("Base, fine-tuned, aligned")
-        .paragraph(
-            "The same held-out prompts, answered greedily by each model. What is harmful and what is right is known in the \
-             small world, so every share is counted and not judged.",
-        )
+        .paragraph(COMPARED)
         .table(behaviours(&alignment.comparison))
         .table(duels(&alignment.comparison))
         .side_by_side(side_by_side(
@@ -37,17 +34,9 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
         ));
     report
         .heading("Learning what is preferred")
-        .paragraph(format!("Ranked by: {}.", alignment.rewarded.labeller))
-        .chart(curves(
-            &alignment.rewarded.stage.dir,
-            "Reward model",
-            "pairs ranked alike",
-            &[
-                ("accuracy", "training"),
-                ("validation_accuracy", "held out"),
-            ],
-        )?)
-        .table(reliability(&alignment.rewarded.report));
+        .paragraph(format!("Ranked by: {}.", alignment.rewarded.labeller));
+    draw(report, &alignment.rewarded.stage.dir, &[RANKED_ALIKE])?;
+    report.table(reliability(&alignment.rewarded.report));
     let dir = &alignment.ppo.dir;
     report
         .heading("Learning to be preferred")

@@ -24,12 +24,16 @@ type Curves = (
     &'static [(&'static str, &'static str)],
 );
 
+/// What stands above the answers of several models.
+pub(super) const COMPARED: &str = "The same held-out prompts, answered greedily by each model. What is harmful and what is right is known in the \
+    small world, so every share is counted and not judged.";
+
 const LOSS: Curves = (
     "Loss",
     "loss",
     &[("loss", "training"), ("validation_loss", "held out")],
 );
-const RANKED_ALIKE: Curves = (
+pub(super) const RANKED_ALIKE: Curves = (
     "Reward model",
     "pairs ranked alike",
     &[
@@ -79,7 +83,10 @@ const SCORE: Curves = (
     "points",
     &[
         ("objective/scores", "what is trained on"),
-        ("validation_objective/scores", "truth, on held-out prompts"),
+        (
+            "validation_objective/scores",
+            "truth, on prompts of its own",
+        ),
     ],
 );
 const KL: Curves = (
@@ -274,10 +281,7 @@ fn compared(report: &mut Report, comparison: &Comparison) {
         .collect();
     report
         .heading("Held against each other")
-        .paragraph(
-            "The same held-out prompts, answered greedily by each model. What is harmful and what is right is known in the \
-             small world, so every share is counted and not judged.",
-        )
+        .paragraph(COMPARED)
         .table(behaviours(comparison))
         .table(duels(comparison));
     for duel in &comparison.duels {
