@@ -130,7 +130,9 @@ fn a_text_that_is_mended_before_the_first_step_gets_a_tokenizer_of_its_own() {
     let before = ["pretrain", "--resume", "run/checkpoints/step-000002"];
     let resumed = succeeded(gigaro_in(here, &before));
     assert!(
-        resumed.stdout.contains("goes on with its tokenizer and its tokens"),
+        resumed
+            .stdout
+            .contains("goes on with its tokenizer and its tokens"),
         "{}",
         resumed.stdout
     );
