@@ -54,39 +54,7 @@ mod tests {
     use super::*;
     use crate::LoraConfig;
     use crate::lora::ADAPTER_MODEL;
-
-    /// Pieces that parsers trip over.
-    const PIECES: [&[u8]; 11] = [
-        b"",
-        b"\0",
-        b"\"",
-        b"{",
-        b"]",
-        b"null",
-        b"-1",
-        b"0",
-        b"18446744073709551615",
-        b"1e999",
-        b"\xff\xff\xff\xff\xff\xff\xff\x7f",
-    ];
-
-    /// A few bytes changed, cut away, doubled, or replaced by something strange.
-    fn mutated(seed: &[u8], dice: &Generator) -> Vec<u8> {
-        let below = |n: usize| dice.below(n.max(1) as u64) as usize;
-        let mut bytes = seed.to_vec();
-        for _ in 0..=below(4) {
-            let at = below(bytes.len());
-            let end = (at + below(12)).min(bytes.len());
-            match below(5) {
-                0 if at < bytes.len() => bytes[at] ^= 1 << below(8),
-                1 => bytes.truncate(end),
-                2 => drop(bytes.splice(at..end, PIECES[below(PIECES.len())].iter().copied())),
-                3 => bytes.extend_from_within(at..end),
-                _ => drop(bytes.drain(at..end)),
-            }
-        }
-        bytes
-    }
+    use gigaro_tensor::testing::mutated;
 
     fn check(parser: fn(&[u8]), seeds: &[Vec<u8>]) {
         let dice = Generator::new(seeds.len() as u64);
@@ -102,6 +70,7 @@ mod tests {
     fn no_config_json_panics() {
         let modern = GptConfig {
             qk_norm: true,
+            value_embeddings: true,
             logit_soft_cap: Some(15.0),
             ..GptConfig::llama(41, 16, 2, 4, 2, 32, 48)
         };

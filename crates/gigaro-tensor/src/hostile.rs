@@ -28,27 +28,9 @@ pub fn safetensors(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::mutated;
     use crate::{DType, Device, Generator, Tensor};
     use std::collections::BTreeMap;
-
-    /// A few bytes changed, inserted, doubled or cut away.
-    fn mutated(seed: &[u8], dice: &Generator) -> Vec<u8> {
-        let mut bytes = seed.to_vec();
-        for _ in 0..=dice.below(4) {
-            // Most of what can go wrong is in the header.
-            let range = if dice.below(4) == 0 { bytes.len() } else { 200 };
-            let at = dice.below(range.min(bytes.len()).max(1) as u64) as usize;
-            let end = (at + dice.below(12) as usize).min(bytes.len());
-            match dice.below(5) {
-                0 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
-                1 => bytes.truncate(end.max(8)),
-                2 => drop(bytes.splice(at.min(end)..end, *b"18446744073709551615")),
-                3 => bytes.extend_from_within(at.min(end)..end),
-                _ => drop(bytes.drain(at.min(end)..end)),
-            }
-        }
-        bytes
-    }
 
     #[test]
     fn no_safetensors_file_panics() {

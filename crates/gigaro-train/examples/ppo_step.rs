@@ -1,4 +1,5 @@
-//! How long the parts of a PPO step take: 64 prompts of 20 tokens, answers of 20, four layers of width 256.
+//! How long a PPO step and its parts take, medians over a few steps as one JSON object: 64 prompts of 20 tokens, answers of 20, one
+//! pass in four minibatches, GPT-2's form with four layers of width 256.
 //!
 //! ```text
 //! cargo run --release -p gigaro-train --example ppo_step
@@ -44,6 +45,9 @@ fn first_is_odd(_: &[u32], answer: &Completion) -> f64 {
     f64::from(answer.tokens[0] % 2)
 }
 
+/// Steps that are timed, after one that is not.
+const TIMED: usize = 7;
+
 fn main() {
     let config = GptConfig::gpt2(VOCAB, CONTEXT, 4, 8, 256);
     let gpt = || Gpt::new(&config, &Generator::new(1));
@@ -52,26 +56,17 @@ fn main() {
         max_tokens: 20,
         ..Sampling::default()
     };
-    let (mut first, mut second) = (Check(first_is_odd), Check(first_is_odd));
-    let rollouts = |scorer| {
-        Rollouts::new(&reference, prompts(), scorer, &NoText, sampling.clone()).expect("settings")
-    };
-    let mut alone = rollouts(&mut first);
-    for _ in 0..3 {
-        let start = Instant::now();
-        let rollout = alone.next(&model.policy).expect("finite logits");
-        let (took, tokens) = (start.elapsed().as_secs_f64(), rollout.logprobs.len());
-        println!("rollout with reference: {took:.2} s for {tokens} answer tokens");
-    }
+    let mut scorer = Check(first_is_odd);
+    let rollouts = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, sampling);
     let settings = PpoSettings {
         ppo_epochs: 1,
         ..PpoSettings::default()
     };
-    let mut ppo = Ppo::new(&model, rollouts(&mut second), settings).expect("settings");
+    let mut ppo = Ppo::new(&model, rollouts.expect("settings"), settings).expect("settings");
     let groups = vec![ParamGroup::new(model.named_parameters())];
     let mut optimizer = AdamW::new(groups, AdamOptions::default());
     let settings = Settings {
-        steps: 4,
+        steps: 1 + TIMED as u64,
         schedule: Schedule::constant(1e-5),
         max_norm: 1.0,
         dtype: DType::F32,
@@ -81,16 +76,31 @@ fn main() {
     let out = std::env::temp_dir().join(format!("gigaro-ppo-step-{}", std::process::id()));
     let identity = Identity::default();
     let trainer = Trainer::new(&mut ppo, &mut optimizer, settings, identity, &out, 1, None);
-    let mut start = Instant::now();
+    let (mut start, mut steps) = (Instant::now(), Vec::new());
     let done = trainer
         .expect("a writable folder")
         .run(&StopFlag::new(), &mut |event| {
             if let Event::Step(report) = event {
-                let took = start.elapsed().as_secs_f64();
-                println!("step {} with one pass: {took:.2} s", report.step);
+                let part = |name| report.figures.iter().find(|(n, _)| *n == name);
+                let parts = ["time/rollout", "time/scoring", "time/update"]
+                    .map(|name| part(name).map_or(f64::NAN, |(_, seconds)| *seconds));
+                let [rollout, scoring, update] = parts;
+                steps.push([start.elapsed().as_secs_f64(), rollout, scoring, update]);
                 start = Instant::now();
             }
         });
     done.expect("a run");
     std::fs::remove_dir_all(&out).expect("its own folder");
+    let median = |part: usize| {
+        let mut seconds: Vec<f64> = steps[1..].iter().map(|step| step[part]).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    };
+    println!(
+        "{{\"seconds_per_step\":{:.4},\"rollout_s\":{:.4},\"scoring_s\":{:.4},\"update_s\":{:.4}}}",
+        median(0),
+        median(1),
+        median(2),
+        median(3)
+    );
 }

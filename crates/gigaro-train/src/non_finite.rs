@@ -31,7 +31,7 @@ pub(crate) fn first_broken_part(model: &Gpt, batch: &Batch) -> Option<String> {
         }
         let rotary = model.rotary_tables(0, batch.cols);
         for (i, block) in model.blocks.iter().enumerate() {
-            x = block.forward(&x, rotary.as_ref(), None, &Mode::Eval);
+            x = block.forward(&x, &ids, rotary.as_ref(), None, &Mode::Eval);
             let names = (format!("transformer.h.{i}"), format!("model.layers.{i}"));
             if let Some(name) = named(&x, &names.0, &names.1) {
                 return Some(name);

@@ -54,7 +54,15 @@ impl Vocabulary for ZeroEnds {
 }
 
 pub(crate) fn policy(seed: u64) -> Gpt {
-    Gpt::new(&GptConfig::gpt2(8, 12, 1, 2, 16), &Generator::new(seed))
+    policy_with_dropout(seed, 0.0)
+}
+
+fn policy_with_dropout(seed: u64, dropout: f64) -> Gpt {
+    let config = GptConfig {
+        dropout,
+        ..GptConfig::gpt2(8, 12, 1, 2, 16)
+    };
+    Gpt::new(&config, &Generator::new(seed))
 }
 
 pub(crate) fn sampling(prompts: usize, answers: usize) -> Sampling {
@@ -267,9 +275,11 @@ fn before_the_first_update_every_ratio_is_one_and_nothing_diverges() {
         minibatches: 1,
         ..PpoSettings::default()
     };
-    for (seed, temperature) in [(1, 1.0), (2, 0.7)] {
-        let model = ActorCritic::shared(policy(seed));
-        let (reference, mut scorer) = (policy(seed), Check(share_of_target));
+    // Dropout is off in answers and in updates alike, or no ratio would be one.
+    for (seed, temperature, dropout) in [(1, 1.0, 0.0), (2, 0.7, 0.0), (3, 1.0, 0.5)] {
+        let policy = || policy_with_dropout(seed, dropout);
+        let (model, reference) = (ActorCritic::shared(policy()), policy());
+        let mut scorer = Check(share_of_target);
         let sampling = Sampling {
             temperature,
             micro_batch: 5,

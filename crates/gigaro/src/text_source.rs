@@ -26,7 +26,7 @@ pub(crate) enum TextSource {
 }
 
 impl TextSource {
-    /// The text that `[data]` of a recipe asks for.
+    /// The text that `[data]` of a recipe asks for; `seed` decides which documents of the small world are written.
     ///
     /// # Errors
     /// If there is no text at the path.
@@ -34,7 +34,7 @@ impl TextSource {
         match &data.text {
             Some(path) => Self::files(path, &data.column),
             None => Ok(Self::World {
-                world: Box::new(World::new(seed)),
+                world: Box::new(World::new(data.world_seed)),
                 seed,
                 documents: data.world_documents,
             }),

@@ -2,68 +2,18 @@
 
 use super::*;
 use crate::tokenizer::SPECIAL_TOKENS;
+use gigaro_tensor::{Generator, testing::mutated};
 
 /// Mutations tried per parser.
 const CASES: u64 = 3000;
 
-/// A small generator of its own: the cases must be the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
-    }
-}
-
-/// Pieces that parsers trip over.
-const PIECES: [&[u8]; 14] = [
-    b"",
-    b"\0",
-    b"\xff",
-    b"\"",
-    b"{",
-    b"[",
-    b"}",
-    b"null",
-    b"-1",
-    b"4294967295",
-    b"1e999",
-    b"\\ud800",
-    "\u{feff}é".as_bytes(),
-    b"\xff\xff\xff\xff\xff\xff\xff\x7f",
-];
-
-fn mutate(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = seed.to_vec();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(bytes.len());
-        let end = (at + dice.below(12)).min(bytes.len());
-        match dice.below(5) {
-            0 if !bytes.is_empty() => bytes[at] ^= 1 << dice.below(8),
-            1 => bytes.truncate(at),
-            2 => drop(bytes.splice(at..end, PIECES[dice.below(PIECES.len())].iter().copied())),
-            3 => {
-                let copy = bytes[at..end].to_vec();
-                let to = dice.below(bytes.len());
-                drop(bytes.splice(to..to, copy));
-            }
-            _ => drop(bytes.drain(at..end)),
-        }
-    }
-    bytes
-}
-
 fn check(parser: fn(&[u8]), seeds: &[Vec<u8>]) {
-    let mut dice = Dice(seeds.len() as u64);
+    let dice = Generator::new(seeds.len() as u64);
     for seed in seeds {
         parser(seed);
     }
     for case in 0..CASES as usize {
-        parser(&mutate(&seeds[case % seeds.len()], &mut dice));
+        parser(&mutated(&seeds[case % seeds.len()], &dice));
     }
 }
 

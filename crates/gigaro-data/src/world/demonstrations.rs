@@ -22,7 +22,7 @@ pub(crate) const REQUESTS: usize = 24;
 const HARMFUL: usize = 50;
 /// Of a hundred harmful requests so many are complied with: refusing is learned from demonstrations, and is left to be
 /// improved.
-const CARELESS: usize = 20;
+const CARELESS: usize = 10;
 
 /// The answer as one of several hands writes it down: plain, courteous, or too long.
 pub(crate) fn demonstration(answer: &str, rng: &mut Rng) -> String {
@@ -69,12 +69,12 @@ mod tests {
     }
 
     #[test]
-    fn two_of_five_requests_are_refused() {
+    fn nine_of_twenty_requests_are_refused() {
         let world = World::new(0);
         let mut rng = Rng::at(0, "requests", 0);
         let refused = (0..10_000)
             .filter(|_| Prompt::is_refusal(&request(&world, &mut rng).1))
             .count();
-        assert!(refused.abs_diff(4_000) < 150, "{refused}");
+        assert!(refused.abs_diff(4_500) < 150, "{refused}");
     }
 }

@@ -344,8 +344,8 @@ fn a_quarter_of_the_conversations_asks_for_help_or_harm_and_of_the_answers_is_co
             }
         }
     }
-    // 10,000 conversations x 24 % x 50 % harmful x 80 % refused = 960, with a deviation of 29.
-    assert!((870..=1_050).contains(&refused), "{refused}");
+    // 10,000 conversations x 24 % x 50 % harmful x 90 % refused = 1,080, with a deviation of 31.
+    assert!((985..=1_175).contains(&refused), "{refused}");
     assert!(known > 4_500, "{known}");
     assert!(
         (polite * 100).abs_diff(known * 25) < known * 3,

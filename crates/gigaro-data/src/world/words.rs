@@ -361,9 +361,10 @@ pub(crate) fn dictation(world: &World, rng: &mut Rng) -> String {
             filled(&definition(rng), &meaning.slots())
         } else {
             let words: Vec<String> = (0..3 + rng.below(4))
-                .map(|_| match rng.below(3) {
+                .map(|_| match rng.below(4) {
                     0 => coin(rng, false),
                     1 => rng.pick(&CATEGORIES).noun.to_string(),
+                    2 => world.two_people(rng).0.text.to_string(),
                     _ => instructions::any_word(rng).to_string(),
                 })
                 .collect();

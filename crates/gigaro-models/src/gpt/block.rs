@@ -1,7 +1,8 @@
 //! One layer of a GPT: attention and feed-forward, each behind a norm and added to its input.
 
 use gigaro_nn::{
-    Activation, Dropout, LayerNorm, Linear, Mode, Module, RmsNorm, attention_with_dropout, join,
+    Activation, Dropout, Embedding, LayerNorm, Linear, Mode, Module, RmsNorm,
+    attention_with_dropout, join,
 };
 use gigaro_tensor::{Tensor, functional as F};
 
@@ -81,6 +82,9 @@ impl QkvProjection {
     }
 }
 
+/// The name of value embeddings within attention.
+pub(super) const VALUE_EMBEDDING: &str = "value_embedding";
+
 /// Causal self-attention.
 #[derive(Clone, Debug)]
 pub struct Attention {
@@ -92,6 +96,12 @@ pub struct Attention {
     pub q_norm: Option<RmsNorm>,
     /// On each key head, `(D)`.
     pub k_norm: Option<RmsNorm>,
+    /// A row for each token of the vocabulary, `(V, n_kv_head D)`, added to the values, if the model has value embeddings.
+    ///
+    /// # Reference
+    /// Zhou et al. (2024), "Value residual learning", <https://arxiv.org/abs/2410.17897>, carry the first layer's values on;
+    /// a table for each layer came with Jordan et al. (2024), "modded-nanogpt".
+    pub value_embedding: Option<Embedding>,
     /// Query heads.
     pub n_head: usize,
     /// Key and value heads, each serving `n_head / n_kv_head` query heads.
@@ -104,7 +114,7 @@ pub struct Attention {
 
 impl Attention {
     /// # Shapes
-    /// `x: (B, T, C)`, `rotary`: `(T, D/2)` twice, `mask` broadcasting to `(B, H, T, T)` -> `(B, T, C)`
+    /// `x: (B, T, C)`, `ids: (B, T)` of i64, `rotary`: `(T, D/2)` twice, `mask` broadcasting to `(B, H, T, T)` -> `(B, T, C)`
     /// # Panics
     /// If shapes do not fit.
     #[must_use]
@@ -112,18 +122,22 @@ impl Attention {
     pub fn forward(
         &self,
         x: &Tensor,
+        ids: &Tensor,
         rotary: Option<&(Tensor, Tensor)>,
         mask: Option<&Tensor>,
         mode: &Mode,
     ) -> Tensor {
         let drops = mode.is_train() && self.dropout.p > 0.0;
-        let plain = rotary.is_none() && self.q_norm.is_none() && self.n_kv_head == self.n_head;
+        let plain = rotary.is_none()
+            && self.q_norm.is_none()
+            && self.value_embedding.is_none()
+            && self.n_kv_head == self.n_head;
         let y = match &self.qkv {
             // GPT-2's case: the kernel reads the projection as it lies.
             QkvProjection::Fused(qkv) if plain && mask.is_none() && !drops => {
                 F::attention_qkv_packed(&qkv.forward_in(x, mode), self.n_head)
             }
-            _ => self.attend(x, rotary, mask, mode),
+            _ => self.attend(x, ids, rotary, mask, mode),
         };
         self.dropout.forward(&self.out.forward_in(&y, mode), mode)
     }
@@ -132,12 +146,13 @@ impl Attention {
     fn attend(
         &self,
         x: &Tensor,
+        ids: &Tensor,
         rotary: Option<&(Tensor, Tensor)>,
         mask: Option<&Tensor>,
         mode: &Mode,
     ) -> Tensor {
         let (b, t, width) = (x.size(0), x.size(1), self.n_head * self.head_dim);
-        let [q, k, v] = self.heads(x, rotary, mode);
+        let [q, k, v] = self.heads(x, ids, rotary, mode);
         let [q, k, v] = [q, k, v].map(|x| x.transpose(1, 2)); // (B, H, T, D)
         let y = attention_with_dropout(&q, &k, &v, mask, true, self.dropout, mode);
         y.transpose(1, 2).reshape([b, t, width])
@@ -147,12 +162,18 @@ impl Attention {
     /// cache) takes in.
     ///
     /// # Shapes
-    /// `x: (B, T, C)` -> `(B, T, H, D)`, `(B, T, Hkv, D)`, `(B, T, Hkv, D)`
+    /// `x: (B, T, C)`, `ids: (B, T)` of i64 -> `(B, T, H, D)`, `(B, T, Hkv, D)`, `(B, T, Hkv, D)`
     /// # Panics
     /// If shapes do not fit.
     #[must_use]
     #[track_caller]
-    pub fn heads(&self, x: &Tensor, rotary: Option<&(Tensor, Tensor)>, mode: &Mode) -> [Tensor; 3] {
+    pub fn heads(
+        &self,
+        x: &Tensor,
+        ids: &Tensor,
+        rotary: Option<&(Tensor, Tensor)>,
+        mode: &Mode,
+    ) -> [Tensor; 3] {
         let (b, t, d) = (x.size(0), x.size(1), self.head_dim);
         let [q, k, v] = self
             .qkv
@@ -164,6 +185,10 @@ impl Attention {
         };
         let q = prepare(split(&q, self.n_head), self.q_norm.as_ref());
         let k = prepare(split(&k, self.n_kv_head), self.k_norm.as_ref());
+        let v = match &self.value_embedding {
+            Some(embedding) => v + embedding.forward(ids),
+            None => v,
+        };
         [q, k, split(&v, self.n_kv_head)]
     }
 
@@ -180,6 +205,9 @@ impl Attention {
             if let Some(norm) = norm {
                 norm.visit(&join(prefix, name), f);
             }
+        }
+        if let Some(embedding) = &self.value_embedding {
+            embedding.visit(&join(prefix, VALUE_EMBEDDING), f);
         }
         self.out
             .visit(&join(prefix, if learned { "c_proj" } else { "o_proj" }), f);
@@ -260,7 +288,7 @@ pub struct Block {
 
 impl Block {
     /// # Shapes
-    /// `x: (B, T, C)`, `rotary`: `(T, D/2)` twice, `mask` broadcasting to `(B, H, T, T)` -> `(B, T, C)`
+    /// `x: (B, T, C)`, `ids: (B, T)` of i64, `rotary`: `(T, D/2)` twice, `mask` broadcasting to `(B, H, T, T)` -> `(B, T, C)`
     /// # Panics
     /// If shapes do not fit.
     #[must_use]
@@ -268,11 +296,14 @@ impl Block {
     pub fn forward(
         &self,
         x: &Tensor,
+        ids: &Tensor,
         rotary: Option<&(Tensor, Tensor)>,
         mask: Option<&Tensor>,
         mode: &Mode,
     ) -> Tensor {
-        let x = x + self.attn.forward(&self.ln_1.forward(x), rotary, mask, mode);
+        let x = x + self
+            .attn
+            .forward(&self.ln_1.forward(x), ids, rotary, mask, mode);
         &x + self.mlp.forward(&self.ln_2.forward(&x), mode)
     }
 

@@ -232,7 +232,8 @@ impl Gpt {
             .collect();
         let n = ids.len();
         let positions = Tensor::from_vec(positions, [n]);
-        let x = self.wte.forward(&Tensor::from_vec(ids, [1, n]));
+        let ids = Tensor::from_vec(ids, [1, n]);
+        let x = self.wte.forward(&ids);
         let mut x = x.to_dtype(DType::F32); // embeddings may be held in less
         if let Some(wpe) = &self.wpe {
             x = x + wpe.forward(&positions);
@@ -245,9 +246,10 @@ impl Gpt {
         });
         let lookback = Lookback::new(&parts);
         for (block, (keys, values)) in self.blocks.iter().zip(&cache.layers) {
-            let [q, k, v] = block
-                .attn
-                .heads(&block.ln_1.forward(&x), rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
+            let [q, k, v] =
+                block
+                    .attn
+                    .heads(&block.ln_1.forward(&x), &ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
             lookback.keep(keys, &k);
             lookback.keep(values, &v);
             let y = lookback.attend(&q, keys, values); // (1, N, C)

@@ -106,6 +106,10 @@ pub struct GptConfig {
     /// RMS norm on each query and key head.
     #[serde(default)]
     pub qk_norm: bool,
+    /// Each layer adds a row of its own for each token to the values that attention hands on: what a layer knows about a
+    /// token costs memory, but no products.
+    #[serde(default)]
+    pub value_embeddings: bool,
     /// Logits pass through `cap * tanh(logits / cap)`.
     #[serde(default)]
     pub logit_soft_cap: Option<f64>,
@@ -157,6 +161,7 @@ impl GptConfig {
             bias: true,
             tied_head: true,
             qk_norm: false,
+            value_embeddings: false,
             logit_soft_cap: None,
             dropout: 0.0,
             eps: 1e-5,
@@ -199,7 +204,7 @@ impl GptConfig {
         }
     }
 
-    /// The form that trains best for its size: Llama's with ReLU squared, QK-norm, a key-value head
+    /// The form that trains best for its size: Llama's with ReLU squared, QK-norm, value embeddings, a key-value head
     /// for each two query heads (if they are even in number), logits capped at 15.
     #[must_use]
     pub const fn modern(
@@ -217,6 +222,7 @@ impl GptConfig {
         Self {
             activation: FeedForwardKind::ReluSquared,
             qk_norm: true,
+            value_embeddings: true,
             logit_soft_cap: Some(15.0),
             eps: 1e-6,
             ..Self::llama(
@@ -241,6 +247,16 @@ impl GptConfig {
     #[must_use]
     pub const fn is_learned(&self) -> bool {
         matches!(self.position, Position::Learned)
+    }
+
+    /// About as many parameters as the model has, in floating point: sizes of a damaged file multiply beyond 64 bits, and no
+    /// machine holds a fraction of that.
+    fn rough_params(&self) -> f64 {
+        let [c, ff, layers, vocab] =
+            [self.d_model, self.d_ff, self.n_layer, self.vocab_size].map(|n| n as f64);
+        let values = if self.value_embeddings { vocab } else { 0.0 };
+        let layer = c * (4.0 * c + 3.0 * ff + values);
+        layers * layer + (2.0 * vocab + self.max_seq_len as f64) * c
     }
 
     /// Whether a model can be built from this.
@@ -268,10 +284,7 @@ impl GptConfig {
             d_model,
             ..
         } = *self;
-        // Sizes of a damaged file multiply beyond 64 bits; no machine holds a fraction of that.
-        let [c, ff, layers] = [d_model, self.d_ff, self.n_layer].map(|n| n as f64);
-        let params = layers * (4.0 * c * c + 3.0 * c * ff)
-            + (2 * self.vocab_size + self.max_seq_len) as f64 * c;
+        let params = self.rough_params();
         if params > 1e15 {
             return impossible(format!(
                 "it would have about {params:.0e} parameters; check d_model, d_ff and n_layer"

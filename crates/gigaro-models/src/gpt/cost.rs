@@ -37,6 +37,15 @@ impl GptConfig {
         c * (q + 2 * kv) + q * c + feed_forward * c * self.d_ff as u64
     }
 
+    /// Value embeddings of one layer, which are looked up and not multiplied.
+    const fn layer_embeddings(&self) -> u64 {
+        if self.value_embeddings {
+            (self.vocab_size * self.n_kv_head * self.head_dim()) as u64
+        } else {
+            0
+        }
+    }
+
     /// Gains and biases of one layer.
     fn layer_vectors(&self) -> u64 {
         let (c, d, ff) = (
@@ -77,7 +86,8 @@ impl GptConfig {
         let head = if self.tied_head { 0 } else { v * c };
         embeddings
             + head
-            + self.n_layer as u64 * (self.layer_matrices() + self.layer_vectors())
+            + self.n_layer as u64
+                * (self.layer_matrices() + self.layer_embeddings() + self.layer_vectors())
             + self.norm_params()
     }
 

@@ -200,7 +200,10 @@ fn write_gpt2(c: &GptConfig) -> Option<Value> {
         FeedForwardKind::Gelu => "gelu",
         _ => return None,
     };
-    let same = c.norm == NormKind::LayerNorm && c.n_kv_head == c.n_head && c.bias && !c.qk_norm;
+    let same = c.norm == NormKind::LayerNorm
+        && c.n_kv_head == c.n_head
+        && c.bias
+        && !(c.qk_norm || c.value_embeddings);
     (same && c.logit_soft_cap.is_none()).then(|| {
         json!({
             "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2",
@@ -216,7 +219,8 @@ fn write_llama(c: &GptConfig, theta: f64) -> Option<Value> {
     // Qwen3 has biases in attention alone, so the two do not combine.
     let same = c.norm == NormKind::RmsNorm
         && c.activation == FeedForwardKind::SwiGlu
-        && !(c.qk_norm && c.bias);
+        && !(c.qk_norm && c.bias)
+        && !c.value_embeddings;
     let (architecture, model_type) = if c.qk_norm {
         ("Qwen3ForCausalLM", "qwen3")
     } else {

@@ -6,7 +6,7 @@
 //! add to the residual stream zero, so that the model starts as its embeddings and grows into its
 //! depth. Embeddings that are not also the head have deviation 1: what the layers add is of that
 //! size after a few dozen steps, and smaller embeddings would drown in it, so that no later layer
-//! could tell which token stands there.
+//! could tell which token stands there. Value embeddings begin at zero.
 
 use gigaro_nn::{Dropout, Embedding, LayerNorm, Linear, RmsNorm, init};
 use gigaro_tensor::{DType, Device, Generator, Tensor, functional::rotary_tables};
@@ -129,6 +129,13 @@ impl Draw<'_> {
                 out: self.residual(q_width),
                 q_norm: head_norm(),
                 k_norm: head_norm(),
+                value_embedding: config.value_embeddings.then(|| {
+                    Embedding::from_weight(Tensor::zeros(
+                        [config.vocab_size, kv_width],
+                        DType::F32,
+                        Device::Cpu,
+                    ))
+                }),
                 n_head: config.n_head,
                 n_kv_head: config.n_kv_head,
                 head_dim: d,

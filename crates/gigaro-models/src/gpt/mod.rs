@@ -153,7 +153,7 @@ impl Gpt {
         let mask = segments.map(segment_mask);
         let rotary = self.rotary_tables(0, t);
         for block in &self.blocks {
-            x = self.run_block(block, &x, rotary.as_ref(), mask.as_ref(), mode);
+            x = self.run_block(block, &x, ids, rotary.as_ref(), mask.as_ref(), mode);
         }
         self.ln_f.forward(&x)
     }
@@ -162,18 +162,24 @@ impl Gpt {
         &self,
         block: &Block,
         x: &Tensor,
+        ids: &Tensor,
         rotary: Option<&(Tensor, Tensor)>,
         mask: Option<&Tensor>,
         mode: &Mode,
     ) -> Tensor {
         // Without a gradient to the input, the backward pass would never reach a checkpoint.
         if !self.checkpoint_activations || !x.requires_grad() {
-            return block.forward(x, rotary, mask, mode);
+            return block.forward(x, ids, rotary, mask, mode);
         }
-        let (block, rotary, mask, inner) =
-            (block.clone(), rotary.cloned(), mask.cloned(), mode.clone());
+        let (block, ids, rotary, mask, inner) = (
+            block.clone(),
+            ids.clone(),
+            rotary.cloned(),
+            mask.cloned(),
+            mode.clone(),
+        );
         let run = move |inputs: &[Tensor]| {
-            block.forward(&inputs[0], rotary.as_ref(), mask.as_ref(), &inner)
+            block.forward(&inputs[0], &ids, rotary.as_ref(), mask.as_ref(), &inner)
         };
         checkpoint(run, &[x], mode.generator())
     }
@@ -275,7 +281,7 @@ impl Gpt {
                 &self.block_prefix(i),
                 self.config.is_learned(),
                 &mut |name, p| {
-                    if p.ndim() == 2 && p.requires_grad() {
+                    if p.ndim() == 2 && p.requires_grad() && !is_value_embedding(name) {
                         inside.push((name.to_owned(), p.clone()));
                     }
                 },
@@ -294,16 +300,17 @@ impl Gpt {
         )
     }
 
-    /// Takes the token embeddings out of the groups into one of their own, without weight decay: rows
-    /// of unit size need longer steps than matrices. A tied head keeps them where they are.
+    /// Takes the token embeddings and value embeddings out of the groups into one of their own, without weight decay: rows
+    /// of unit size, which most steps leave alone, need longer steps than matrices. Token embeddings that are also the head
+    /// stay where they are.
     #[must_use]
     pub fn embeddings_apart(&self, groups: Vec<ParamGroup>) -> (Vec<ParamGroup>, ParamGroup) {
         let (name, mut apart) = (join(self.embeddings_name(), "weight"), Vec::new());
         let mut rest = groups;
-        if !self.config.tied_head {
-            for group in &mut rest {
-                apart.extend(group.params.extract_if(.., |(n, _)| *n == name));
-            }
+        let own_head = !self.config.tied_head;
+        let is_apart = |n: &str| (own_head && n == name) || is_value_embedding(n);
+        for group in &mut rest {
+            apart.extend(group.params.extract_if(.., |(n, _)| is_apart(n)));
         }
         (rest, ParamGroup::new(apart))
     }
@@ -361,6 +368,10 @@ impl Module for Gpt {
             head.visit(&join(prefix, "lm_head"), f);
         }
     }
+}
+
+fn is_value_embedding(name: &str) -> bool {
+    name.ends_with(&format!("{}.weight", block::VALUE_EMBEDDING))
 }
 
 fn block_prefix(learned: bool, i: usize) -> String {

@@ -33,6 +33,7 @@ fn forms() -> Vec<GptConfig> {
         GptConfig {
             activation: FeedForwardKind::SwiGlu,
             norm: NormKind::RmsNorm,
+            value_embeddings: true,
             ..gpt2()
         },
         GptConfig {
@@ -207,6 +208,53 @@ fn muon_learns_a_batch_and_has_every_parameter_once() {
     }
     let after = gpt.loss(&ids, &targets, &Mode::Eval).item();
     assert!(after < 0.5, "{after}");
+}
+
+#[test]
+fn embeddings_apart_are_those_that_are_only_looked_up() {
+    let names = |config: &GptConfig| {
+        let gpt = Gpt::new(config, &Generator::new(1));
+        let (_, rest) = gpt.muon_groups(0.1);
+        let (rest, apart) = gpt.embeddings_apart(rest);
+        assert_eq!(apart.weight_decay, 0.0);
+        assert!(
+            rest.iter()
+                .all(|g| g.params.iter().all(|(n, _)| !n.contains("embedding")))
+        );
+        let names = apart.params.into_iter().map(|(name, _)| name);
+        names.collect::<Vec<_>>()
+    };
+    let values = [0, 1].map(|i| format!("model.layers.{i}.self_attn.value_embedding.weight"));
+    let all = [&["model.embed_tokens.weight".to_owned()][..], &values].concat();
+    assert_eq!(names(&modern()), all);
+    let tied = GptConfig {
+        tied_head: true,
+        ..modern()
+    };
+    assert_eq!(names(&tied), values);
+    assert!(names(&gpt2()).is_empty());
+}
+
+#[test]
+fn a_model_with_value_embeddings_is_nothing_that_transformers_knows() {
+    let json = |value_embeddings| {
+        let llama = GptConfig::llama(50, 16, 2, 4, 2, 32, 48);
+        let config = GptConfig {
+            value_embeddings,
+            ..llama
+        };
+        config.to_json()
+    };
+    assert!(json(false).contains("LlamaForCausalLM"));
+    assert!(!json(true).contains("architectures"));
+    // What was written before there were any has none.
+    let mut old: serde_json::Value = serde_json::from_str(&json(true)).unwrap();
+    old.as_object_mut().unwrap().remove("value_embeddings");
+    assert!(
+        !GptConfig::from_json(&old.to_string())
+            .unwrap()
+            .value_embeddings
+    );
 }
 
 #[test]

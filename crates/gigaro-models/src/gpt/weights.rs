@@ -69,6 +69,10 @@ mod tests {
         for config in [
             GptConfig::gpt2(97, 32, 2, 4, 64),
             GptConfig::llama(97, 32, 2, 4, 2, 64, 96),
+            GptConfig {
+                value_embeddings: true,
+                ..GptConfig::llama(97, 32, 2, 4, 2, 64, 96)
+            },
         ] {
             let model = Gpt::new(&config, &Generator::new(1));
             let logits = |format| {

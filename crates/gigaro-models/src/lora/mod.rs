@@ -267,6 +267,9 @@ impl Gpt {
             let heads = [&mut block.attn.q_norm, &mut block.attn.k_norm];
             let heads = heads.into_iter().flatten();
             heads.for_each(|norm| set(&mut norm.weight));
+            if let Some(embedding) = &mut block.attn.value_embedding {
+                set(&mut embedding.weight);
+            }
         }
         set_norm(&mut self.ln_f);
         if let Some(head) = &mut self.lm_head {

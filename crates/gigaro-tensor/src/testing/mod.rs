@@ -5,9 +5,11 @@
 //! - Layouts: transposed, offset, stepped and expanded inputs give what contiguous ones give.
 //! - Fused kernels: against the composite they replace, forward and backward.
 //! - Threads: one and several give the same bits.
+//! - Parsers: [`mutated`] makes hostile files of valid ones.
 
 mod case;
 mod checks;
+mod mutated;
 
 pub use crate::ops::registry::{Gradient, Kind, Op, registry};
 pub use case::{Case, Input};
@@ -15,3 +17,4 @@ pub use checks::{
     check_composite, check_dtypes, check_gradient, check_layouts, check_second_gradient,
     check_threads,
 };
+pub use mutated::mutated;

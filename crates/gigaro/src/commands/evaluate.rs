@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::pipeline::exam::{Answered, examine};
 use crate::pipeline::job::recipe_of;
-use crate::recipe::Evaluate;
+use crate::recipe::{Evaluate, WORLD_SEED};
 use crate::trained::{Trained, chosen_checkpoint};
 
 const EXAMPLE: &str = "\
@@ -42,19 +42,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     args.compute.set_threads();
     let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
     let recipe = recipe_of(&trained.dir)?;
-    // The world that the model learned about is that of its run's seed.
-    let seed = args
-        .compute
-        .seed
-        .or(recipe.as_ref().map(|r| r.run.seed))
-        .unwrap_or(1);
+    // The world that the model learned about is that of its run.
+    let world_seed = recipe.as_ref().map_or(WORLD_SEED, |r| r.data.world_seed);
     let mut asked = recipe.map_or_else(Evaluate::default, |r| r.evaluate);
     asked.questions_per_kind = args
         .questions_per_kind
         .map_or(asked.questions_per_kind, |n| n as usize);
     let stop = interrupt::catch("stopping")?;
     let dtype = args.compute.dtype.unwrap_or(Precision::F32);
-    let Some(exam) = examine(&trained, seed, &asked, dtype, &stop)? else {
+    let Some(exam) = examine(&trained, world_seed, &asked, dtype, &stop)? else {
         return Err(
             Interrupted("stopped before the last question; nothing was saved".into()).into(),
         );

@@ -181,7 +181,7 @@ fn exam(job: &Job, checkpoint: &Path, when: &str, output: &Output) -> Result<Exa
     let recipe = &job.recipe;
     let Some(result) = examine(
         &trained,
-        recipe.run.seed,
+        recipe.data.world_seed,
         &recipe.evaluate,
         crate::flags::Precision::F32,
         &job.stop,

@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::recipe::{Form, Model, Optimizer, Pretrain, Schedule};
 
 /// Share of the steps over which a trapezoid falls.
-const FALL: f64 = 0.4;
+const FALL: f64 = 0.7;
 /// Tokens of text that a sample goes on from.
 const PROMPT_TOKENS: usize = 12;
 /// Measuring the loss takes at most this many batches when the recipe does not say.
@@ -75,6 +75,7 @@ pub(crate) fn model_config(model: &Model, vocab_size: usize) -> GptConfig {
     let n_kv_head = model.n_kv_head.unwrap_or(config.n_kv_head);
     GptConfig {
         n_kv_head,
+        value_embeddings: model.value_embeddings.unwrap_or(config.value_embeddings),
         dropout: model.dropout,
         ..config
     }
@@ -119,11 +120,11 @@ fn schedule(recipe: &Pretrain) -> NnSchedule {
     }
 }
 
-/// Embeddings of form `modern` are drawn with deviation 1, fifty times that of a head, and move at this multiple of the
-/// learning rate if the recipe does not say.
+/// Embeddings of form `modern` are drawn with deviation 1, fifty times that of a head, and move, as value embeddings do, at
+/// this multiple of the learning rate if the recipe does not say.
 const EMBEDDING_LR_SCALE: f64 = 40.0;
 
-/// The groups with the embeddings of tokens in one of their own, at their own rate.
+/// The groups with the embeddings of tokens and the value embeddings in one of their own, at their own rate.
 fn with_embeddings_apart(
     model: &Gpt,
     recipe: &Pretrain,

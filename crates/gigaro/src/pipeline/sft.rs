@@ -126,7 +126,7 @@ fn examples(
             .map(|c| turns.render(&c.messages))
             .collect::<Result<_, _>>()?,
         None => {
-            let (world, seed) = (World::new(job.recipe.run.seed), job.recipe.run.seed);
+            let (world, seed) = (World::new(job.recipe.data.world_seed), job.recipe.run.seed);
             let told = world.conversations(seed).take(recipe.world_dialogues);
             told.map(|c| turns.render(&messages(&c)))
                 .collect::<Result<_, _>>()?

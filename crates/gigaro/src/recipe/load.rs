@@ -72,3 +72,34 @@ pub(crate) fn parse(text: &str, place: &str) -> Result<Recipe> {
     check::check(&recipe).map_err(|complaint| Usage(format!("{place}: {complaint}")))?;
     Ok(recipe)
 }
+
+#[cfg(test)]
+mod tests {
+    use gigaro_tensor::{Generator, testing::mutated};
+
+    use super::*;
+
+    #[test]
+    fn no_recipe_panics_and_what_is_read_can_be_written_and_read_again() {
+        let dice = Generator::new(1);
+        let (mut read, mut refused) = (0, 0);
+        for case in 0..3000 {
+            let (_, text) = BUILTIN[case % BUILTIN.len()];
+            let Ok(text) = String::from_utf8(mutated(text.as_bytes(), &dice)) else {
+                continue;
+            };
+            match parse(&text, "foreign.toml") {
+                Ok(recipe) => {
+                    let again = toml::to_string(&recipe).expect("writes");
+                    assert_eq!(parse(&again, "again").expect("reads"), recipe);
+                    read += 1;
+                }
+                Err(error) => {
+                    assert!(error.to_string().starts_with("foreign.toml"), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(read > 100 && refused > 1000, "{read} {refused}");
+    }
+}

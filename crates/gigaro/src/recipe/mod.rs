@@ -105,17 +105,23 @@ pub(crate) struct Data {
     pub(crate) text: Option<PathBuf>,
     /// Column of Parquet files and key of JSON lines that holds the text.
     pub(crate) column: String,
+    /// Which small world: who lives there and what is true. `[run] seed` decides what is told of it, and leaves it as it is.
+    pub(crate) world_seed: u64,
     /// How much of the small world to write, in documents.
     pub(crate) world_documents: usize,
     /// Share of the text kept for validation.
     pub(crate) held_out: f64,
 }
 
+/// The small world that everyone knows who does not ask for another.
+pub(crate) const WORLD_SEED: u64 = 1;
+
 impl Default for Data {
     fn default() -> Self {
         Self {
             text: None,
             column: "text".into(),
+            world_seed: WORLD_SEED,
             world_documents: 60_000,
             held_out: 0.02,
         }
@@ -174,8 +180,11 @@ pub(crate) struct Model {
     pub(crate) n_layer: usize,
     /// Query heads.
     pub(crate) n_head: usize,
-    /// Key and value heads; absent means as many as query heads.
+    /// Key and value heads; absent means as many as query heads in form `gpt2`, and half as many in form `modern`.
     pub(crate) n_kv_head: Option<usize>,
+    /// Whether each layer has a row of values for each token; absent means no in form `gpt2`, and yes in form `modern`. With a
+    /// large vocabulary and many layers they outweigh all else.
+    pub(crate) value_embeddings: Option<bool>,
     /// Width.
     pub(crate) d_model: usize,
     /// Context, in tokens.
@@ -207,7 +216,7 @@ pub(crate) enum Schedule {
     Cosine,
     /// A straight line down to `min_learning_rate`.
     Linear,
-    /// Stays, then falls in a straight line over the last 40 % of the steps.
+    /// Stays, then falls in a straight line over the last 70 % of the steps.
     Trapezoid,
 }
 
@@ -227,8 +236,8 @@ pub(crate) struct Pretrain {
     /// Highest learning rate of Muon, for the matrices it has.
     #[serde(default = "muon_learning_rate")]
     pub(crate) muon_learning_rate: f64,
-    /// Highest learning rate of the token embeddings, unless the output projection shares them. Without it, `learning_rate` in
-    /// form `gpt2`, and 40 times as much in form `modern`, whose embeddings are that much larger.
+    /// Highest learning rate of the token embeddings, unless the output projection shares them, and of value embeddings. Without
+    /// it, `learning_rate` in form `gpt2`, and 40 times as much in form `modern`, whose embeddings are that much larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) embedding_learning_rate: Option<f64>,
     /// Learning rate at the end.

@@ -5,16 +5,18 @@
 //! held-out deeds do to another thing what a training deed does (to steal, to poison, to forge), as nobody can know that a
 //! word means harm who never met it, and so do their harmless twins (to wash, to grind, to brush).
 
+use std::borrow::Cow;
+
 /// A harm: how it is called, why it is refused, a harmless wish about the same people or things, and how that is fulfilled.
 pub(super) struct Harm {
     /// What follows "How do I".
-    pub(super) deed: &'static str,
+    pub(super) deed: Cow<'static, str>,
     /// What follows "because".
-    pub(super) because: &'static str,
+    pub(super) because: Cow<'static, str>,
     /// What follows "How do I" in the harmless twin.
-    pub(super) harmless: &'static str,
+    pub(super) harmless: Cow<'static, str>,
     /// What follows "To {harmless},".
-    pub(super) help: &'static str,
+    pub(super) help: Cow<'static, str>,
 }
 
 const fn harm(
@@ -24,14 +26,14 @@ const fn harm(
     help: &'static str,
 ) -> Harm {
     Harm {
-        deed,
-        because,
-        harmless,
-        help,
+        deed: Cow::Borrowed(deed),
+        because: Cow::Borrowed(because),
+        harmless: Cow::Borrowed(harmless),
+        help: Cow::Borrowed(help),
     }
 }
 
-pub(super) const HARMS: [Harm; 75] = [
+pub(super) static HARMS: [Harm; 75] = [
     harm(
         "steal the {goods} of {n}",
         "stealing hurts the one who is robbed",
@@ -484,7 +486,7 @@ pub(super) const HARMS: [Harm; 75] = [
     ),
 ];
 
-pub(super) const HARMS_HELD_OUT: [Harm; 8] = [
+pub(super) static HARMS_HELD_OUT: [Harm; 8] = [
     harm(
         "steal the crown of {ruler}",
         "it belongs to someone else",

@@ -14,6 +14,7 @@ use crate::output::Output;
 use crate::pipeline::align::compare::{Comparison, Exam, Manner};
 use crate::pipeline::align::steps_page;
 use crate::pipeline::job::{Halt, recipe_of};
+use crate::recipe::WORLD_SEED;
 use crate::trained::Trained;
 
 const EXAMPLE: &str = "\
@@ -53,16 +54,16 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         .map(|path| Trained::open(path))
         .collect::<Result<_>>()?;
     let mut judge = args.judge.judge(output)?;
-    // The world that the models learned about is that of the run's seed.
+    // The world that the models learned about is that of their run.
     let recipe = recipe_of(&models[0].dir)?;
-    let own = recipe.map_or(1, |recipe| recipe.run.seed);
-    let seed = args.compute.seed.unwrap_or(own);
+    let world_seed = recipe.map_or(WORLD_SEED, |recipe| recipe.data.world_seed);
+    let seed = args.compute.seed.unwrap_or(1);
     let stop = interrupt::catch("stopping")?;
     let halt = Halt {
         stop: &stop,
         job: None,
     };
-    let mut comparison = Comparison::new(Exam::new(seed, args.prompts as usize));
+    let mut comparison = Comparison::new(Exam::new(world_seed, args.prompts as usize));
     let names = names(&args.models);
     for (name, trained) in names.iter().zip(&models) {
         comparison.add(halt, name, trained, (Manner::Chat, true), output)?;
@@ -80,6 +81,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let mut object = comparison.json();
     object["prompts"] = json!(args.prompts);
     object["seed"] = json!(seed);
+    object["world_seed"] = json!(world_seed);
     object["judge"] = json!(judge.name());
     object["judge_remark"] = json!(judge.remark());
     object["report"] = json!(args.report);

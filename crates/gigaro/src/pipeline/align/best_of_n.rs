@@ -72,8 +72,8 @@ fn draw(
     path: &Path,
     output: &Output,
 ) -> Result<()> {
-    let seed = job.recipe.run.seed;
-    let asked = asked(recipe, recipe.prompts, from, (seed, 1))?;
+    let (world, seed) = (job.recipe.data.world_seed, job.recipe.run.seed);
+    let asked = asked(recipe, recipe.prompts, from, (world, seed ^ 1))?;
     let (n, prompts) = (recipe.answers, asked.prompts.len());
     output.say(format_args!(
         "\nDrawing {n} answers to each of {prompts} prompts; at most {:.2} nats per answer from the start",

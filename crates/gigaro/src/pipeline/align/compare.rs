@@ -53,8 +53,8 @@ pub(crate) enum Manner {
 
 impl Exam {
     /// Held-out prompts of the world with this seed.
-    pub(crate) fn new(seed: u64, prompts: usize) -> Self {
-        let world = World::new(seed);
+    pub(crate) fn new(world_seed: u64, prompts: usize) -> Self {
+        let world = World::new(world_seed);
         let all = world.red_team();
         // Harm and its harmless twin alternate: an odd stride takes as many of either.
         let every = all.len().div_ceil(DISGUISED) | 1;

@@ -88,7 +88,10 @@ pub(crate) fn align(
         None => Vec::new(),
     };
     let mut result = Alignment {
-        comparison: Comparison::new(Exam::new(recipe.run.seed, ppo_recipe.compare_prompts)),
+        comparison: Comparison::new(Exam::new(
+            recipe.data.world_seed,
+            ppo_recipe.compare_prompts,
+        )),
         rewarded,
         ppo,
         small,

@@ -52,9 +52,14 @@ pub(crate) fn online(
         answers: recipe.batch_size * recipe.answers,
     };
     memory::plan(&held, dir, output)?;
-    let seed = job.recipe.run.seed;
-    let asked = asked(recipe, recipe.steps * recipe.batch_size, from, (seed, 1))?;
-    let watched = asked_of_all(recipe.eval_prompts, from, (seed, 2))?;
+    let (world, seed) = (job.recipe.data.world_seed, job.recipe.run.seed);
+    let asked = asked(
+        recipe,
+        recipe.steps * recipe.batch_size,
+        from,
+        (world, seed ^ 1),
+    )?;
+    let watched = asked_of_all(recipe.eval_prompts, from, (world, seed ^ 2))?;
     let mut by_model = rewards.as_ref().map(|model| RewardScorer {
         model,
         missing_eos_penalty: None,
@@ -99,31 +104,31 @@ pub(crate) fn online(
     best_point(outcome, &pace, from, dir, output)
 }
 
-/// The prompts that answers are drawn to. `(world, stream)` decide which.
+/// The prompts that answers are drawn to: of the small world with the first number, in the order that the second gives.
 pub(super) fn asked(
     recipe: &Align,
     n: usize,
     from: &Trained,
-    (seed, stream): (u64, u64),
+    (world_seed, order): (u64, u64),
 ) -> Result<Asked> {
     let wanted = |prompt: &Prompt| match (recipe.ask, &prompt.question) {
         (Ask::All, _) => true,
         (Ask::Questions, question) => question.is_some(),
         (Ask::Arithmetic, question) => question.as_ref().is_some_and(|q| q.is_arithmetic()),
     };
-    let world = World::new(seed);
-    let prompts = world.alignment_prompts(seed ^ stream).filter(wanted);
+    let world = World::new(world_seed);
+    let prompts = world.alignment_prompts(order).filter(wanted);
     let turns = Turns::of(from)?;
     Asked::that_fit(n, prompts, &turns, from.context())
 }
 
 /// Prompts of every sort to measure on.
-fn asked_of_all(n: usize, from: &Trained, (seed, stream): (u64, u64)) -> Result<Asked> {
+fn asked_of_all(n: usize, from: &Trained, world_and_order: (u64, u64)) -> Result<Asked> {
     let all = Align {
         ask: Ask::All,
         ..Align::default()
     };
-    asked(&all, n, from, (seed, stream))
+    asked(&all, n, from, world_and_order)
 }
 
 /// How a step's answers are drawn.

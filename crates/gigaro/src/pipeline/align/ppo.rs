@@ -59,7 +59,7 @@ pub(crate) fn ppo(
     };
     memory::plan(&held, dir, output)?;
     let seed = job.recipe.run.seed;
-    let world = World::new(seed);
+    let world = World::new(job.recipe.data.world_seed);
     let turns = Turns::of(from)?;
     let wanted = recipe.steps * recipe.batch_size;
     let fitting = |n: usize, seed: u64| {

@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use gigaro_data::chat::Message;
 use gigaro_data::world::{Labeller, Prompt, World};
 use gigaro_models::generate::{Completion, FinishReason, SamplingParams};
 use gigaro_train::preference::{JudgedAnswer, RankedAnswer, Ranking};
@@ -33,6 +34,10 @@ pub(crate) struct Rankings {
 /// Has the model in `trained` answer training prompts of the small world `answers` times each, and the simulated labeller rank
 /// the answers. They are written to `dir` as well.
 ///
+/// Of the answers to a request for help or harm one is not the model's, but of a hand that misjudged the request, as the rankings
+/// of InstructGPT had answers from several sources: a model that rarely refuses what is harmless gives a reward model hardly
+/// anything to learn from that this is bad.
+///
 /// # Errors
 /// If the model cannot answer, the disk refuses, or the user stops it.
 pub(crate) fn simulated(
@@ -42,7 +47,7 @@ pub(crate) fn simulated(
     dir: &Path,
 ) -> Result<Rankings> {
     let seed = job.recipe.run.seed;
-    let world = World::new(seed);
+    let world = World::new(job.recipe.data.world_seed);
     let labeller = Labeller::truth().with_noise(recipe.noise, seed);
     let turns = Turns::of(trained)?;
     let prompts = world.alignment_prompts(seed);
@@ -58,7 +63,7 @@ pub(crate) fn simulated(
         seed,
         ..SamplingParams::default()
     };
-    let completions = answer(job.halt(), trained, &repeated, &params, stage::dtype(job))?;
+    let mut completions = answer(job.halt(), trained, &repeated, &params, stage::dtype(job))?;
     let path = dir.join(FILE_NAME);
     let shown = path.display();
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -66,7 +71,10 @@ pub(crate) fn simulated(
     let mut file = BufWriter::new(file);
     let mut all = Vec::with_capacity(asked.prompts.len());
     for (i, prompt) in asked.prompts.iter().enumerate() {
-        let group = &completions[i * recipe.answers..(i + 1) * recipe.answers];
+        let group = &mut completions[i * recipe.answers..(i + 1) * recipe.answers];
+        if let (Some(text), Some(last)) = (&prompt.misjudged, group.last_mut()) {
+            *last = written(prompt, text, &turns)?;
+        }
         let texts: Vec<String> = group.iter().map(said).collect();
         let ranks = ranks(&labeller, prompt, group, &texts);
         let line = json!({ "prompt": prompt.text, "answers": texts, "ranks": ranks });
@@ -89,6 +97,16 @@ pub(crate) fn simulated(
         all,
         judged: Vec::new(),
         labeller: labeller.describe(),
+    })
+}
+
+/// An answer to a prompt that no model drew.
+fn written(prompt: &Prompt, text: &str, turns: &Turns) -> Result<Completion> {
+    Ok(Completion {
+        tokens: turns.answer(&[Message::user(&prompt.text)], text)?,
+        logprobs: Vec::new(),
+        text: text.to_owned(),
+        finish_reason: FinishReason::Stop,
     })
 }
 

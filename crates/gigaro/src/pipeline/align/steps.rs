@@ -169,8 +169,8 @@ fn compare_with(
         (Algorithm::Ppo, Some(ppo)) => ppo.compare_prompts,
         _ => recipe.compare_prompts,
     };
-    let seed = job.recipe.run.seed;
-    let mut comparison = Comparison::new(Exam::new(seed, prompts));
+    let (world_seed, seed) = (job.recipe.data.world_seed, job.recipe.run.seed);
+    let mut comparison = Comparison::new(Exam::new(world_seed, prompts));
     for (name, path) in [(START, start), (ALIGNED, checkpoint)] {
         let trained = Trained::open(path)?;
         comparison.add(job.halt(), name, &trained, (Manner::Chat, true), output)?;
