@@ -53,12 +53,8 @@ pub(crate) fn online(
     };
     memory::plan(&held, dir, output)?;
     let (world, seed) = (job.recipe.data.world_seed, job.recipe.run.seed);
-    let asked = asked(
-        recipe,
-        recipe.steps * recipe.batch_size,
-        from,
-        (world, seed ^ 1),
-    )?;
+    let wanted = recipe.steps * recipe.batch_size;
+    let asked = asked(recipe, wanted, from, (world, seed ^ 1))?;
     let watched = asked_of_all(recipe.eval_prompts, from, (world, seed ^ 2))?;
     let mut by_model = rewards.as_ref().map(|model| RewardScorer {
         model,
