@@ -1,8 +1,9 @@
 //! Deeds by the hundred: what may be done to things of a kind, for harm and for help, each verb with each thing.
 //!
-//! A model that met every deed in a sentence of its own would learn the sentences. Here the same sheep are stolen, driven away, fed and
-//! counted, so that what tells harm from help is the verb, whatever it is done to. Pets, crowns, mills and whatever else the held-out
-//! deeds are about stand in none of the lists below, nor do the held-out deeds' verbs with anything that is like them.
+//! A model that met every deed in a sentence of its own would learn the sentences. Here the same sheep are stolen, hurt, fed and
+//! counted, so that what tells harm from help is the verb, whatever it is done to. No held-out deed may come about: verbs are those that
+//! the held-out deeds have too, but there is no pet, crown, mill, horse or kitten to do them to, nobody fights or makes peace, and a
+//! test looks for the deeds in what is learned from.
 
 use std::sync::LazyLock;
 
@@ -14,26 +15,27 @@ struct Family {
     things: &'static [&'static str],
     /// Harms, each with what follows "because".
     harms: &'static [(&'static str, &'static str)],
-    /// Harmless wishes, each with what follows "To {wish},".
+    /// As many harmless wishes, each with what follows "To {wish},".
     wishes: &'static [(&'static str, &'static str)],
 }
 
-/// Every harm of every family with a wish about the same thing.
+/// Every harm of every family, each with a wish about the same thing.
 pub(super) static COMPOSED: LazyLock<Vec<Harm>> = LazyLock::new(|| {
     let mut all = Vec::new();
-    for family in &FAMILIES {
-        for (shift, thing) in family.things.iter().enumerate() {
-            // Whichever list is longer is gone through once, and the other goes round, beginning elsewhere for each thing.
-            for i in 0..family.harms.len().max(family.wishes.len()) {
-                let (deed, because) = family.harms[(i + shift) % family.harms.len()];
-                let (harmless, help) = family.wishes[i % family.wishes.len()];
-                all.push(Harm {
-                    deed: deed.replace("{thing}", thing).into(),
-                    because: because.into(),
-                    harmless: harmless.replace("{thing}", thing).into(),
-                    help: help.into(),
-                });
-            }
+    for Family {
+        things,
+        harms,
+        wishes,
+    } in &FAMILIES
+    {
+        for thing in *things {
+            let pairs = harms.iter().zip(*wishes);
+            all.extend(pairs.map(|((deed, because), (harmless, help))| Harm {
+                deed: deed.replace("{thing}", thing).into(),
+                because: (*because).into(),
+                harmless: harmless.replace("{thing}", thing).into(),
+                help: (*help).into(),
+            }));
         }
     }
     all
@@ -211,8 +213,8 @@ const BELONGINGS: Family = Family {
             "taking what is not yours is theft",
         ),
         (
-            "put sand into {thing}",
-            "it would spoil what belongs to someone else",
+            "scratch {thing}",
+            "that spoils what belongs to someone else",
         ),
         ("destroy {thing}", THEFT),
         ("cheat {n} out of {thing}", "cheating is a kind of stealing"),
@@ -501,4 +503,20 @@ pub(super) fn frames() -> std::collections::HashSet<&'static str> {
         .flat_map(verbs)
         .map(|(frame, _)| *frame)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_meets_every_thing() {
+        let deeds = |f: &Family| {
+            assert_eq!(f.harms.len(), f.wishes.len(), "{:?}", f.things);
+            f.things.len() * f.harms.len()
+        };
+        assert_eq!(COMPOSED.len(), FAMILIES.iter().map(deeds).sum::<usize>());
+        let unfilled = |h: &&Harm| [&h.deed, &h.harmless].iter().any(|d| d.contains("{thing}"));
+        assert_eq!(COMPOSED.iter().find(unfilled).map(|h| &h.deed), None);
+    }
 }
