@@ -128,6 +128,11 @@ fn model_lines(config: &GptConfig) -> Vec<(&'static str, String)> {
     } else {
         "head of its own"
     };
+    let values = if config.value_embeddings {
+        "value embeddings, "
+    } else {
+        ""
+    };
     vec![
         (
             "parameters",
@@ -148,7 +153,10 @@ fn model_lines(config: &GptConfig) -> Vec<(&'static str, String)> {
         ),
         ("context", format!("{} tokens", config.max_seq_len)),
         ("vocabulary", format!("{} tokens", config.vocab_size)),
-        ("form", format!("{position}, {norm}, {inner}, {head}")),
+        (
+            "form",
+            format!("{position}, {norm}, {inner}, {values}{head}"),
+        ),
     ]
 }
 

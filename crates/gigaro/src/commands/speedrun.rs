@@ -26,7 +26,7 @@ use crate::trained::{Trained, existing};
 
 const EXAMPLE: &str = "\
 Examples:
-  gigaro speedrun                        about twenty minutes on two cores, then chat
+  gigaro speedrun                        about a quarter of an hour on two cores, then chat
   gigaro speedrun --recipe tiny          seconds, to see that everything works
   gigaro speedrun --text books/ --chats dialogues.jsonl    on your own text and conversations
   gigaro speedrun --resume runs/speedrun go on where it stopped";

@@ -96,7 +96,10 @@ pub(crate) fn simulated(
     Ok(Rankings {
         all,
         judged: Vec::new(),
-        labeller: labeller.describe(),
+        labeller: format!(
+            "{}; one answer to each request for help or harm is not the model's, but misjudges it",
+            labeller.describe()
+        ),
     })
 }
 
