@@ -3,9 +3,9 @@
 //! A training step asks for the same sizes again and again; taking them from the cache means that
 //! after the first step no memory is requested from the system and no page is faulted in. Sizes
 //! are rounded up to eight steps per power of two, so that at most an eighth is wasted. Fresh
-//! blocks are zeroed (the system's pages are zero anyway), so that every byte a tensor can read was
-//! written once.
+//! blocks are zeroed, so that every byte a tensor can read was written once. Large ones are asked for in huge pages.
 
+use super::pages::{HUGE, ask_for_huge};
 use std::alloc::Layout;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
@@ -13,9 +13,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// Cache lines and the widest SIMD register.
 const ALIGN: usize = 64;
-/// Blocks from this size on are aligned to, and offered to the system as, huge pages: far fewer
-/// address translations in matrix products.
-const HUGE: usize = 2 << 20;
 
 /// A block of memory of a rounded size.
 pub(super) struct Block {
@@ -119,11 +116,15 @@ pub(super) fn allocate(bytes: usize) -> Block {
 
 fn from_system(size: usize) -> NonNull<u8> {
     let layout = system_layout(size);
+    // Not `alloc_zeroed`, which writes to aligned blocks before the system was asked for huge pages.
     // SAFETY: the layout has a size above zero.
-    let raw = unsafe { std::alloc::alloc_zeroed(layout) };
+    let raw = unsafe { std::alloc::alloc(layout) };
     let Some(ptr) = NonNull::new(raw) else {
         std::alloc::handle_alloc_error(layout)
     };
+    ask_for_huge(raw, size);
+    // SAFETY: the block is that large.
+    unsafe { raw.write_bytes(0, size) };
     ptr
 }
 

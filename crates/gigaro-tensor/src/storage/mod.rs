@@ -5,6 +5,7 @@
 //! nobody reads it. Views, clones and saved tensors all point to one storage.
 
 mod allocator;
+pub(crate) mod pages;
 
 pub use allocator::{AllocatorStats, allocator_stats, empty_cache};
 

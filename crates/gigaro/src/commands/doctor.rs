@@ -134,7 +134,7 @@ fn measured_facts(output: &Output) -> Value {
         &format!("\nMeasured at best, {threads} threads"),
         &[
             ("32-bit floats", giga(Some(f32_flops), "GFLOP/s")),
-            ("bf16", giga(bf16_flops, "GFLOP/s")),
+            ("bf16", giga(Some(bf16_flops), "GFLOP/s")),
             ("int8", giga(int8_ops, "billion operations/s")),
             ("reading memory", format!("{:.1} GB/s", bandwidth / 1e9)),
         ],
@@ -142,7 +142,7 @@ fn measured_facts(output: &Output) -> Value {
     json!({
         "threads": threads,
         "f32_gflops": f32_flops / 1e9,
-        "bf16_gflops": bf16_flops.map(|x| x / 1e9),
+        "bf16_gflops": bf16_flops / 1e9,
         "int8_gops": int8_ops.map(|x| x / 1e9),
         "read_gb_per_s": bandwidth / 1e9,
     })

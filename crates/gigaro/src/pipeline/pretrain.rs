@@ -59,7 +59,7 @@ pub(crate) fn pretrain(
     stage::train(job, dir, &pace, &plan, work, output)
 }
 
-/// The configuration that `[model]` describes, for a vocabulary.
+/// The configuration that `[model]` describes, for a vocabulary: that of the form, but for what is said otherwise.
 pub(crate) fn model_config(model: &Model, vocab_size: usize) -> GptConfig {
     let Model {
         n_layer,
@@ -68,16 +68,35 @@ pub(crate) fn model_config(model: &Model, vocab_size: usize) -> GptConfig {
         max_seq_len,
         ..
     } = *model;
-    let config = match model.form {
+    let form = match model.form {
         Form::Gpt2 => GptConfig::gpt2(vocab_size, max_seq_len, n_layer, n_head, d_model),
+        Form::Llama => {
+            let d_ff = d_model.saturating_mul(4);
+            GptConfig::llama(
+                vocab_size,
+                max_seq_len,
+                n_layer,
+                n_head,
+                n_head,
+                d_model,
+                d_ff,
+            )
+        }
         Form::Modern => GptConfig::modern(vocab_size, max_seq_len, n_layer, n_head, d_model),
     };
-    let n_kv_head = model.n_kv_head.unwrap_or(config.n_kv_head);
     GptConfig {
-        n_kv_head,
-        value_embeddings: model.value_embeddings.unwrap_or(config.value_embeddings),
+        n_kv_head: model.n_kv_head.unwrap_or(form.n_kv_head),
+        d_ff: model.d_ff.unwrap_or(form.d_ff),
+        activation: model.activation.unwrap_or(form.activation),
+        tied_head: model.tied_head.unwrap_or(form.tied_head),
+        qk_norm: model.qk_norm.unwrap_or(form.qk_norm),
+        logit_soft_cap: match model.logit_soft_cap {
+            None => form.logit_soft_cap,
+            Some(cap) => (cap > 0.0).then_some(cap),
+        },
+        value_embeddings: model.value_embeddings.unwrap_or(form.value_embeddings),
         dropout: model.dropout,
-        ..config
+        ..form
     }
 }
 

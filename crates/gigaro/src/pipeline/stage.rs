@@ -165,7 +165,7 @@ pub(super) fn estimate(
 /// The pace that training is expected to have.
 pub(super) fn expected_flops_per_s(job: &Job) -> f64 {
     let peak = match dtype(job) {
-        DType::BF16 => peak::bf16_flops().unwrap_or_else(peak::f32_flops),
+        DType::BF16 => peak::bf16_flops(),
         _ => peak::f32_flops(),
     };
     EXPECTED_SHARE * peak

@@ -83,6 +83,7 @@ fn check_model(recipe: &Recipe) -> Result<(), String> {
         ("d_model", model.d_model, MOST_WIDTH),
         ("max_seq_len", model.max_seq_len, MOST_CONTEXT),
         ("n_kv_head", model.n_kv_head.unwrap_or(1), MOST_WIDTH),
+        ("d_ff", model.d_ff.unwrap_or(1), 4 * MOST_WIDTH),
     ] {
         within("model", key, value, most)?;
     }
@@ -106,6 +107,11 @@ fn check_model(recipe: &Recipe) -> Result<(), String> {
             model.dropout
         ));
     }
+    not_negative(
+        "model",
+        "logit_soft_cap",
+        model.logit_soft_cap.unwrap_or(0.0),
+    )?;
     let config = model_config(model, recipe.tokenizer.vocab_size);
     config.check().map_err(|e| format!("[model] {e}"))
 }
@@ -236,6 +242,14 @@ fn check_ppo(ppo: &Ppo, recipe: &Recipe) -> Result<(), String> {
     }
     positive(section, "learning_rate", ppo.learning_rate)?;
     positive(section, "temperature", ppo.temperature)?;
+    for (key, value) in [
+        ("kl_coef", ppo.kl_coef),
+        ("vf_coef", ppo.vf_coef),
+        ("ptx_coef", ppo.ptx_coef),
+        ("verified_coef", ppo.verified_coef),
+    ] {
+        not_negative(section, key, value)?;
+    }
     if recipe.reward.is_none() || recipe.sft.is_none() {
         return Err("[ppo] needs the sections [sft] and [reward]: it trains the fine-tuned model against the reward model".into());
     }
@@ -348,6 +362,16 @@ fn at_least_one(section: &str, key: &str, value: usize) -> Result<(), String> {
     }
 }
 
+fn not_negative(section: &str, key: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "[{section}] {key} is {value}, but must be at least 0"
+        ))
+    }
+}
+
 fn positive(section: &str, key: &str, value: f64) -> Result<(), String> {
     if value.is_finite() && value > 0.0 {
         Ok(())
@@ -360,6 +384,9 @@ fn positive(section: &str, key: &str, value: f64) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use gigaro_models::GptConfig;
+    use gigaro_models::gpt::FeedForwardKind;
+
     use super::*;
     use crate::recipe::builtin;
 
@@ -376,6 +403,40 @@ mod tests {
         assert!(small(|s| s.d_model = s.n_head * 8 + 1).starts_with("[small] "));
         let said = refusal(|r| r.ppo.as_mut().expect("has one").eval_prompts = 0);
         assert_eq!(said, "[ppo] eval_prompts is 0, but must be at least 1");
+    }
+
+    #[test]
+    fn a_form_can_be_changed_in_each_of_its_parts() {
+        let text = "form = 'gpt2'\nn_layer = 2\nn_head = 4\nn_kv_head = 2\nd_model = 32\nmax_seq_len = 64\nd_ff = 80\n\
+                    activation = 'swiglu'\ntied_head = false\nqk_norm = true\nlogit_soft_cap = 20.0\nvalue_embeddings = true";
+        let model = toml::from_str(text).expect("is a model");
+        let config = model_config(&model, 300);
+        assert_eq!(config.check(), Ok(()));
+        let expected = GptConfig {
+            n_kv_head: 2,
+            d_ff: 80,
+            activation: FeedForwardKind::SwiGlu,
+            tied_head: false,
+            qk_norm: true,
+            logit_soft_cap: Some(20.0),
+            value_embeddings: true,
+            ..GptConfig::gpt2(300, 64, 2, 4, 32)
+        };
+        assert_eq!(config, expected);
+        let capped = "form = 'modern'\nn_layer = 1\nn_head = 1\nd_model = 8\nmax_seq_len = 8\nlogit_soft_cap = 0.0";
+        let model = toml::from_str(capped).expect("is a model");
+        assert_eq!(model_config(&model, 300).logit_soft_cap, None);
+    }
+
+    #[test]
+    fn what_weighs_a_loss_is_a_number_that_does_not_turn_it_round() {
+        for wrong in [-0.1, f64::NAN, f64::INFINITY] {
+            let said = refusal(|r| r.ppo.as_mut().expect("has one").kl_coef = wrong);
+            assert_eq!(
+                said,
+                format!("[ppo] kl_coef is {wrong}, but must be at least 0")
+            );
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use gigaro_models::LoraConfig;
 use gigaro_models::generate::SamplingParams;
+use gigaro_models::gpt::FeedForwardKind;
 use serde::{Deserialize, Serialize};
 
 use crate::flags::Precision;
@@ -166,6 +167,8 @@ impl Default for Tokenizer {
 pub(crate) enum Form {
     /// Learned positions, LayerNorm, GELU, tied head: GPT-2 exactly.
     Gpt2,
+    /// Rotary positions, RMSNorm, SwiGLU, untied head: Llama's.
+    Llama,
     /// Rotary positions, RMSNorm, QK-norm, ReLU squared, untied head, soft-capped logits.
     Modern,
 }
@@ -180,9 +183,19 @@ pub(crate) struct Model {
     pub(crate) n_layer: usize,
     /// Query heads.
     pub(crate) n_head: usize,
-    /// Key and value heads; absent means as many as query heads in form `gpt2`, and half as many in form `modern`.
+    /// Key and value heads; absent means half as many as query heads in form `modern`, and as many in the others.
     pub(crate) n_kv_head: Option<usize>,
-    /// Whether each layer has a row of values for each token; absent means no in form `gpt2`, and yes in form `modern`. With a
+    /// Width inside the feed-forward part; absent means four times `d_model`.
+    pub(crate) d_ff: Option<usize>,
+    /// Function inside the feed-forward part; absent means the form's, as in all keys down to `logit_soft_cap`.
+    pub(crate) activation: Option<FeedForwardKind>,
+    /// Whether the token embeddings are the projection onto the vocabulary too.
+    pub(crate) tied_head: Option<bool>,
+    /// RMS norm on each query and key head.
+    pub(crate) qk_norm: Option<bool>,
+    /// Logits stay within this much of 0; 0 leaves them as they are.
+    pub(crate) logit_soft_cap: Option<f64>,
+    /// Whether each layer has a row of values for each token; absent means yes in form `modern`, and no in the others. With a
     /// large vocabulary and many layers they outweigh all else.
     pub(crate) value_embeddings: Option<bool>,
     /// Width.
@@ -378,6 +391,9 @@ pub(crate) struct Ppo {
     /// Weighs the pretraining loss (PPO-ptx); 0 leaves it out.
     #[serde(default)]
     pub(crate) ptx_coef: f64,
+    /// Added to the reward model's score of an answer that the small world knows to be right; 0 leaves all to the reward model.
+    #[serde(default)]
+    pub(crate) verified_coef: f64,
     /// Score of an answer that is cut off before its end.
     pub(crate) missing_eos_penalty: f64,
     /// Steps between two measurements of the true score.

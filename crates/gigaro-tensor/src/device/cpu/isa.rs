@@ -31,6 +31,8 @@ struct Machine {
     /// From [`Isa::Portable`] up to the best.
     levels: Vec<Isa>,
     bf16: bool,
+    /// Whether the bf16 dot product beats multiply-adds in f32.
+    bf16_is_fast: bool,
     vnni: bool,
 }
 
@@ -64,8 +66,21 @@ fn detect() -> Machine {
     Machine {
         levels,
         bf16: avx512 && is_x86_feature_detected!("avx512bf16"),
+        bf16_is_fast: vendor() != "GenuineIntel",
         vnni: avx512 && is_x86_feature_detected!("avx512vnni"),
     }
+}
+
+/// The maker of the processor, as it names itself.
+///
+/// Intel's cores start a 512-bit `vdpbf16ps` every fourth cycle and two multiply-adds in f32 in each (174 and 357
+/// GFLOP/s on two cores of an Emerald Rapids), because they expect products in bf16 to go through AMX; AMD's run it at
+/// the full rate.
+#[cfg(target_arch = "x86_64")]
+fn vendor() -> String {
+    let id = std::arch::x86_64::__cpuid(0);
+    let bytes = [id.ebx, id.edx, id.ecx].map(u32::to_le_bytes).concat();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -73,6 +88,7 @@ fn detect() -> Machine {
     Machine {
         levels: vec![Isa::Portable, Isa::Neon],
         bf16: false,
+        bf16_is_fast: false,
         vnni: false,
     }
 }
@@ -82,19 +98,21 @@ fn detect() -> Machine {
     Machine {
         levels: vec![Isa::Portable],
         bf16: false,
+        bf16_is_fast: false,
         vnni: false,
     }
 }
 
-/// A narrower choice than the machine allows, for the tests of one thread.
+/// Another choice than the best one, for the tests of one thread.
 #[derive(Clone, Copy, Default)]
 struct Override {
     isa: Option<Isa>,
-    plain: bool,
+    /// All dot products that the machine has, or none.
+    dot_products: Option<bool>,
 }
 
 thread_local! {
-    static OVERRIDE: Cell<Override> = const { Cell::new(Override { isa: None, plain: false }) };
+    static OVERRIDE: Cell<Override> = const { Cell::new(Override { isa: None, dot_products: None }) };
 }
 
 /// The instruction set that kernels called from this thread use: the best one, or what
@@ -108,14 +126,17 @@ pub fn available() -> &'static [Isa] {
     &machine().levels
 }
 
-/// Whether kernels called from this thread use the bf16 dot product (`vdpbf16ps`).
+/// Whether kernels called from this thread use the bf16 dot product (`vdpbf16ps`): where the machine has it, and where it
+/// is faster than multiply-adds in f32.
 pub fn has_bf16() -> bool {
-    machine().bf16 && isa() == Isa::Avx512 && !OVERRIDE.get().plain
+    let machine = machine();
+    let wanted = OVERRIDE.get().dot_products.unwrap_or(machine.bf16_is_fast);
+    machine.bf16 && isa() == Isa::Avx512 && wanted
 }
 
 /// Whether kernels called from this thread use the 8-bit integer dot product (`vpdpbusd`).
 pub fn has_vnni() -> bool {
-    machine().vnni && isa() == Isa::Avx512 && !OVERRIDE.get().plain
+    machine().vnni && isa() == Isa::Avx512 && OVERRIDE.get().dot_products != Some(false)
 }
 
 fn best() -> Isa {
@@ -140,15 +161,27 @@ pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
     )
 }
 
-/// Calls `f` with [`has_bf16`] and [`has_vnni`] false on this thread, as on the first AVX-512 machines.
-pub fn without_dot_products<R>(f: impl FnOnce() -> R) -> R {
+/// Calls `f` with all dot products that this machine has in use on this thread, also slow ones; or with none, as on the first
+/// AVX-512 machines.
+pub fn with_dot_products<R>(all: bool, f: impl FnOnce() -> R) -> R {
     with_override(
         Override {
-            plain: true,
+            dot_products: Some(all),
             ..OVERRIDE.get()
         },
         f,
     )
+}
+
+/// Runs `f` for each instruction set of this machine, with all dot products and with none.
+#[cfg(test)]
+pub(crate) fn on_every_path(f: impl Fn()) {
+    for &isa in available() {
+        with_isa(isa, &f);
+    }
+    for all in [true, false] {
+        with_dot_products(all, &f);
+    }
 }
 
 fn with_override<R>(to: Override, f: impl FnOnce() -> R) -> R {
@@ -165,8 +198,8 @@ fn with_override<R>(to: Override, f: impl FnOnce() -> R) -> R {
 
 /// Work to be compiled once per instruction set; see [`Isa::vectorize`].
 ///
-/// Closures that take nothing implement it. A type of one's own does too, with `run` marked
-/// `#[inline(always)]`; it is for bodies too long for the compiler to inline a closure.
+/// Closures that take nothing implement it, and should be marked `#[inline(always)]`. A type of one's own does too, with
+/// `run` marked so.
 pub trait Vectorize {
     /// What the work returns.
     type Output;
@@ -174,10 +207,12 @@ pub trait Vectorize {
     fn run(self) -> Self::Output;
 }
 
-impl<R, F: FnOnce() -> R> Vectorize for F {
+// Called by reference, because `FnOnce::call_once` of a closure is a function of the compiler's that does not inherit
+// `#[inline(always)]`: long bodies stayed in it, compiled for the oldest machine.
+impl<R, F: FnMut() -> R> Vectorize for F {
     type Output = R;
     #[inline(always)]
-    fn run(self) -> R {
+    fn run(mut self) -> R {
         self()
     }
 }
@@ -201,10 +236,8 @@ impl Isa {
     /// Runs `work` inside a function compiled for this instruction set, so that its loops are
     /// vectorised for it.
     ///
-    /// It only works on code that is inlined: a closure with one or two short loops is; for
-    /// longer bodies use `vectorized!`, or a type that implements [`Vectorize`] with an `#[inline(always)]`
-    /// method. Functions that the body calls need `#[inline(always)]` too. Sums are not
-    /// vectorised, because their order is fixed; split them into lanes by hand.
+    /// It only works on code that is inlined: the closure and the functions that it calls need
+    /// `#[inline(always)]`. Sums are not vectorised, because their order is fixed; split them into lanes by hand.
     #[inline(always)]
     pub fn vectorize<W: Vectorize>(self, work: W) -> W::Output {
         match self {
@@ -325,7 +358,10 @@ mod tests {
             assert_eq!(isa(), Isa::Portable);
             assert!(!has_bf16() && !has_vnni());
         });
-        without_dot_products(|| assert!(!has_bf16() && isa() == best));
+        with_dot_products(false, || {
+            assert!(!has_bf16() && !has_vnni() && isa() == best)
+        });
+        with_dot_products(true, || assert_eq!(has_bf16(), machine().bf16));
         let caught = std::panic::catch_unwind(|| with_isa(Isa::Portable, || panic!("inside")));
         assert!(caught.is_err());
         assert_eq!(isa(), best);

@@ -3,6 +3,7 @@
 //!
 //! This is not the allocator of tensors; nothing here outlives a kernel.
 
+use crate::storage::pages::ask_for_huge;
 use std::cell::RefCell;
 
 /// One cache line. The unit of allocation, so that every buffer starts on a line.
@@ -47,8 +48,15 @@ impl Scratch {
             }
         });
         Self {
-            lines: reused.unwrap_or_else(|| vec![Line([0; 16]); count]),
+            lines: reused.unwrap_or_else(|| Self::fresh(count)),
         }
+    }
+
+    fn fresh(count: usize) -> Vec<Line> {
+        let mut lines = Vec::<Line>::with_capacity(count);
+        ask_for_huge(lines.as_mut_ptr().cast(), count * size_of::<Line>());
+        lines.resize(count, Line([0; 16]));
+        lines
     }
 
     /// The words, as 32-bit floats.

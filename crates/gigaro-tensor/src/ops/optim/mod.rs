@@ -157,8 +157,11 @@ fn update2_typed<T: Number<Compute = T> + Real>(
                     isa.vectorize(
                         #[inline(always)]
                         || {
-                            for (((p, m), v), &g) in
-                                p.iter_mut().zip(m).zip(v).zip(&g[from..from + len])
+                            for (((p, m), v), &g) in p
+                                .iter_mut()
+                                .zip(&mut *m)
+                                .zip(&mut *v)
+                                .zip(&g[from..from + len])
                             {
                                 (*p, *m, *v) = rule.apply(*p, g, *m, *v);
                             }

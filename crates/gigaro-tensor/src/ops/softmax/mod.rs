@@ -128,7 +128,8 @@ fn gradient<const LOG: bool>(y: &Tensor, grad: &Tensor) -> Tensor {
             let range = row * n..(row + 1) * n;
             // SAFETY: rows of the output do not overlap.
             let out = unsafe { base.slice_mut(row * n, n) };
-            isa.vectorize(#[inline(always)] || backward_row::<T, LOG>(&data[range.clone()], &upstream[range], out));
+            let (y, g) = (&data[range.clone()], &upstream[range]);
+            isa.vectorize(#[inline(always)] || backward_row::<T, LOG>(y, g, out));
         });
         Tensor::from_buffer(buffer, y.shape(), y.dtype())
     })

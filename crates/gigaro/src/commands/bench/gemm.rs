@@ -49,16 +49,12 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     let timed = || no_grad(|| median_seconds(args.shared.repeats, product));
     let seconds = autocast(dtype, timed);
     let flops = 2.0 * m as f64 * n as f64 * k as f64 / seconds;
-    let share = args
-        .dtype
-        .peak_flops()
-        .map(|peak| format!(", {:.0} % of peak", 100.0 * flops / peak));
     output.say(format_args!(
-        "{} {m} x {n} x {k}: {:.3} ms, {:.1} GFLOP/s{}",
+        "{} {m} x {n} x {k}: {:.3} ms, {:.1} GFLOP/s, {:.0} % of peak",
         args.dtype.name(),
         seconds * 1e3,
         flops / 1e9,
-        share.unwrap_or_default()
+        100.0 * flops / args.dtype.peak_flops()
     ));
     report(
         "gemm",

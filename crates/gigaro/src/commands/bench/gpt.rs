@@ -51,12 +51,8 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
         tokens * flops_per_token(&config) / seconds,
         config.num_params(),
     );
-    let share = args
-        .dtype
-        .peak_flops()
-        .map(|peak| format!(", {:.0} % of peak", 100.0 * flops / peak));
     output.say(format_args!(
-        "{} in {}, {} parameters, batch {batch} x {}: {:.0} tokens/s, {:.1} ms per step, {:.1} GFLOP/s{}",
+        "{} in {}, {} parameters, batch {batch} x {}: {:.0} tokens/s, {:.1} ms per step, {:.1} GFLOP/s, {:.0} % of peak",
         args.preset.name(),
         args.dtype.name(),
         Count(params as f64),
@@ -64,7 +60,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
         tokens / seconds,
         seconds * 1e3,
         flops / 1e9,
-        share.unwrap_or_default()
+        100.0 * flops / args.dtype.peak_flops()
     ));
     let figures = json!({
         "tokens_per_s": tokens / seconds,

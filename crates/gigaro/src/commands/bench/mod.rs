@@ -73,9 +73,9 @@ impl BenchDtype {
     }
 
     /// The machine's peak for products of these numbers, in floating-point operations per second.
-    fn peak_flops(self) -> Option<f64> {
+    fn peak_flops(self) -> f64 {
         match self {
-            Self::F32 => Some(cpu::peak::f32_flops()),
+            Self::F32 => cpu::peak::f32_flops(),
             Self::Bf16 => cpu::peak::bf16_flops(),
         }
     }

@@ -20,7 +20,7 @@ use gigaro_train::validation::Validation;
 use super::answers::{Asked, SLOTS};
 use super::memory::{self, Held};
 use super::reward;
-use super::scorers::{MICRO_BATCH, RewardScorer, WorldScorer};
+use super::scorers::{CheckedScorer, MICRO_BATCH, RewardScorer, WorldScorer};
 use crate::output::Output;
 use crate::pipeline::job::BEST;
 use crate::pipeline::prepare::Prepared;
@@ -69,16 +69,20 @@ pub(crate) fn ppo(
         fitting(wanted, seed ^ 1)?,
         fitting(recipe.eval_prompts, seed ^ 2)?,
     );
-    let mut scorer = RewardScorer {
-        model: &rewards,
-        missing_eos_penalty: None,
+    let mut scorer = CheckedScorer {
+        model: RewardScorer {
+            model: &rewards,
+            missing_eos_penalty: None,
+        },
+        world: WorldScorer::right(&asked, 0.0),
+        coef: recipe.verified_coef,
     };
     let mut truth = WorldScorer::truth(&watched);
     let identity = stage::identity(&from.model.config.to_json(), &from.tokenizer, &from.beside)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
     let words = Words(&from.tokenizer);
-    let prompts = Prompts::new(asked.tokens, from.context(), seed)?;
+    let prompts = Prompts::new(asked.tokens.clone(), from.context(), seed)?;
     let rollouts = Rollouts::new(
         &from.model,
         prompts,

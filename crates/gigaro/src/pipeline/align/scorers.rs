@@ -98,6 +98,31 @@ impl Scorer for WorldScorer<'_> {
     }
 }
 
+/// A reward model's score and, where the small world knows what is right, something on top for a right answer.
+pub(super) struct CheckedScorer<'a> {
+    pub(super) model: RewardScorer<'a>,
+    pub(super) world: WorldScorer<'a>,
+    /// What a point of the world's is worth; at 0 it is not asked.
+    pub(super) coef: f64,
+}
+
+impl Scorer for CheckedScorer<'_> {
+    fn score(
+        &mut self,
+        prompts: &[Vec<u32>],
+        completions: &[Completion],
+    ) -> gigaro_train::Result<Vec<f64>> {
+        let mut scores = self.model.score(prompts, completions)?;
+        if self.coef > 0.0 {
+            let points = self.world.score(prompts, completions)?;
+            for (score, points) in scores.iter_mut().zip(points) {
+                *score += self.coef * points;
+            }
+        }
+        Ok(scores)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use gigaro_data::world::World;

@@ -54,6 +54,7 @@ pub(crate) fn scaled(recipe: &Recipe, small: &Small) -> Recipe {
         n_layer: small.n_layer,
         n_head: small.n_head,
         n_kv_head: None,
+        d_ff: None,
         d_model: small.d_model,
         ..recipe.model
     };

@@ -1,7 +1,7 @@
 //! Attention against the textbook form in f64, forward and backward.
 
 use super::*;
-use crate::device::cpu::isa::without_dot_products;
+use crate::device::cpu::isa::on_every_path;
 use crate::device::cpu::threads::{num_threads, set_num_threads};
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
@@ -267,23 +267,16 @@ fn every_shape_matches_the_textbook() {
     for dims in SHAPES {
         for causal in [false, true] {
             for lay in [Lay::HeadsOutside, Lay::RowsOutside] {
-                for compute in [Compute::F32, Compute::BF16] {
-                    check(Case {
-                        dims,
-                        causal,
-                        mask: None,
-                        lay,
-                        compute,
-                    });
-                }
-                without_dot_products(|| {
-                    check(Case {
-                        dims,
-                        causal,
-                        mask: None,
-                        lay,
-                        compute: Compute::BF16,
-                    });
+                on_every_path(|| {
+                    for compute in [Compute::F32, Compute::BF16] {
+                        check(Case {
+                            dims,
+                            causal,
+                            mask: None,
+                            lay,
+                            compute,
+                        });
+                    }
                 });
             }
         }

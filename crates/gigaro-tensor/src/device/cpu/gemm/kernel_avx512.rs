@@ -8,21 +8,22 @@
 use super::Compute;
 use super::kernels::{Kernels, MicroKernel, Tile};
 use super::pack::{Packer, Source};
-use super::{pack, pack_avx512, stream_avx512};
+use super::{pack_avx512, stream_avx512};
 use std::arch::x86_64::*;
 
 const NR: usize = 32;
 
-/// The table for this instruction set; `bf16` says whether the machine has `vdpbf16ps`.
+/// The table for this instruction set; `bf16` says whether to use `vdpbf16ps`. Without it, bf16 operands are rounded while they
+/// are packed and multiplied as f32.
 pub(in crate::device::cpu) fn kernels(compute: Compute, bf16: bool) -> Kernels {
     let (per_unit, run, packer): (_, _, fn(&Source) -> Packer) = match compute {
         Compute::BF16 if bf16 => (2, &TABLE_BF16, pack_avx512::packer_pairs),
-        Compute::BF16 => (1, &TABLE_F32, pack::packer_rounded),
+        Compute::BF16 => (1, &TABLE_F32, pack_avx512::packer_rounded),
         Compute::F32 => (1, &TABLE_F32, pack_avx512::packer_single),
     };
     let stream = match compute {
         Compute::BF16 if bf16 => stream_avx512::pairs,
-        Compute::BF16 => |_| None,
+        Compute::BF16 => stream_avx512::rounded,
         Compute::F32 => stream_avx512::single,
     };
     Kernels {
@@ -74,6 +75,8 @@ unsafe fn kernel_f32<const MR: usize>(units: usize, a: *const u32, b: *const u32
         for _ in 0..units {
             let b0 = _mm512_loadu_ps(b);
             let b1 = _mm512_loadu_ps(b.add(16));
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(8 * NR).cast());
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(8 * NR + 16).cast());
             for i in 0..MR {
                 let x = _mm512_set1_ps(*a.add(i));
                 sums[i][0] = _mm512_fmadd_ps(x, b0, sums[i][0]);

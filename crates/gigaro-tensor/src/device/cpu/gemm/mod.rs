@@ -84,7 +84,8 @@ pub enum Compute {
     /// Products in f32.
     #[default]
     F32,
-    /// Both operands are rounded to bf16 first, twice as fast where the machine has `vdpbf16ps`.
+    /// Both operands are rounded to bf16 first: twice as fast where the machine has a `vdpbf16ps` of full rate, no slower than
+    /// f32 elsewhere.
     BF16,
 }
 

@@ -11,9 +11,21 @@ pub(in crate::device::cpu) fn packer_single(source: &Source) -> Packer {
         return pack::packer_single(source);
     }
     match source.kind {
-        Kind::F32 => pack_single::<f32>,
-        Kind::BF16 => pack_single::<bf16>,
-        Kind::F16 => pack_single::<f16>,
+        Kind::F32 => pack_single::<f32, false>,
+        Kind::BF16 => pack_single::<bf16, false>,
+        Kind::F16 => pack_single::<f16, false>,
+    }
+}
+
+/// Units of one f32 that was rounded to bf16.
+pub(in crate::device::cpu) fn packer_rounded(source: &Source) -> Packer {
+    if source.lane != 1 && source.step != 1 {
+        return pack::packer_rounded(source);
+    }
+    match source.kind {
+        Kind::F32 => pack_single::<f32, true>,
+        Kind::BF16 => pack_single::<bf16, false>,
+        Kind::F16 => pack_single::<f16, true>,
     }
 }
 
@@ -70,6 +82,36 @@ impl Load16 for f16 {
     }
 }
 
+/// The elements under the mask, rounded to bf16 if asked for.
+///
+/// # Safety
+/// As [`Load16::load`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load<T: Load16, const ROUND: bool>(from: *const T, mask: __mmask16) -> __m512 {
+    // SAFETY: passed on to the caller.
+    let x = unsafe { T::load(from, mask) };
+    if ROUND { round(x) } else { x }
+}
+
+/// Each number rounded to the nearest in bf16, ties to even, as `bf16::from_f32` does it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn round(x: __m512) -> __m512 {
+    let bits = _mm512_castps_si512(x);
+    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    let rounded = _mm512_add_epi32(bits, half);
+    // What is not a number must not be carried into infinity: it becomes a quiet one instead.
+    let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+    let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(x, x);
+    let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    _mm512_castsi512_ps(_mm512_and_si512(
+        _mm512_mask_blend_epi32(number, quiet, rounded),
+        high,
+    ))
+}
+
 /// Sixteen 32-bit units of neighbours along `k`.
 pub(in crate::device::cpu) trait LoadUnits: Load16 {
     /// The first `count` (at most 16) elements, widened to f32; zeros behind them.
@@ -81,6 +123,17 @@ pub(in crate::device::cpu) trait LoadUnits: Load16 {
     unsafe fn load_single(from: *const Self, count: usize) -> __m512 {
         // SAFETY: passed on to the caller.
         unsafe { Self::load(from, first(count)) }
+    }
+
+    /// The same, rounded to bf16.
+    ///
+    /// # Safety
+    /// As [`LoadUnits::load_single`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn load_rounded(from: *const Self, count: usize) -> __m512 {
+        // SAFETY: passed on to the caller.
+        unsafe { load::<Self, true>(from, first(count)) }
     }
 
     /// Pairs in bf16 of the first `count` (at most 32) elements; zeros behind them.
@@ -113,7 +166,7 @@ impl LoadUnits for bf16 {
 /// # Safety
 /// See [`Packer`]; needs AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn pack_single<T: Load16>(source: &Source, piece: Piece, out: *mut u32) {
+unsafe fn pack_single<T: Load16, const ROUND: bool>(source: &Source, piece: Piece, out: *mut u32) {
     let Piece {
         lane0,
         lanes,
@@ -137,12 +190,12 @@ unsafe fn pack_single<T: Load16>(source: &Source, piece: Piece, out: *mut u32) {
                     for k in 0..steps {
                         _mm512_storeu_ps(
                             out.add(k * width),
-                            T::load(base.add(k * source.step), 0xffff),
+                            load::<T, ROUND>(base.add(k * source.step), 0xffff),
                         );
                     }
                 } else {
                     for k in 0..steps {
-                        let x = T::load(base.wrapping_add(k * source.step), live);
+                        let x = load::<T, ROUND>(base.wrapping_add(k * source.step), live);
                         _mm512_mask_storeu_ps(out.add(k * width), kept, x);
                     }
                 }
@@ -152,7 +205,7 @@ unsafe fn pack_single<T: Load16>(source: &Source, piece: Piece, out: *mut u32) {
                 let mask = first(steps - k);
                 let rows: [__m512; 16] = std::array::from_fn(|i| {
                     let mask = if lane + i < lanes { mask } else { 0 };
-                    T::load(base.wrapping_add((lane + i) * source.lane + k), mask)
+                    load::<T, ROUND>(base.wrapping_add((lane + i) * source.lane + k), mask)
                 });
                 store_columns(transpose(rows), steps - k, out.add(k * width), width, kept);
             }
@@ -293,4 +346,37 @@ fn low_pairs(a: __m512, b: __m512) -> __m512 {
 #[target_feature(enable = "avx512f,avx512dq")]
 fn high_pairs(a: __m512, b: __m512) -> __m512 {
     _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::isa::Isa;
+
+    #[test]
+    fn rounding_in_vectors_is_rounding_one_by_one() {
+        if !Isa::Avx512.is_available() {
+            return;
+        }
+        let bits = (0..1u32 << 16).map(|i| i.wrapping_mul(0x9e37_79b1));
+        let edges = [
+            0,
+            1,
+            0x7f7f_ffff,
+            0x7f80_0000,
+            0x7f80_0001,
+            0xffff_ffff,
+            0x3f80_8000,
+            0x3f81_8000u32,
+        ];
+        let numbers: Vec<f32> = bits.chain(edges.repeat(2)).map(f32::from_bits).collect();
+        for x in numbers.chunks_exact(16) {
+            let mut y = [0.0f32; 16];
+            // SAFETY: the machine has the instructions, and both arrays hold sixteen numbers.
+            unsafe { _mm512_storeu_ps(y.as_mut_ptr(), load::<f32, true>(x.as_ptr(), 0xffff)) };
+            for (x, y) in x.iter().zip(y) {
+                assert_eq!(y.to_bits(), bf16::from_f32(*x).widen().to_bits(), "{x}");
+            }
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Product {
 #[cfg(test)]
 mod tests {
     use crate::device::cpu::gemm::{Compute, Data, DataMut, Gemm, Operand, Output, gemm};
-    use crate::device::cpu::isa::{available, with_isa, without_dot_products};
+    use crate::device::cpu::isa::on_every_path;
     use half::{bf16, f16};
 
     /// `A W^T + bias` for the first `m` rows of `A`.
@@ -142,9 +142,6 @@ mod tests {
 
     #[test]
     fn streamed_rows_have_the_bits_of_packed_ones() {
-        for &isa in available() {
-            with_isa(isa, check);
-        }
-        without_dot_products(check);
+        on_every_path(check);
     }
 }

@@ -38,6 +38,15 @@ pub(super) fn single(kind: Kind) -> Option<&'static [StreamKernel]> {
     }
 }
 
+/// Kernels that round to bf16 before they multiply.
+pub(super) fn rounded(kind: Kind) -> Option<&'static [StreamKernel]> {
+    match kind {
+        Kind::F32 => table!(kernel_rounded, f32),
+        Kind::BF16 => table!(kernel_single, bf16),
+        Kind::F16 => table!(kernel_rounded, f16),
+    }
+}
+
 /// Kernels with products in bf16.
 pub(super) fn pairs(kind: Kind) -> Option<&'static [StreamKernel]> {
     match kind {
@@ -104,6 +113,12 @@ kernel!(
     "avx512f,avx512bw,avx512dq,avx512vl",
     false,
     load_single
+);
+kernel!(
+    kernel_rounded,
+    "avx512f,avx512bw,avx512dq,avx512vl",
+    false,
+    load_rounded
 );
 kernel!(
     kernel_pairs,

@@ -1,7 +1,7 @@
 //! Every path of the matrix product against a naive one in f64.
 
 use super::*;
-use crate::device::cpu::isa::{available, with_isa, without_dot_products};
+use crate::device::cpu::isa::on_every_path;
 use crate::device::cpu::threads::{num_threads, set_num_threads};
 
 /// A stream of numbers in [-1, 1), the same on every machine.
@@ -158,19 +158,11 @@ fn check(case: Case) {
     assert!(spared, "{case:?} wrote outside the matrix");
 }
 
-/// Runs `f` for each instruction set of this machine.
-fn on_each_isa(f: impl Fn()) {
-    for &isa in available() {
-        with_isa(isa, &f);
-    }
-    without_dot_products(&f);
-}
-
 const SIZES: [usize; 9] = [0, 1, 2, 13, 15, 33, 65, 130, 257];
 
 #[test]
 fn awkward_sizes_match_the_naive_product() {
-    on_each_isa(|| {
+    on_every_path(|| {
         for (i, &m) in SIZES.iter().enumerate() {
             for (j, &n) in SIZES.iter().enumerate() {
                 let k = SIZES[(i * 4 + j) % SIZES.len()];
@@ -190,7 +182,7 @@ fn awkward_sizes_match_the_naive_product() {
 
 #[test]
 fn every_layout_matches_the_naive_product() {
-    on_each_isa(|| {
+    on_every_path(|| {
         for (m, n, k) in [(5, 70, 40), (75, 35, 33), (100, 3, 61)] {
             for a in [Lay::Rows, Lay::Columns, Lay::Spread, Lay::Repeat] {
                 for b in [Lay::Rows, Lay::Columns, Lay::Spread, Lay::Repeat] {
@@ -278,7 +270,7 @@ fn one_and_two_threads_give_the_same_bits() {
 /// The first `rows` of one product, computed alone, in every layout of `C`.
 #[test]
 fn a_row_has_the_same_bits_in_a_batch_of_any_size() {
-    on_each_isa(|| {
+    on_every_path(|| {
         let (all, n) = (150, 70);
         for k in [1, 30, 512, 1025, 2049] {
             let mut noise = Noise(3);
@@ -341,7 +333,7 @@ fn narrow_floats_are_read_and_written() {
     let to_f16 = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
     let (xb, yb, xh, yh) = (to_bf16(&x), to_bf16(&y), to_f16(&x), to_f16(&y));
     let (bias_b, bias_h) = (to_bf16(&bias), to_f16(&bias));
-    on_each_isa(|| {
+    on_every_path(|| {
         for compute in [Compute::F32, Compute::BF16] {
             for (a_data, b_data, bias) in [
                 (Data::BF16(&xb), Data::F32(&y), Data::BF16(&bias_b)),
@@ -463,7 +455,7 @@ fn doubles_and_integers_are_exact() {
             assert!(z.iter().zip(&expect).all(|(&z, &e)| z == e as $t));
         };
     }
-    on_each_isa(|| {
+    on_every_path(|| {
         check_type!(F64, f64);
         check_type!(I64, i64);
         check_type!(I32, i32);

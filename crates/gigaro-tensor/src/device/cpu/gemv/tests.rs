@@ -1,7 +1,7 @@
 //! Streaming products against naive ones.
 
 use super::*;
-use crate::device::cpu::isa::{available, with_isa, without_dot_products};
+use crate::device::cpu::isa::on_every_path;
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
@@ -10,13 +10,6 @@ fn noise(n: usize, seed: u32) -> Vec<f32> {
         (state >> 8) as f32 / (1 << 23) as f32 - 1.0
     };
     std::iter::repeat_with(next).take(n).collect()
-}
-
-fn on_each_isa(f: impl Fn()) {
-    for &isa in available() {
-        with_isa(isa, &f);
-    }
-    without_dot_products(&f);
 }
 
 fn naive(rows: usize, inputs: usize, x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f64> {
@@ -32,7 +25,7 @@ fn naive(rows: usize, inputs: usize, x: &[f32], w: &[f32], bias: &[f32]) -> Vec<
 
 #[test]
 fn float_weights_match_the_naive_product() {
-    on_each_isa(|| {
+    on_every_path(|| {
         for (rows, inputs, outputs) in [
             (1, 1, 1),
             (1, 100, 50),
@@ -74,7 +67,7 @@ fn float_weights_match_the_naive_product() {
 
 #[test]
 fn eight_bit_products_are_exact_up_to_the_rounding_of_inputs() {
-    on_each_isa(|| {
+    on_every_path(|| {
         for (rows, inputs, outputs) in [
             (1, 1, 1),
             (1, 128, 33),
@@ -119,7 +112,7 @@ fn eight_bit_products_are_exact_up_to_the_rounding_of_inputs() {
 
 #[test]
 fn a_row_has_the_same_bits_beside_any_others() {
-    on_each_isa(|| {
+    on_every_path(|| {
         for inputs in [64, 200, 1100] {
             let outputs = 50;
             let (x, w) = (noise(8 * inputs, 7), noise(outputs * inputs, 8));
@@ -162,7 +155,7 @@ fn zeros_and_extremes_survive() {
         Compute::F32,
     );
     assert_eq!(y, [0.0]);
-    on_each_isa(|| {
+    on_every_path(|| {
         for sign in [1.0, -1.0] {
             let w = quantize_int8(&[sign; 256], 1, 256);
             let mut y = [0.0];
