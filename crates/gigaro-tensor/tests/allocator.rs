@@ -66,7 +66,7 @@ fn train_step(step: u64, all: &[Parameter], random: &Generator) -> f64 {
         let (captured, inner) = (w.clone(), random.clone());
         let again = move |x: &[Tensor]| block(&x[0], &captured, &inner);
         let x = checkpoint(again, &[&x], Some(random)).reshape([4 * 16, WIDTH]);
-        f::linear_cross_entropy(&x, &w[0], &ids(2 * step + 1).flatten(0, 1), -100)
+        f::linear_cross_entropy(&x, &w[0], &ids(2 * step + 1).flatten(0, 1), -100, None)
     });
     loss.backward();
     let rule = AdamStep {

@@ -61,7 +61,7 @@ const LAYERS: &[(&str, Run)] = &[
         f::cross_entropy(i.get("logits"), i.get("targets"), -100)
     }),
     ("linear_cross_entropy", |i| {
-        f::linear_cross_entropy(i.get("x"), i.get("weight"), i.get("targets"), -100)
+        f::linear_cross_entropy(i.get("x"), i.get("weight"), i.get("targets"), -100, None)
     }),
     ("sdpa", |i| attention(i, false, None)),
     ("sdpa_causal", |i| attention(i, true, None)),

@@ -139,11 +139,7 @@ impl GptConfig {
         // In the backward pass: gradients of the widest part of a layer, and of its input. Before it,
         // the head keeps its input twice and its gradient, and a stretch of logits.
         let moment = 2 * self.d_ff as u64 + 3 * c;
-        let stretch: u64 = if self.logit_soft_cap.is_some() {
-            8 * (8 << 20)
-        } else {
-            16 << 20
-        };
+        let stretch: u64 = 16 << 20;
         let head = 4 * v * c + stretch;
         MemoryEstimate {
             weights,

@@ -5,7 +5,11 @@
 
 use gigaro_tensor::{DType, Device, Tensor, checkpoint, functional as F};
 
-use super::{Gpt, LOGITS_BYTES, soft_capped};
+use super::Gpt;
+
+/// Logits that are computed at once, in bytes; the backward pass holds about eight
+/// arrays of that size.
+const LOGITS_BYTES: usize = 8 << 20;
 
 impl Gpt {
     /// Log-probability of a token for each row of what [`Gpt::hidden`] gave. The caller selects the rows that it needs, so
@@ -38,7 +42,7 @@ impl Gpt {
                 let len = chunk.min(rows - start);
                 let tokens = tokens.narrow(0, start, len).unsqueeze(1);
                 let logprobs = move |inputs: &[Tensor]| {
-                    let logits = soft_capped(F::linear(&inputs[0], &inputs[1], None), cap);
+                    let logits = F::soft_capped(F::linear(&inputs[0], &inputs[1], None), cap);
                     let logits = logits.to_dtype(DType::F32);
                     logits.gather(1, &tokens).squeeze(1) - logits.logsumexp(1_isize)
                 };

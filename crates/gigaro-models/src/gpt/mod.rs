@@ -42,10 +42,6 @@ use crate::lora::LoraConfig;
 /// Targets with this value do not count in the loss.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Logits that the soft-capped loss takes at once, in bytes; its backward pass holds about eight
-/// arrays of that size.
-const LOGITS_BYTES: usize = 8 << 20;
-
 /// A decoder-only transformer.
 ///
 /// # Reference
@@ -197,7 +193,7 @@ impl Gpt {
             Some(head) => head.forward(hidden),
             None => F::linear(hidden, &self.wte.weight, None),
         };
-        soft_capped(logits, self.config.logit_soft_cap)
+        F::soft_capped(logits, self.config.logit_soft_cap)
     }
 
     /// The matrix that projects onto the vocabulary, `(V, C)`: the head's own or the embeddings'.
@@ -259,10 +255,8 @@ impl Gpt {
             .hidden(ids, segments, mode)
             .reshape([rows, self.config.d_model]);
         let targets = targets.reshape([rows]);
-        match self.config.logit_soft_cap {
-            None => F::linear_cross_entropy(&x, self.head_weight(), &targets, IGNORE_INDEX),
-            Some(cap) => soft_capped_loss(&x, self.head_weight(), &targets, cap),
-        }
+        let cap = self.config.logit_soft_cap;
+        F::linear_cross_entropy(&x, self.head_weight(), &targets, IGNORE_INDEX, cap)
     }
 
     /// Groups for an optimiser: weight decay on matrices, none on gains and biases.
@@ -380,43 +374,6 @@ fn block_prefix(learned: bool, i: usize) -> String {
     } else {
         format!("model.layers.{i}")
     }
-}
-
-fn soft_capped(logits: Tensor, cap: Option<f64>) -> Tensor {
-    match cap {
-        None => logits,
-        Some(cap) => (logits * (1.0 / cap)).tanh() * cap,
-    }
-}
-
-/// Mean cross-entropy of soft-capped logits, by stretches of rows whose logits are computed again
-/// in the backward pass.
-fn soft_capped_loss(x: &Tensor, weight: &Tensor, targets: &Tensor, cap: f64) -> Tensor {
-    let (rows, vocab) = (x.size(0), weight.size(0));
-    let chunk = (LOGITS_BYTES / (4 * vocab)).max(128).min(rows.max(1));
-    let counts: Vec<usize> = targets
-        .to_vec::<i64>()
-        .chunks(chunk)
-        .map(|c| c.iter().filter(|&&t| t != IGNORE_INDEX).count())
-        .collect();
-    let all: usize = counts.iter().sum();
-    let mut total: Option<Tensor> = None;
-    for (i, &count) in counts.iter().enumerate() {
-        // A stretch that nothing counts in has no mean; without any, the first one gives the NaN.
-        if count == 0 && (all > 0 || i > 0) {
-            continue;
-        }
-        let (start, len) = (i * chunk, chunk.min(rows - i * chunk));
-        let targets = targets.narrow(0, start, len);
-        let mean = move |inputs: &[Tensor]| {
-            let logits = soft_capped(F::linear(&inputs[0], &inputs[1], None), Some(cap));
-            F::cross_entropy(&logits.to_dtype(DType::F32), &targets, IGNORE_INDEX)
-        };
-        let part = checkpoint(mean, &[&x.narrow(0, start, len), weight], None)
-            * (count as f64 / all as f64);
-        total = Some(total.map_or_else(|| part.clone(), |t| t + &part));
-    }
-    total.expect("a model's loss has at least one row")
 }
 
 /// For each token its position within its own segment.

@@ -55,7 +55,8 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let clamped = if x < -104.0 { -104.0 } else { x };
     let clamped = if clamped > 89.0 { 89.0 } else { clamped };
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = clamped - n * LN2_HI - n * LN2_LO;
     let mut p = 1.987_569_1e-4_f32;
     p = p * r + 1.398_199_9e-3;
@@ -64,9 +65,10 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5.000_000_1e-1;
     let y = p * r * r + r + 1.0;
+    // The whole number stands in the low bits of the sum too. A conversion, which saturates, would not vectorise.
+    let n = shifted.to_bits() as i32 - ROUND.to_bits() as i32;
     // 2^n in two factors, so that results down to the smallest subnormal and up to the largest
     // finite number come out right.
-    let n = n as i32;
     let half = n >> 1;
     let pow2 = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
     y * pow2(half) * pow2(n - half)
@@ -325,7 +327,7 @@ mod tests {
     fn f32_functions_treat_the_ends_of_the_line_as_libm_does() {
         assert_eq!(exp_f32(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp_f32(f32::INFINITY), f32::INFINITY);
-        assert!(exp_f32(f32::NAN).is_nan());
+        assert!(exp_f32(f32::NAN).is_nan() && exp_f32(-f32::NAN).is_nan());
         assert_eq!(exp_f32(0.0), 1.0);
         assert_eq!(ln_f32(0.0), f32::NEG_INFINITY);
         assert!(ln_f32(-1.0).is_nan());

@@ -337,8 +337,12 @@ fn layers() -> Vec<Op> {
             |x| f::mse_loss(&x[0], &x[1]))),
         op!("linear_cross_entropy" Fused "cross_entropy/mod.rs", vec![
             Case::new(vec![normal([6, 5]), normal([11, 5])],
-                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(), -100)).scaled(5.0)
+                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(), -100, None)).scaled(5.0)
                 .composite(|x| f::cross_entropy(&f::linear(&x[0], &x[1], None), &with_ignored(), -100)),
+            Case::new(vec![normal([6, 5]), normal([11, 5])],
+                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(), -100, Some(3.0))).scaled(5.0)
+                .composite(|x| f::cross_entropy(
+                    &f::soft_capped(f::linear(&x[0], &x[1], None), Some(3.0)), &with_ignored(), -100)),
         ]),
     ]
 }

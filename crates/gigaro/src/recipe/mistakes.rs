@@ -212,7 +212,7 @@ mod tests {
         check(
             "\"gpt2\"",
             "\"gpt3\"",
-            "my.toml, line 4: `form` is \"gpt3\", but must be one of gpt2, modern; did you mean \"gpt2\"?",
+            "my.toml, line 4: `form` is \"gpt3\", but must be one of gpt2, llama, modern; did you mean \"gpt2\"?",
         );
         check(
             "[pretrain]",

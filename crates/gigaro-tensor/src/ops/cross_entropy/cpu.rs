@@ -2,6 +2,7 @@
 
 use crate::device::cpu::gemm::{Compute as Precision, Data, DataMut, Gemm, Operand, Output, gemm};
 use crate::device::cpu::isa::isa;
+use crate::device::cpu::scratch::Scratch;
 use crate::device::cpu::threads::SendPtr;
 use crate::dtype::{Compute, Number, Real};
 use crate::ops::matmul::{data_mut, with_data};
@@ -15,6 +16,13 @@ pub(super) struct Parts {
     pub(super) grads: Option<(Tensor, Tensor)>,
 }
 
+/// What the loss is of.
+pub(super) struct Options {
+    pub(super) ignore_index: i64,
+    pub(super) soft_cap: Option<f64>,
+    pub(super) precision: Precision,
+}
+
 /// Logits that are held at once, in bytes: a few chunks share the last level of cache with the
 /// weights, and packing the weights once per chunk stays cheap.
 const LOGITS_BYTES: usize = 16 << 20;
@@ -25,14 +33,13 @@ pub(super) fn forward(
     x: &Tensor,
     weight: &Tensor,
     targets: &Tensor,
-    ignore_index: i64,
-    precision: Precision,
+    options: &Options,
     wanted: bool,
 ) -> Parts {
     if x.dtype() == DType::F64 {
-        run::<f64>(x, weight, targets, ignore_index, precision, wanted)
+        run::<f64>(x, weight, targets, options, wanted)
     } else {
-        run::<f32>(x, weight, targets, ignore_index, precision, wanted)
+        run::<f32>(x, weight, targets, options, wanted)
     }
 }
 
@@ -41,17 +48,20 @@ fn run<T: Number<Compute = T> + Real + crate::Element<Raw = T>>(
     x: &Tensor,
     weight: &Tensor,
     targets: &Tensor,
-    ignore_index: i64,
-    precision: Precision,
+    options: &Options,
     wanted: bool,
 ) -> Parts {
+    let precision = options.precision;
     let ((rows, c), v) = ((x.size(0), x.size(1)), weight.size(0));
     let dtype = <T as crate::Element>::DTYPE;
     let chunk = (LOGITS_BYTES / (v.max(1) * size_of::<T>()))
         .max(MIN_ROWS)
         .min(rows.max(1));
     let targets = targets.data::<i64>();
-    let counted = targets.iter().filter(|&&t| t != ignore_index).count();
+    let counted = targets
+        .iter()
+        .filter(|&&t| t != options.ignore_index)
+        .count();
     let scale = 1.0 / counted as f64;
     let mut logits = Buffer::scratch::<T>(chunk * v);
     let mut losses = Buffer::scratch::<T>(rows);
@@ -71,7 +81,7 @@ fn run<T: Number<Compute = T> + Real + crate::Element<Raw = T>>(
                 compute: precision, accumulate: false, bias: None,
             });
             let loss = &mut losses.as_mut::<T>()[first..first + n];
-            softmax_rows(&mut logits.as_mut::<T>()[..n * v], &targets[first..first + n], ignore_index, scale, loss);
+            softmax_rows(&mut logits.as_mut::<T>()[..n * v], &targets[first..first + n], options, scale, loss);
             if let (Some(dx), Some(dw)) = (&mut dx, &mut dw) {
                 let from = first * c * x.dtype().size_bytes();
                 let dx = &mut dx.as_mut::<u8>()[from..from + n * c * x.dtype().size_bytes()];
@@ -125,7 +135,7 @@ fn bytes_as(x: &mut [u8], dtype: DType) -> DataMut<'_> {
 fn softmax_rows<T: Number<Compute = T> + Real>(
     logits: &mut [T],
     targets: &[i64],
-    ignore_index: i64,
+    options: &Options,
     scale: f64,
     losses: &mut [T],
 ) {
@@ -135,6 +145,7 @@ fn softmax_rows<T: Number<Compute = T> + Real>(
         SendPtr::new(losses.as_mut_ptr()),
         isa(),
     );
+    let scale = <T as Compute>::from_f64(scale);
     for_each_row(targets.len(), v, |row| {
         // SAFETY: each row is touched by one piece only.
         let (x, loss) = unsafe {
@@ -144,28 +155,72 @@ fn softmax_rows<T: Number<Compute = T> + Real>(
             )
         };
         let target = targets[row];
-        if target == ignore_index {
+        if target == options.ignore_index {
             x.fill(T::ZERO);
             *loss = T::ZERO;
             return;
         }
         let target = target as usize;
-        isa.vectorize(
-            #[inline(always)]
-            || {
-                let top = max1(x, <T as Real>::NEG_INFINITY);
-                let picked = x[target];
-                for value in x.iter_mut() {
-                    *value = (*value - top).exp();
-                }
-                let sum = sum1(x, |e| e);
-                *loss = sum.ln() + top - picked;
-                let factor = <T as Compute>::from_f64(scale) / sum;
-                for value in x.iter_mut() {
-                    *value = *value * factor;
-                }
-                x[target] = x[target] - <T as Compute>::from_f64(scale);
-            },
-        );
+        *loss = match options.soft_cap {
+            None => isa.vectorize(
+                #[inline(always)]
+                || softmax_row(x, target, scale),
+            ),
+            Some(cap) => {
+                let cap = <T as Compute>::from_f64(cap);
+                let mut scratch = Scratch::take(size_of_val(x) / 4);
+                let bent: &mut [T] = bytemuck::cast_slice_mut(scratch.floats());
+                let bent = &mut bent[..x.len()];
+                isa.vectorize(
+                    #[inline(always)]
+                    || capped_softmax_row(x, bent, target, scale, cap),
+                )
+            }
+        };
     });
+}
+
+/// The loss of a row of logits, which become `scale` times its gradient.
+#[inline(always)]
+fn softmax_row<T: Number<Compute = T> + Real>(x: &mut [T], target: usize, scale: T) -> T {
+    let top = max1(x, <T as Real>::NEG_INFINITY);
+    let picked = x[target];
+    for value in x.iter_mut() {
+        *value = (*value - top).exp();
+    }
+    let sum = sum1(x, |e| e);
+    let factor = scale / sum;
+    for value in x.iter_mut() {
+        *value = *value * factor;
+    }
+    x[target] = x[target] - scale;
+    sum.ln() + top - picked
+}
+
+/// The same of logits that pass through `cap tanh(x / cap)`, whose values `bent` keeps over `cap`.
+#[inline(always)]
+fn capped_softmax_row<T: Number<Compute = T> + Real>(
+    x: &mut [T],
+    bent: &mut [T],
+    target: usize,
+    scale: T,
+    cap: T,
+) -> T {
+    let inverse = T::ONE / cap;
+    for (b, &x) in bent.iter_mut().zip(x.iter()) {
+        *b = (x * inverse).tanh();
+    }
+    let top = max1(bent, <T as Real>::NEG_INFINITY);
+    for (x, &b) in x.iter_mut().zip(bent.iter()) {
+        *x = ((b - top) * cap).exp();
+    }
+    let sum = sum1(x, |e| e);
+    let factor = scale / sum;
+    let slope = |b: T| T::ONE - b * b;
+    for (x, &b) in x.iter_mut().zip(bent.iter()) {
+        *x = *x * factor * slope(b);
+    }
+    let picked = bent[target];
+    x[target] = x[target] - scale * slope(picked);
+    sum.ln() + (top - picked) * cap
 }

@@ -11,7 +11,8 @@ use crate::{DType, autograd};
 
 /// Mean cross-entropy of `linear(x, weight)` against `targets`, without ever holding all logits:
 /// rows are taken in chunks, and each chunk's gradients are computed while its logits are at hand.
-/// Rows whose target is `ignore_index` do not count; NaN if all are ignored.
+/// Rows whose target is `ignore_index` do not count; NaN if all are ignored. With a `soft_cap` the logits pass through
+/// `cap tanh(logits / cap)` first.
 ///
 /// # Shapes
 /// `x: (N, C)`, `weight: (V, C)`, `targets: (N)` of i64 -> scalar in f32 (f64 for f64)
@@ -27,6 +28,7 @@ pub fn linear_cross_entropy(
     weight: &Tensor,
     targets: &Tensor,
     ignore_index: i64,
+    soft_cap: Option<f64>,
 ) -> Tensor {
     x.check_float("linear_cross_entropy");
     let fits = x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1);
@@ -39,16 +41,13 @@ pub fn linear_cross_entropy(
     );
     let targets = targets.detach().to_dtype(DType::I64).contiguous();
     check_targets(&targets, weight.size(0), ignore_index);
-    let compute = precision();
-    let wanted = is_grad_enabled() && (x.requires_grad() || weight.requires_grad());
-    let parts = cpu::forward(
-        &x.contiguous(),
-        weight,
-        &targets,
+    let options = cpu::Options {
         ignore_index,
-        compute,
-        wanted,
-    );
+        soft_cap,
+        precision: precision(),
+    };
+    let wanted = is_grad_enabled() && (x.requires_grad() || weight.requires_grad());
+    let parts = cpu::forward(&x.contiguous(), weight, &targets, &options, wanted);
     record(
         "linear_cross_entropy",
         parts.loss,
@@ -59,7 +58,7 @@ pub fn linear_cross_entropy(
             let (dx, dw) = parts.grads.expect("computed because they are wanted");
             Box::new(move |args| {
                 if is_grad_enabled() {
-                    return second_derivative(&saved, &targets, ignore_index, args.grad);
+                    return second_derivative(&saved, &targets, &options, args.grad);
                 }
                 let scale = args.grad.item();
                 // The usual gradient of a loss is 1: then there is nothing to do.
@@ -77,14 +76,30 @@ pub fn linear_cross_entropy(
 fn second_derivative(
     saved: &[autograd::Saved; 2],
     targets: &Tensor,
-    ignore_index: i64,
+    options: &cpu::Options,
     grad: &Tensor,
 ) -> Vec<Option<Tensor>> {
     let inputs = [(*saved[0]).clone(), (*saved[1]).clone()];
-    let targets = targets.clone();
+    let (targets, ignore_index, cap) = (targets.clone(), options.ignore_index, options.soft_cap);
     autograd::vjp(&inputs, grad, |t| {
-        enable_grad(|| cross_entropy(&linear(&t[0], &t[1], None), &targets, ignore_index))
+        enable_grad(|| {
+            let logits = soft_capped(linear(&t[0], &t[1], None), cap);
+            cross_entropy(&logits, &targets, ignore_index)
+        })
     })
+}
+
+/// `cap tanh(logits / cap)`, or the logits themselves.
+///
+/// # Panics
+/// If the tensor is not floating-point.
+#[must_use]
+#[track_caller]
+pub fn soft_capped(logits: Tensor, soft_cap: Option<f64>) -> Tensor {
+    match soft_cap {
+        None => logits,
+        Some(cap) => (logits * (1.0 / cap)).tanh() * cap,
+    }
 }
 
 /// # Panics
