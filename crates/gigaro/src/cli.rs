@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     align, bench, chat, compare, completions, doctor, evaluate, generate, info, label, man,
-    pretrain, reward, sft, speedrun, tokenizer,
+    pretrain, reward, sft, speedrun, tokenizer, world,
 };
 use crate::output::Output;
 
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Generate(generate::Args),
     Chat(chat::Args),
     Label(label::Args),
+    World(world::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
     Info(info::Args),
@@ -62,6 +63,7 @@ impl Command {
             Self::Generate(args) => args.compute.json,
             Self::Chat(args) => args.compute.json,
             Self::Label(args) => args.json,
+            Self::World(args) => args.json,
             Self::Bench(args) => args.wants_json(),
             Self::Doctor(args) => args.json,
             Self::Info(args) => args.json,
@@ -83,6 +85,7 @@ impl Command {
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
             Self::Label(args) => label::run(args, output),
+            Self::World(args) => world::run(args, output),
             Self::Bench(args) => bench::run(args, output),
             Self::Doctor(args) => doctor::run(args, output),
             Self::Info(args) => info::run(args, output),

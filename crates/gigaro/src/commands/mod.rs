@@ -16,3 +16,4 @@ pub(crate) mod reward;
 pub(crate) mod sft;
 pub(crate) mod speedrun;
 pub(crate) mod tokenizer;
+pub(crate) mod world;
