@@ -114,11 +114,11 @@ fn choose(args: &Args, from: Option<PathBuf>, recipe: &mut Recipe) -> Result<()>
     }
     args.text.put_into(&mut recipe.data)?;
     steps::complete(recipe, &format!("-{name}"))?;
-    let mixes_text = |ppo: &Ppo| algorithm == Algorithm::Ppo && ppo.ptx_coef > 0.0;
+    let mixes_text = |ppo: &Ppo| algorithm == Algorithm::Ppo && ppo.reads_text();
     let reads = args.text.text.is_some() || args.text.column.is_some();
     if reads && !recipe.ppo.as_ref().is_some_and(mixes_text) {
         return Err(Usage(
-            "only ppo with a ptx_coef in [ppo] reads text while it aligns: leave out --text and --column".into(),
+            "only ppo with a ptx_coef in [ppo], on text, reads text while it aligns: leave out --text and --column".into(),
         )
         .into());
     }

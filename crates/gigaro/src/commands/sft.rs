@@ -14,7 +14,7 @@ use crate::output::Output;
 use crate::pipeline::Job;
 use crate::pipeline::sft::sft;
 use crate::pipeline::summary::Summary;
-use crate::recipe::Recipe;
+use crate::recipe::{Optimizer, Recipe};
 use crate::trained::{absolute, chosen_checkpoint, existing, newest_stage};
 
 const EXAMPLE: &str = "\
@@ -98,6 +98,7 @@ fn choose(args: &Args, recipe: &mut Recipe) -> Result<()> {
     }
     if let Some(rank) = args.lora {
         sft.lora_r = Some(rank.into());
+        sft.optimizer = Optimizer::Adamw;
     }
     recipe.name.push_str("-sft");
     // The bounds of the recipe are those of the whole road.

@@ -20,6 +20,7 @@ pub(crate) mod outlook;
 pub(crate) mod prepare;
 pub(crate) mod pretrain;
 mod progress;
+mod rates;
 mod record;
 mod resume;
 pub(crate) mod sft;

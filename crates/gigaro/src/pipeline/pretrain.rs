@@ -6,15 +6,15 @@ use anyhow::{Context, Result, bail};
 use gigaro_data::loader::{Batch, PretrainLoader, sequential_batches};
 use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_models::{Gpt, GptConfig};
-use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule as NnSchedule};
 use gigaro_tensor::Generator;
 
 use super::prepare::Prepared;
+use super::rates::Rates;
 use super::stage::{self, Pace, Work};
 use super::{Job, StageResult};
 use crate::output::Output;
-use crate::recipe::{Form, Model, Optimizer, Pretrain, Schedule};
+use crate::recipe::{Form, Model, Pretrain, Schedule};
 
 /// Share of the steps over which a trapezoid falls.
 const FALL: f64 = 0.7;
@@ -45,7 +45,7 @@ pub(crate) fn pretrain(
         .with_context(|| format!("cannot learn from {}", prepared.source))?;
     let validation = validation(job, prepared, rows, context)?;
     let model = Gpt::new(&config, &Generator::new(seed));
-    let mut optimizer = optimizer(&model, recipe);
+    let mut optimizer = rates(&model, recipe).optimizer(&model);
     let work = Work {
         part: None,
         model: &model,
@@ -143,56 +143,15 @@ fn schedule(recipe: &Pretrain) -> NnSchedule {
 /// this multiple of the learning rate if the recipe does not say.
 const EMBEDDING_LR_SCALE: f64 = 40.0;
 
-/// The groups with the embeddings of tokens and the value embeddings in one of their own, at their own rate.
-fn with_embeddings_apart(
-    model: &Gpt,
-    recipe: &Pretrain,
-    groups: Vec<ParamGroup>,
-) -> Vec<ParamGroup> {
-    let lr_scale = match recipe.embedding_learning_rate {
-        Some(rate) => rate / recipe.learning_rate,
-        None if model.config.is_learned() => return groups,
-        None => EMBEDDING_LR_SCALE,
-    };
-    let (mut groups, embeddings) = model.embeddings_apart(groups);
-    groups.push(embeddings.lr_scale(lr_scale));
-    groups
-}
-
-fn optimizer(model: &Gpt, recipe: &Pretrain) -> Box<dyn gigaro_nn::optim::Optimizer> {
-    let (beta1, beta2) = (recipe.beta1, recipe.beta2);
-    match recipe.optimizer {
-        Optimizer::Adamw => {
-            let options = AdamOptions {
-                beta1,
-                beta2,
-                ..AdamOptions::default()
-            };
-            let groups = model.param_groups(recipe.weight_decay);
-            let groups = with_embeddings_apart(model, recipe, groups);
-            Box::new(AdamW::new(groups, options))
-        }
-        Optimizer::Muon => {
-            let (mut matrices, rest) = model.muon_groups(recipe.weight_decay);
-            let rest = with_embeddings_apart(model, recipe, rest);
-            // One schedule moves both: the step's rate is AdamW's, and Muon's is a multiple of it.
-            for group in &mut matrices {
-                group.lr_scale = recipe.muon_learning_rate / recipe.learning_rate;
-            }
-            let adam = AdamOptions {
-                beta1,
-                beta2,
-                ..MuonOptions::default().adam
-            };
-            Box::new(Muon::new(
-                matrices,
-                rest,
-                MuonOptions {
-                    adam,
-                    ..MuonOptions::default()
-                },
-            ))
-        }
+fn rates(model: &Gpt, recipe: &Pretrain) -> Rates {
+    let usual = || (!model.config.is_learned()).then(|| EMBEDDING_LR_SCALE * recipe.learning_rate);
+    Rates {
+        optimizer: recipe.optimizer,
+        learning_rate: recipe.learning_rate,
+        muon_learning_rate: recipe.muon_learning_rate,
+        embedding_learning_rate: recipe.embedding_learning_rate.or_else(usual),
+        weight_decay: recipe.weight_decay,
+        betas: (recipe.beta1, recipe.beta2),
     }
 }
 

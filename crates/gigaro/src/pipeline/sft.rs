@@ -9,11 +9,11 @@ use gigaro_data::loader::{Batch, ConversationLoader};
 use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_data::world::{self, World};
 use gigaro_nn::Module;
-use gigaro_nn::optim::{AdamOptions, AdamW};
 use gigaro_nn::schedule::{Decay, Schedule};
 use gigaro_train::quantity::Count;
 
 use super::lora::Adapters;
+use super::rates::Rates;
 use super::stage::{self, Pace, Work};
 use super::{Job, StageResult};
 use crate::output::Output;
@@ -44,8 +44,7 @@ pub(crate) fn sft(
         .map(|lora| Adapters::add(job, &lora, &mut start, dir))
         .transpose()?;
     let (learn, measure) = examples(job, recipe, &start, output)?;
-    // Nothing looks at padding, so a tokenizer without this token may pad with any other.
-    let padding = start.tokenizer.special(END_OF_TEXT).unwrap_or(0);
+    let padding = padding(&start);
     let (rows, context, seed) = (
         plan.micro_batch as usize,
         config.max_seq_len,
@@ -57,21 +56,14 @@ pub(crate) fn sft(
     let validation: Vec<Batch> = measured
         .map(|loader| loader.all_batches().collect())
         .unwrap_or_default();
-    let groups = start.model.param_groups(recipe.weight_decay);
-    let mut optimizer = AdamW::new(
-        groups,
-        AdamOptions {
-            beta2: 0.95,
-            ..AdamOptions::default()
-        },
-    );
+    let mut optimizer = rates(recipe).optimizer(&start.model);
     let part = start.model.lora_parameters();
     let work = Work {
         model: &start.model,
         part: adapters
             .as_ref()
             .map(|a| (&part as &dyn Module, a.base.clone())),
-        optimizer: &mut optimizer,
+        optimizer: optimizer.as_mut(),
         feed: &mut feed,
         validation: &validation,
         tokenizer: &start.tokenizer,
@@ -84,6 +76,17 @@ pub(crate) fn sft(
     let mut result = stage::train(job, &adapters.dir, &pace, &plan, work, output)?;
     result.checkpoint = adapters.publish(start, dir, pace.steps as u64, output)?;
     Ok(result)
+}
+
+fn rates(recipe: &Sft) -> Rates {
+    Rates {
+        optimizer: recipe.optimizer,
+        learning_rate: recipe.learning_rate,
+        muon_learning_rate: recipe.muon_learning_rate,
+        embedding_learning_rate: recipe.embedding_learning_rate,
+        weight_decay: recipe.weight_decay,
+        betas: (0.9, 0.95),
+    }
 }
 
 /// The sizes and the pace of the stage.
@@ -109,8 +112,13 @@ pub(super) fn pace(recipe: &Sft) -> Pace {
     }
 }
 
+/// The token that rows are filled up with. Nothing looks at it, so a tokenizer without the usual one may pad with any other.
+pub(super) fn padding(trained: &Trained) -> u32 {
+    trained.tokenizer.special(END_OF_TEXT).unwrap_or(0)
+}
+
 /// Conversations in tokens: those to learn from, and those to measure on.
-fn examples(
+pub(super) fn examples(
     job: &Job,
     recipe: &Sft,
     start: &Trained,

@@ -2,7 +2,7 @@
 
 use gigaro_data::tokenizer::SPECIAL_TOKENS;
 
-use super::{Algorithm, Align, Ppo, Pretrain, Recipe, Reward, Sft, Small};
+use super::{Algorithm, Align, Optimizer, Ppo, Pretrain, Recipe, Reward, Sft, Small};
 use crate::pipeline::align::small::scaled;
 use crate::pipeline::pretrain::model_config;
 
@@ -45,6 +45,10 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), String> {
         within("sft", "batch_size", sft.batch_size, MOST_ROWS)?;
         at_most("sft", "world_dialogues", sft.world_dialogues, MOST_WRITTEN)?;
         positive("sft", "learning_rate", sft.learning_rate)?;
+        positive("sft", "muon_learning_rate", sft.muon_learning_rate)?;
+        if let Some(rate) = sft.embedding_learning_rate {
+            positive("sft", "embedding_learning_rate", rate)?;
+        }
         check_lora(sft)?;
     }
     check_alignment(recipe)?;
@@ -163,6 +167,9 @@ fn check_lora(sft: &Sft) -> Result<(), String> {
     if let Some(lora) = sft.lora() {
         within("sft", "lora_r", lora.r, MOST_WIDTH)?;
         positive("sft", "lora_alpha", lora.lora_alpha)?;
+        if sft.optimizer == Optimizer::Muon {
+            return Err("[sft] optimizer is muon, which turns whole matrices; adapters (lora_r) are trained with adamw".into());
+        }
         if lora.target_modules.is_empty() {
             return Err("[sft] lora_targets is empty, but adapters must go somewhere".into());
         }

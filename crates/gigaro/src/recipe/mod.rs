@@ -300,8 +300,17 @@ pub(crate) struct Sft {
     pub(crate) steps: usize,
     /// Sequences per step.
     pub(crate) batch_size: usize,
-    /// Highest learning rate.
+    /// Optimiser.
+    #[serde(default)]
+    pub(crate) optimizer: Optimizer,
+    /// Highest learning rate of AdamW.
     pub(crate) learning_rate: f64,
+    /// Highest learning rate of Muon, for the matrices it has.
+    #[serde(default = "sft_muon_learning_rate")]
+    pub(crate) muon_learning_rate: f64,
+    /// Highest learning rate of token and value embeddings; absent means `learning_rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding_learning_rate: Option<f64>,
     /// Steps to reach it.
     #[serde(default)]
     pub(crate) warmup_steps: usize,
@@ -388,9 +397,12 @@ pub(crate) struct Ppo {
     pub(crate) kl_target: Option<f64>,
     /// Weighs the loss of the values.
     pub(crate) vf_coef: f64,
-    /// Weighs the pretraining loss (PPO-ptx); 0 leaves it out.
+    /// Weighs the loss on what was learnt before (PPO-ptx), so that it is not forgotten; 0 leaves it out.
     #[serde(default)]
     pub(crate) ptx_coef: f64,
+    /// What was learnt before.
+    #[serde(default)]
+    pub(crate) ptx_on: PtxOn,
     /// Added to the reward model's score of an answer that the small world knows to be right; 0 leaves all to the reward model.
     #[serde(default)]
     pub(crate) verified_coef: f64,
@@ -402,6 +414,24 @@ pub(crate) struct Ppo {
     pub(crate) eval_prompts: usize,
     /// Held-out prompts on which models are compared at the end.
     pub(crate) compare_prompts: usize,
+}
+
+/// What PPO goes on learning beside its reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PtxOn {
+    /// The text of pretraining, as InstructGPT has it.
+    #[default]
+    Text,
+    /// The conversations of fine-tuning, which hold on to how answers are given as well.
+    Chats,
+}
+
+impl Ppo {
+    /// Whether it goes on reading the text of pretraining.
+    pub(crate) fn reads_text(&self) -> bool {
+        self.ptx_coef > 0.0 && self.ptx_on == PtxOn::Text
+    }
 }
 
 /// `[small]`
@@ -479,6 +509,10 @@ pub(crate) struct Cost {
 
 fn one() -> f64 {
     1.0
+}
+
+fn sft_muon_learning_rate() -> f64 {
+    0.007
 }
 
 fn muon_learning_rate() -> f64 {

@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::pipeline::record;
 use crate::pipeline::sft::sft;
 use crate::pipeline::{Job, StageResult, stage};
-use crate::recipe::{Align, Sft};
+use crate::recipe::{Align, Optimizer, Sft};
 use crate::trained::{Trained, Words};
 
 /// The kept answers in a run's folder.
@@ -52,7 +52,10 @@ pub(crate) fn best_of_n(
         world_dialogues: 0,
         steps: recipe.steps,
         batch_size: recipe.batch_size,
+        optimizer: Optimizer::Adamw,
         learning_rate: recipe.learning_rate,
+        muon_learning_rate: recipe.learning_rate,
+        embedding_learning_rate: None,
         warmup_steps: recipe.warmup_steps,
         weight_decay: 0.0,
         save_every: recipe.eval_every,

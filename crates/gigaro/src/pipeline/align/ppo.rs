@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gigaro_data::loader::PretrainLoader;
+use gigaro_data::loader::{ConversationLoader, PretrainLoader};
 use gigaro_data::world::World;
 use gigaro_models::ActorCritic;
 use gigaro_nn::Module;
@@ -25,8 +25,8 @@ use crate::output::Output;
 use crate::pipeline::job::BEST;
 use crate::pipeline::prepare::Prepared;
 use crate::pipeline::stage::{self, Matter, Pace};
-use crate::pipeline::{Job, StageResult};
-use crate::recipe;
+use crate::pipeline::{Job, StageResult, sft};
+use crate::recipe::{self, PtxOn};
 use crate::trained::{Trained, Words, deep_copy};
 use crate::turns::Turns;
 
@@ -92,9 +92,9 @@ pub(crate) fn ppo(
     )?
     .with_validation(validation);
     let mut objective = Ppo::new(&model, rollouts, settings(recipe))?;
-    let mut feed = pretraining(recipe, text, from, seed)?;
+    let mut feed = before(job, recipe, text, from, output)?;
     if let Some(feed) = &mut feed {
-        objective = objective.with_pretraining(feed as &mut dyn Feed);
+        objective = objective.with_pretraining(feed.as_mut());
     }
     let mut optimizer = optimizer(&model);
     let matter = Matter {
@@ -222,22 +222,33 @@ fn settings(recipe: &recipe::Ppo) -> PpoSettings {
     }
 }
 
-/// The text that PPO-ptx goes on reading, a few rows at each update.
-fn pretraining(
+/// What PPO-ptx goes on learning, a few rows at each update.
+fn before(
+    job: &Job,
     recipe: &recipe::Ppo,
     text: Option<&Prepared>,
     from: &Trained,
-    seed: u64,
-) -> Result<Option<PretrainLoader>> {
-    /// Windows of text per update.
+    output: &Output,
+) -> Result<Option<Box<dyn Feed>>> {
+    /// Rows per update.
     const ROWS: usize = 4;
-    match text {
-        Some(text) if recipe.ptx_coef > 0.0 => {
-            let loader = PretrainLoader::new(text.train.clone(), ROWS, from.context(), seed ^ 3)?;
-            Ok(Some(loader))
-        }
-        _ => Ok(None),
+    if recipe.ptx_coef == 0.0 {
+        return Ok(None);
     }
+    let (context, seed) = (from.context(), job.recipe.run.seed ^ 3);
+    Ok(match (recipe.ptx_on, text, &job.recipe.sft) {
+        (PtxOn::Text, Some(text), _) => {
+            let loader = PretrainLoader::new(text.train.clone(), ROWS, context, seed)?;
+            Some(Box::new(loader))
+        }
+        (PtxOn::Chats, _, Some(sft)) => {
+            let (learn, _) = sft::examples(job, sft, from, output)?;
+            let padding = sft::padding(from);
+            let loader = ConversationLoader::new(learn, ROWS, context, padding, seed)?;
+            Some(Box::new(loader))
+        }
+        _ => None,
+    })
 }
 
 fn pace(recipe: &recipe::Ppo) -> Pace {

@@ -139,7 +139,7 @@ fn learn(job: &Job, recipe: &Align, from: &Trained, output: &Output) -> Result<S
                 bail!("the recipe {} has no section [ppo]", job.recipe.name);
             };
             let judge = judge()?;
-            let text = if settings.ptx_coef > 0.0 {
+            let text = if settings.reads_text() {
                 Some(prepare_for(job, &from.tokenizer, output)?)
             } else {
                 None
