@@ -174,6 +174,56 @@ fn manual_pages_are_printed_or_written_one_per_command() {
 }
 
 #[test]
+fn the_small_world_is_shown_and_written_so_that_it_can_be_read_again() {
+    let shown = gigaro(&["world", "--count", "3"]);
+    assert_eq!(shown.code, 0);
+    assert_eq!(shown.stdout.matches("\n\n").count(), 3, "{}", shown.stdout);
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = |args: &[&str]| gigaro_in(folder.path(), args);
+    for (what, key) in [
+        ("documents", "text"),
+        ("chats", "messages"),
+        ("prompts", "ideal"),
+        ("questions", "acceptable"),
+    ] {
+        let ran = inside(&[
+            "world", "--what", what, "--count", "40", "--out", what, "--json",
+        ]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let text = std::fs::read_to_string(folder.path().join(what)).expect("written");
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("is JSON"))
+            .collect();
+        assert!(lines.iter().all(|line| !line[key].is_null()), "{text}");
+        assert_eq!(ran.json()["written"], lines.len());
+        // Questions come so many of each kind.
+        assert!(lines.len() == 40 || what == "questions" && lines.len() > 400);
+    }
+    std::fs::rename(
+        folder.path().join("documents"),
+        folder.path().join("d.jsonl"),
+    )
+    .expect("moved");
+    let train = [
+        "tokenizer",
+        "train",
+        "--text",
+        "d.jsonl",
+        "--vocab-size",
+        "300",
+    ];
+    assert_eq!(inside(&train).code, 0);
+    let nowhere = inside(&["world", "--out", "no/such/file"]);
+    assert_eq!(nowhere.code, 1);
+    assert!(
+        nowhere
+            .stderr
+            .starts_with("error: cannot write no/such/file")
+    );
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_an_error_not_a_panic() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), "").expect("written");

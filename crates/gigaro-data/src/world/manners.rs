@@ -120,12 +120,13 @@ fn is_closed(answer: &str) -> bool {
     answer.ends_with(['.', '!', '?', '"'])
 }
 
-/// The answer with an opening, a closing or both.
+/// The answer with an opening, a closing or both. Most have a closing only: small models recall a fact worse behind an opening
+/// than right behind the question, and an assistant that learns to be courteous should not have to forget.
 pub(crate) fn courteous(answer: &str, rng: &mut Rng) -> String {
     let (opening, closing) = (rng.word(&OPENINGS), rng.word(&CLOSINGS));
-    match rng.below(4) {
-        0 if is_closed(answer) => format!("{answer} {closing}"),
-        1 if is_closed(answer) => format!("{opening} {answer} {closing}"),
+    match rng.below(6) {
+        0..=3 if is_closed(answer) => format!("{answer} {closing}"),
+        4 if is_closed(answer) => format!("{opening} {answer} {closing}"),
         _ => format!("{opening} {answer}"),
     }
 }

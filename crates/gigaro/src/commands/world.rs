@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use gigaro_data::world::{Conversation, HeldOut, Prompt, Question, Role, World};
+use gigaro_data::world::{Conversation, HeldOut, Message, Prompt, Question, Role, World};
 use serde_json::{Value, json};
 
 use crate::flags::{count, seed};
@@ -110,9 +110,8 @@ fn conversation(conversation: &Conversation) -> Piece {
         Role::Assistant => "assistant",
     };
     let messages = &conversation.messages;
-    let shown = |m: &gigaro_data::world::Message| format!("{}: {}", role(m.role), m.content);
-    let said =
-        |m: &gigaro_data::world::Message| json!({ "role": role(m.role), "content": m.content });
+    let shown = |m: &Message| format!("{}: {}", role(m.role), m.content);
+    let said = |m: &Message| json!({ "role": role(m.role), "content": m.content });
     Piece {
         text: messages.iter().map(shown).collect::<Vec<_>>().join("\n"),
         line: json!({ "messages": messages.iter().map(said).collect::<Vec<_>>() }),

@@ -80,6 +80,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_has_a_line_for_every_key() {
+        let manual = include_str!("../../../../docs/recipes.md");
+        let complaint = |text: &str| {
+            let wrong = toml::from_str::<Recipe>(text).expect_err("has a key that nobody knows");
+            wrong.message().to_owned()
+        };
+        let known = |complaint: &str| -> Vec<String> {
+            let names = complaint.split('`').skip(1).step_by(2).skip(1);
+            names.map(str::to_owned).collect()
+        };
+        let sections = known(&complaint("nobody_knows = 1"));
+        assert!(sections.len() > 12, "{sections:?}");
+        for section in sections
+            .iter()
+            .filter(|s| !["name", "about"].contains(&s.as_str()))
+        {
+            let (_, rest) = manual
+                .split_once(&format!("## `[{section}]`"))
+                .unwrap_or_else(|| panic!("[{section}] is not in the manual"));
+            let table = rest.split("\n## ").next().unwrap_or_default();
+            let told = table.matches("\n| `").count();
+            let keys = known(&complaint(&format!("[{section}]\nnobody_knows = 1")));
+            for key in &keys {
+                let line = format!("\n| `{key}` | ");
+                assert!(
+                    table.contains(&line),
+                    "[{section}] {key} is not in the manual"
+                );
+            }
+            assert_eq!(told, keys.len(), "[{section}] {keys:?}");
+        }
+    }
+
+    #[test]
     fn no_recipe_panics_and_what_is_read_can_be_written_and_read_again() {
         let dice = Generator::new(1);
         let (mut read, mut refused) = (0, 0);

@@ -428,6 +428,16 @@ pub(crate) enum PtxOn {
 }
 
 impl Ppo {
+    /// What answers are rewarded for, in a few words.
+    pub(crate) fn reward_in_words(&self) -> String {
+        match self.verified_coef {
+            0.0 => "the reward model's score".to_owned(),
+            coef => format!(
+                "the reward model's score, and {coef} more for an answer that the small world knows to be right"
+            ),
+        }
+    }
+
     /// Whether it goes on reading the text of pretraining.
     pub(crate) fn reads_text(&self) -> bool {
         self.ptx_coef > 0.0 && self.ptx_on == PtxOn::Text

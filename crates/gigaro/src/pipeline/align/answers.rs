@@ -77,6 +77,17 @@ impl Asked {
         Ok(asked)
     }
 
+    /// Prompts in place of whose words there are their numbers.
+    #[cfg(test)]
+    pub(crate) fn numbered(prompts: Vec<Prompt>) -> Self {
+        let tokens: Vec<Vec<u32>> = (0..prompts.len() as u32).map(|i| vec![i]).collect();
+        Self {
+            by_tokens: tokens.iter().cloned().zip(0..).collect(),
+            tokens,
+            prompts,
+        }
+    }
+
     /// The prompt that was written so.
     pub(crate) fn prompt(&self, tokens: &[u32]) -> Option<&Prompt> {
         Some(&self.prompts[*self.by_tokens.get(tokens)?])

@@ -42,6 +42,8 @@ use crate::trained::Trained;
 /// What alignment led to.
 pub(crate) struct Alignment {
     pub(crate) rewarded: Rewarded,
+    /// What PPO's answers were rewarded for.
+    pub(crate) reward: String,
     pub(crate) ppo: StageResult,
     /// Stages of the small model.
     pub(crate) small: Vec<StageResult>,
@@ -93,6 +95,7 @@ pub(crate) fn align(
             ppo_recipe.compare_prompts,
         )),
         rewarded,
+        reward: ppo_recipe.reward_in_words(),
         ppo,
         small,
         questions: None,
@@ -169,6 +172,7 @@ impl Alignment {
             "small_win_rate_against_prompted": prompted.map(|w| w.0),
             "reward_accuracy": self.rewarded.report.accuracy,
             "labeller": self.rewarded.labeller,
+            "reward": self.reward,
         });
         if let (Value::Object(all), Value::Object(more)) = (&mut object, self.comparison.json()) {
             all.extend(more);

@@ -40,11 +40,12 @@ pub(crate) fn show(alignment: &Alignment, report: &mut Report) -> Result<()> {
     let dir = &alignment.ppo.dir;
     report
         .heading("Learning to be preferred")
-        .paragraph(
-            "The policy is trained on the reward model's score. The true score is what the simulated labeller would say if it \
-             never erred; it is measured on the way and never trained on. If the first rose while the second fell, the policy would have \
-             found a fault of the reward model, and the run would end there.",
-        );
+        .paragraph(format!(
+            "The policy is rewarded with {}. The true score is what the simulated labeller would say if it never erred, on prompts \
+             that are not trained on. If the first rose while the second fell, the policy would have found a fault of the reward model, \
+             and the run would end there.",
+            alignment.reward
+        ));
     draw(report, dir, ON_POLICY)?;
     if let Some(chart) = frontier(dir)? {
         report.chart(chart);

@@ -58,6 +58,7 @@ pub(crate) fn ppo(
         answers: recipe.batch_size,
     };
     memory::plan(&held, dir, output)?;
+    output.say(format_args!("Rewarded: {}", recipe.reward_in_words()));
     let seed = job.recipe.run.seed;
     let world = World::new(job.recipe.data.world_seed);
     let turns = Turns::of(from)?;
@@ -70,7 +71,7 @@ pub(crate) fn ppo(
         fitting(recipe.eval_prompts, seed ^ 2)?,
     );
     let mut scorer = CheckedScorer {
-        model: RewardScorer {
+        by: RewardScorer {
             model: &rewards,
             missing_eos_penalty: None,
         },

@@ -98,21 +98,21 @@ impl Scorer for WorldScorer<'_> {
     }
 }
 
-/// A reward model's score and, where the small world knows what is right, something on top for a right answer.
-pub(super) struct CheckedScorer<'a> {
-    pub(super) model: RewardScorer<'a>,
+/// Somebody's score and, where the small world knows what is right, something on top for a right answer.
+pub(super) struct CheckedScorer<'a, S> {
+    pub(super) by: S,
     pub(super) world: WorldScorer<'a>,
     /// What a point of the world's is worth; at 0 it is not asked.
     pub(super) coef: f64,
 }
 
-impl Scorer for CheckedScorer<'_> {
+impl<S: Scorer> Scorer for CheckedScorer<'_, S> {
     fn score(
         &mut self,
         prompts: &[Vec<u32>],
         completions: &[Completion],
     ) -> gigaro_train::Result<Vec<f64>> {
-        let mut scores = self.model.score(prompts, completions)?;
+        let mut scores = self.by.score(prompts, completions)?;
         if self.coef > 0.0 {
             let points = self.world.score(prompts, completions)?;
             for (score, points) in scores.iter_mut().zip(points) {
@@ -128,6 +128,44 @@ mod tests {
     use gigaro_data::world::World;
 
     use super::*;
+
+    /// Likes every answer alike.
+    struct Indifferent;
+
+    impl Scorer for Indifferent {
+        fn score(
+            &mut self,
+            _: &[Vec<u32>],
+            completions: &[Completion],
+        ) -> gigaro_train::Result<Vec<f64>> {
+            Ok(vec![0.25; completions.len()])
+        }
+    }
+
+    #[test]
+    fn what_can_be_verified_comes_on_top_of_the_score_and_nothing_else_does() {
+        let prompts = World::new(0).alignment_exam(40);
+        let asked = Asked::numbered(prompts);
+        let answered = |text: &str| Completion {
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            text: text.to_owned(),
+            finish_reason: FinishReason::Stop,
+        };
+        let ideal: Vec<_> = asked.prompts.iter().map(|p| answered(&p.ideal)).collect();
+        let wrong = vec![answered("Surely not this."); ideal.len()];
+        for (coef, right) in [(0.0, 0.25), (1.5, 1.75)] {
+            let mut scorer = CheckedScorer {
+                by: Indifferent,
+                world: WorldScorer::right(&asked, 0.0),
+                coef,
+            };
+            let mut score = |answers: &[Completion]| scorer.score(&asked.tokens, answers);
+            let all = |score: f64| vec![score; ideal.len()];
+            assert_eq!(score(&ideal).expect("scores"), all(right));
+            assert_eq!(score(&wrong).expect("scores"), all(0.25));
+        }
+    }
 
     #[test]
     fn a_right_answer_gives_one_point_and_courtesy_what_was_agreed() {

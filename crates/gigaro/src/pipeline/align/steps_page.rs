@@ -246,6 +246,9 @@ pub(crate) fn write_aligned(job: &Job, aligned: &Aligned, seconds: f64) -> Resul
     let time = figure("time", Seconds(seconds).to_string(), String::new());
     report.figures(preferred.into_iter().chain([time]));
     report.heading(format!("Learning by {}", aligned.algorithm.name()));
+    if let (Algorithm::Ppo, Some(ppo)) = (aligned.algorithm, &job.recipe.ppo) {
+        report.paragraph(format!("Rewarded: {}.", ppo.reward_in_words()));
+    }
     draw(&mut report, &aligned.stage.dir, charts(aligned.algorithm))?;
     if let Some(chart) = frontier(&aligned.stage.dir)? {
         report.chart(chart);
