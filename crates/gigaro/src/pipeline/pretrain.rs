@@ -144,12 +144,12 @@ fn schedule(recipe: &Pretrain) -> NnSchedule {
 const EMBEDDING_LR_SCALE: f64 = 40.0;
 
 fn rates(model: &Gpt, recipe: &Pretrain) -> Rates {
-    let usual = || (!model.config.is_learned()).then(|| EMBEDDING_LR_SCALE * recipe.learning_rate);
+    let usual = (!model.config.is_learned()).then_some(EMBEDDING_LR_SCALE * recipe.learning_rate);
     Rates {
         optimizer: recipe.optimizer,
         learning_rate: recipe.learning_rate,
         muon_learning_rate: recipe.muon_learning_rate,
-        embedding_learning_rate: recipe.embedding_learning_rate.or_else(usual),
+        embedding_learning_rate: recipe.embedding_learning_rate.or(usual),
         weight_decay: recipe.weight_decay,
         betas: (recipe.beta1, recipe.beta2),
     }

@@ -167,11 +167,11 @@ fn check_lora(sft: &Sft) -> Result<(), String> {
     if let Some(lora) = sft.lora() {
         within("sft", "lora_r", lora.r, MOST_WIDTH)?;
         positive("sft", "lora_alpha", lora.lora_alpha)?;
-        if sft.optimizer == Optimizer::Muon {
-            return Err("[sft] optimizer is muon, which turns whole matrices; adapters (lora_r) are trained with adamw".into());
-        }
         if lora.target_modules.is_empty() {
             return Err("[sft] lora_targets is empty, but adapters must go somewhere".into());
+        }
+        if sft.optimizer == Optimizer::Muon {
+            return Err("[sft] optimizer is muon, which turns whole matrices; adapters (lora_r) are trained with adamw".into());
         }
         return Ok(());
     }
@@ -498,6 +498,7 @@ mod tests {
             sft(|s| (s.lora_r, s.lora_targets) = (Some(4), Some(Vec::new())))
                 .starts_with("[sft] lora_targets is empty")
         );
+        assert!(sft(|s| s.lora_r = Some(4)).starts_with("[sft] optimizer is muon"));
         assert!(refusal(|r| r.sampling.top_p = 2.0).starts_with("[sampling] top_p is 2"));
         assert!(refusal(|r| r.name = "../up".into()).contains("becomes a folder"));
     }
