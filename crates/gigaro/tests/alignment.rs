@@ -379,7 +379,8 @@ fn an_interrupted_ppo_run_ends_with_the_weights_of_one_that_was_left_alone() {
     let judge = start().judge();
     let recipe = fs::read_to_string(start().path("tiny.toml")).expect("a recipe");
     let (before, after) = recipe.split_once("[ppo]\nsteps = 4").expect("steps of PPO");
-    let longer = format!("{before}[ppo]\nsteps = 40{after}");
+    let more = "ptx_on = \"chats\"\nverified_coef = 0.5";
+    let longer = format!("{before}[ppo]\nsteps = 40\n{more}{after}");
     fs::write(here.join("longer.toml"), longer).expect("written");
     let from = start().assistant();
     let args = |out: &'static str| {
@@ -393,7 +394,8 @@ fn an_interrupted_ppo_run_ends_with_the_weights_of_one_that_was_left_alone() {
     };
     let whole = args("whole");
     let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
-    succeeded(gigaro_in(here, &whole));
+    let told = succeeded(gigaro_in(here, &whole)).stdout;
+    assert!(told.contains("score, and 0.5 more for an answer"), "{told}");
 
     let child = Command::new(env!("CARGO_BIN_EXE_gigaro"))
         .args(args("interrupted"))

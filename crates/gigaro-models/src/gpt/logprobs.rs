@@ -7,9 +7,10 @@ use gigaro_tensor::{DType, Device, Tensor, checkpoint, functional as F};
 
 use super::Gpt;
 
-/// Logits that are computed at once, in bytes; the backward pass holds about eight
-/// arrays of that size.
+/// Logits that are computed at once, in bytes; the backward pass holds about eight arrays of that size.
 const LOGITS_BYTES: usize = 8 << 20;
+/// What [`Gpt::token_logprobs`] and its backward pass hold beside the model's activations, in bytes.
+pub const LOGPROB_BYTES: u64 = 8 * LOGITS_BYTES as u64;
 
 impl Gpt {
     /// Log-probability of a token for each row of what [`Gpt::hidden`] gave. The caller selects the rows that it needs, so

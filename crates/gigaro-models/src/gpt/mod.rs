@@ -35,6 +35,7 @@ pub use cache::KvCache;
 pub use config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
 pub use cost::MemoryEstimate;
 pub use hugging_face::is_conv1d;
+pub use logprobs::LOGPROB_BYTES;
 pub use weights::WeightFormat;
 
 use crate::lora::LoraConfig;

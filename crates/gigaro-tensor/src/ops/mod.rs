@@ -35,8 +35,8 @@ pub mod functional {
 
     pub use super::activation::{gelu, gelu_tanh, relu, relu_squared, silu};
     pub use super::attention::{attention_qkv_packed, scaled_dot_product_attention};
-    pub use super::composite::loss::{cross_entropy, mse_loss, nll_loss};
-    pub use super::cross_entropy::{linear_cross_entropy, soft_capped};
+    pub use super::composite::loss::{cross_entropy, mse_loss, nll_loss, soft_capped};
+    pub use super::cross_entropy::linear_cross_entropy;
     pub use super::dropout::dropout;
     pub use super::gather::embedding;
     pub use super::layer_norm::layer_norm;

@@ -331,6 +331,8 @@ fn layers() -> Vec<Op> {
             |x| f::attention_qkv_packed(&x[0], 2))),
         op!("cross_entropy" Composite "composite/loss.rs", one(vec![normal([6, 11])],
             |x| f::cross_entropy(&x[0], &with_ignored(), -100))),
+        op!("soft_capped" Composite "composite/loss.rs",
+            elementwise(|x| f::soft_capped(x.clone(), Some(2.0)), -5.0, 5.0)),
         op!("nll_loss" Composite "composite/loss.rs", one(vec![normal([6, 11])],
             |x| f::nll_loss(&x[0], &with_ignored(), -100))),
         op!("mse_loss" Composite "composite/loss.rs", one(vec![normal([6, 11]), normal([11])],

@@ -79,12 +79,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         }
         Some(path) => {
             let failed = || format!("cannot write {}", path.display());
-            let mut file = BufWriter::new(File::create(path).with_context(failed)?);
+            let beside = path.with_added_extension("partial");
+            let mut file = BufWriter::new(File::create(&beside).with_context(failed)?);
             for piece in pieces {
                 writeln!(file, "{}", piece.line).with_context(failed)?;
                 written += 1;
             }
             file.flush().with_context(failed)?;
+            std::fs::rename(&beside, path).with_context(failed)?;
             output.say(format_args!("{written} lines are in {}.", path.display()));
         }
     }

@@ -141,11 +141,7 @@ fn check_pretrain(stage: &Pretrain) -> Result<(), String> {
         ("weight_decay", stage.weight_decay),
         ("grad_clip", stage.grad_clip),
     ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return Err(format!(
-                "[pretrain] {key} is {value}, but must be 0 or more"
-            ));
-        }
+        not_negative(section, key, value)?;
     }
     for (key, value) in [("beta1", stage.beta1), ("beta2", stage.beta2)] {
         if !(0.0..1.0).contains(&value) {
@@ -322,12 +318,7 @@ fn check_align(align: &Align) -> Result<(), String> {
             align.label_smoothing
         ));
     }
-    if !(align.courtesy.is_finite() && align.courtesy >= 0.0) {
-        let given = align.courtesy;
-        return Err(format!(
-            "[align] courtesy is {given}, but must be 0 or more"
-        ));
-    }
+    not_negative(section, "courtesy", align.courtesy)?;
     if !align.missing_eos_penalty.is_finite() {
         let given = align.missing_eos_penalty;
         return Err(format!(
@@ -374,7 +365,7 @@ fn not_negative(section: &str, key: &str, value: f64) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "[{section}] {key} is {value}, but must be at least 0"
+            "[{section}] {key} is {value}, but must be 0 or more"
         ))
     }
 }
@@ -441,7 +432,7 @@ mod tests {
             let said = refusal(|r| r.ppo.as_mut().expect("has one").kl_coef = wrong);
             assert_eq!(
                 said,
-                format!("[ppo] kl_coef is {wrong}, but must be at least 0")
+                format!("[ppo] kl_coef is {wrong}, but must be 0 or more")
             );
         }
     }

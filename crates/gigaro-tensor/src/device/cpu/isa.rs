@@ -73,7 +73,7 @@ fn detect() -> Machine {
 
 /// The maker of the processor, as it names itself.
 ///
-/// Intel's cores start a 512-bit `vdpbf16ps` every fourth cycle and two multiply-adds in f32 in each (174 and 357
+/// Intel's cores start a 512-bit `vdpbf16ps` every second cycle and two multiply-adds in f32 in each (174 and 357
 /// GFLOP/s on two cores of an Emerald Rapids), because they expect products in bf16 to go through AMX; AMD's run it at
 /// the full rate.
 #[cfg(target_arch = "x86_64")]

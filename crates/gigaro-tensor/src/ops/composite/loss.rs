@@ -47,6 +47,19 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Te
     nll_loss(&log_softmax(logits, -1), targets, ignore_index)
 }
 
+/// `cap tanh(logits / cap)`, which stays within `cap` of 0; without a cap the logits themselves.
+///
+/// # Panics
+/// If the tensor is not floating-point.
+#[must_use]
+#[track_caller]
+pub fn soft_capped(logits: Tensor, soft_cap: Option<f64>) -> Tensor {
+    match soft_cap {
+        None => logits,
+        Some(cap) => (logits * (1.0 / cap)).tanh() * cap,
+    }
+}
+
 /// Mean squared error.
 ///
 /// # Shapes

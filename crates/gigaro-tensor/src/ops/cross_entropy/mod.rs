@@ -2,7 +2,7 @@
 
 mod cpu;
 
-use super::composite::loss::cross_entropy;
+use super::composite::loss::{cross_entropy, soft_capped};
 use super::linear::linear;
 use super::matmul::precision;
 use crate::Tensor;
@@ -87,19 +87,6 @@ fn second_derivative(
             cross_entropy(&logits, &targets, ignore_index)
         })
     })
-}
-
-/// `cap tanh(logits / cap)`, or the logits themselves.
-///
-/// # Panics
-/// If the tensor is not floating-point.
-#[must_use]
-#[track_caller]
-pub fn soft_capped(logits: Tensor, soft_cap: Option<f64>) -> Tensor {
-    match soft_cap {
-        None => logits,
-        Some(cap) => (logits * (1.0 / cap)).tanh() * cap,
-    }
 }
 
 /// # Panics

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use gigaro_models::gpt::LOGPROB_BYTES;
 use gigaro_models::{Gpt, RewardModel};
 use gigaro_nn::Module;
 use gigaro_train::Error;
@@ -50,7 +51,7 @@ pub(super) fn plan(held: &Held<'_>, dir: &Path, output: &Output) -> Result<()> {
         ("keys and values while answering, at most", cache),
         (
             "activations, at most",
-            c.memory_estimate(at_once, false).activations,
+            c.memory_estimate(at_once, false).activations + LOGPROB_BYTES,
         ),
     ];
     let lines: Vec<(&str, String)> = parts

@@ -14,8 +14,8 @@ const UNROLL: usize = 4;
 /// The table for this instruction set.
 pub(in crate::device::cpu) fn kernels(compute: Compute) -> Kernels {
     let (packer, stream) = match compute {
-        Compute::F32 => (pack_avx2::packer_single as _, stream_avx2::single as _),
-        Compute::BF16 => (pack_avx2::packer_rounded as _, stream_avx2::rounded as _),
+        Compute::F32 => (pack_avx2::packer::<false> as _, stream_avx2::single as _),
+        Compute::BF16 => (pack_avx2::packer::<true> as _, stream_avx2::rounded as _),
     };
     Kernels {
         mr: 6,

@@ -18,8 +18,8 @@ const NR: usize = 32;
 pub(in crate::device::cpu) fn kernels(compute: Compute, bf16: bool) -> Kernels {
     let (per_unit, run, packer): (_, _, fn(&Source) -> Packer) = match compute {
         Compute::BF16 if bf16 => (2, &TABLE_BF16, pack_avx512::packer_pairs),
-        Compute::BF16 => (1, &TABLE_F32, pack_avx512::packer_rounded),
-        Compute::F32 => (1, &TABLE_F32, pack_avx512::packer_single),
+        Compute::BF16 => (1, &TABLE_F32, pack_avx512::packer::<true>),
+        Compute::F32 => (1, &TABLE_F32, pack_avx512::packer::<false>),
     };
     let stream = match compute {
         Compute::BF16 if bf16 => stream_avx512::pairs,
@@ -75,6 +75,7 @@ unsafe fn kernel_f32<const MR: usize>(units: usize, a: *const u32, b: *const u32
         for _ in 0..units {
             let b0 = _mm512_loadu_ps(b);
             let b1 = _mm512_loadu_ps(b.add(16));
+            // `B` comes from the second-level cache; eight steps are longer than it takes.
             _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(8 * NR).cast());
             _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(8 * NR + 16).cast());
             for i in 0..MR {

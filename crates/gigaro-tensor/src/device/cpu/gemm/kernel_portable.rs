@@ -10,8 +10,8 @@ const NR: usize = 8;
 /// The table for any instruction set.
 pub(super) fn kernels(isa: Isa, compute: Compute) -> Kernels {
     let packer = match compute {
-        Compute::F32 => pack::packer_single,
-        Compute::BF16 => pack::packer_rounded,
+        Compute::F32 => pack::packer::<false>,
+        Compute::BF16 => pack::packer::<true>,
     };
     // NEON has a fused multiply-add in every machine; elsewhere it may be a function call.
     let run = if isa == Isa::Neon { &FUSED } else { &PLAIN };

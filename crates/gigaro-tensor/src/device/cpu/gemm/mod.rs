@@ -84,7 +84,7 @@ pub enum Compute {
     /// Products in f32.
     #[default]
     F32,
-    /// Both operands are rounded to bf16 first: twice as fast where the machine has a `vdpbf16ps` of full rate, no slower than
+    /// Both operands are rounded to bf16 first: twice as fast where the machine has a `vdpbf16ps` of full rate, about as fast as
     /// f32 elsewhere.
     BF16,
 }

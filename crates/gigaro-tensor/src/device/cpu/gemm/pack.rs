@@ -89,21 +89,12 @@ impl Widen for f16 {
     }
 }
 
-/// Units of one f32.
-pub(in crate::device::cpu) fn packer_single(source: &Source) -> Packer {
+/// Units of one f32, which was rounded to bf16 first if asked for, as for products in bf16 without a dot product.
+pub(in crate::device::cpu) fn packer<const ROUND: bool>(source: &Source) -> Packer {
     match source.kind {
-        Kind::F32 => pack_single::<f32, false>,
+        Kind::F32 => pack_single::<f32, ROUND>,
         Kind::BF16 => pack_single::<bf16, false>,
-        Kind::F16 => pack_single::<f16, false>,
-    }
-}
-
-/// Units of one f32 that was rounded to bf16, for machines without a bf16 product.
-pub(in crate::device::cpu) fn packer_rounded(source: &Source) -> Packer {
-    match source.kind {
-        Kind::F32 => pack_single::<f32, true>,
-        Kind::BF16 => pack_single::<bf16, false>,
-        Kind::F16 => pack_single::<f16, true>,
+        Kind::F16 => pack_single::<f16, ROUND>,
     }
 }
 
@@ -180,6 +171,30 @@ pub(in crate::device::cpu) unsafe fn pack_pairs_strided<T: Widen>(
         for lane in 0..width {
             // SAFETY: the panel has room for every step and lane.
             unsafe { *out.add(step * width + lane) = bits(lane, k) | bits(lane, k + 1) << 16 };
+        }
+    }
+}
+
+/// Checks that rounding `N` numbers at once is rounding each to bf16, edges and what is no number among them.
+#[cfg(test)]
+pub(super) fn check_rounding<const N: usize>(round: impl Fn(&[f32; N]) -> [f32; N]) {
+    let bits = (0..1u32 << 16).map(|i| i.wrapping_mul(0x9e37_79b1));
+    let edges = [
+        0u32,
+        1,
+        0x7f7f_ffff,
+        0x7f80_0000,
+        0x7f80_0001,
+        0xffff_ffff,
+        0x3f80_8000,
+        0x3f81_8000,
+    ];
+    let numbers: Vec<f32> = bits.chain(edges.repeat(2)).map(f32::from_bits).collect();
+    let (groups, rest) = numbers.as_chunks::<N>();
+    assert!(rest.is_empty());
+    for x in groups {
+        for (x, y) in x.iter().zip(round(x)) {
+            assert_eq!(y.to_bits(), bf16::from_f32(*x).widen().to_bits(), "{x}");
         }
     }
 }

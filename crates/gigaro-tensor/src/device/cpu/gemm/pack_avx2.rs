@@ -12,27 +12,15 @@ use std::arch::x86_64::*;
 /// the next ones, so that what is fetched is needed when the first panel's turn comes again.
 const AHEAD: usize = PACK_STEPS;
 
-/// Units of one f32.
-pub(super) fn packer_single(source: &Source) -> Packer {
+/// Units of one f32, which was rounded to bf16 first if asked for.
+pub(super) fn packer<const ROUND: bool>(source: &Source) -> Packer {
     if source.lane != 1 && source.step != 1 {
-        return pack::packer_single(source);
+        return pack::packer::<ROUND>(source);
     }
     match source.kind {
-        Kind::F32 => pack_single::<f32, false>,
+        Kind::F32 => pack_single::<f32, ROUND>,
         Kind::BF16 => pack_single::<bf16, false>,
-        Kind::F16 => pack_single::<f16, false>,
-    }
-}
-
-/// Units of one f32 that was rounded to bf16.
-pub(super) fn packer_rounded(source: &Source) -> Packer {
-    if source.lane != 1 && source.step != 1 {
-        return pack::packer_rounded(source);
-    }
-    match source.kind {
-        Kind::F32 => pack_single::<f32, true>,
-        Kind::BF16 => pack_single::<bf16, false>,
-        Kind::F16 => pack_single::<f16, true>,
+        Kind::F16 => pack_single::<f16, ROUND>,
     }
 }
 
@@ -320,25 +308,11 @@ mod tests {
         if !Isa::Avx2.is_available() {
             return;
         }
-        let bits = (0..1u32 << 16).map(|i| i.wrapping_mul(0x9e37_79b1));
-        let edges = [
-            0u32,
-            1,
-            0x7f7f_ffff,
-            0x7f80_0000,
-            0x7f80_0001,
-            0xffff_ffff,
-            0x3f80_8000,
-            0x3f81_8000,
-        ];
-        let numbers: Vec<f32> = bits.chain(edges).map(f32::from_bits).collect();
-        for x in numbers.chunks_exact(8) {
-            let mut y = [0.0f32; 8];
-            // SAFETY: the machine has the instructions, and both arrays hold eight numbers.
+        pack::check_rounding(|x: &[f32; 8]| {
+            let mut y = [0.0; 8];
+            // SAFETY: the machine has the instructions, and both arrays hold that many numbers.
             unsafe { _mm256_storeu_ps(y.as_mut_ptr(), load::<f32, true>(x.as_ptr(), 8)) };
-            for (x, y) in x.iter().zip(y) {
-                assert_eq!(y.to_bits(), bf16::from_f32(*x).widen().to_bits(), "{x}");
-            }
-        }
+            y
+        });
     }
 }
