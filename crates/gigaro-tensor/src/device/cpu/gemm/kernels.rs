@@ -64,6 +64,8 @@ pub(in crate::device::cpu) struct Strip {
     pub(in crate::device::cpu) columns: usize,
     /// Elements of the stretch.
     pub(in crate::device::cpu) k: usize,
+    /// From here to the same stretch of the strip that the thread will probably read next, in bytes.
+    pub(in crate::device::cpu) ahead: usize,
 }
 
 /// What the driver needs to know of an instruction set.

@@ -124,6 +124,19 @@ pub(in crate::device::cpu) trait LoadUnits: Load16 {
         unsafe { load::<Self, true>(from, first(count)) }
     }
 
+    /// Pairs of the first `count` (at most 32) elements as they lie in memory, if they are of 16 bits; zeros behind them.
+    ///
+    /// # Safety
+    /// The elements can be read; needs AVX-512.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn load_as_they_are(from: *const Self, count: usize) -> __m512 {
+        const { assert!(size_of::<Self>() == 2) };
+        let mask = u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0);
+        // SAFETY: passed on to the caller; masked elements are not read.
+        _mm512_castsi512_ps(unsafe { _mm512_maskz_loadu_epi16(mask, from.cast()) })
+    }
+
     /// Pairs in bf16 of the first `count` (at most 32) elements; zeros behind them.
     ///
     /// # Safety
@@ -145,9 +158,8 @@ impl LoadUnits for bf16 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
     unsafe fn load_pairs(from: *const Self, count: usize) -> __m512 {
-        let mask = u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0);
-        // SAFETY: passed on to the caller; masked elements are not read.
-        _mm512_castsi512_ps(unsafe { _mm512_maskz_loadu_epi16(mask, from.cast()) })
+        // SAFETY: passed on to the caller.
+        unsafe { Self::load_as_they_are(from, count) }
     }
 }
 
@@ -169,6 +181,15 @@ unsafe fn pack_single<T: Load16, const ROUND: bool>(source: &Source, piece: Piec
             .cast::<T>()
             .add(lane0 * source.lane + k0 * source.step);
         let steps = k1 - k0;
+        if width == 1 && source.step == 1 {
+            // One row, as in decoding: the order is that of the source.
+            for k in (0..steps).step_by(16) {
+                let mask = first(steps - k);
+                let x = load::<T, ROUND>(base.wrapping_add(k), mask);
+                _mm512_mask_storeu_ps(out.wrapping_add(k).cast(), mask, x);
+            }
+            return;
+        }
         for lane in (0..width).step_by(16) {
             let (live, kept) = (first(lanes.saturating_sub(lane)), first(width - lane));
             let out = out.cast::<f32>().add(lane);
@@ -219,6 +240,14 @@ unsafe fn pack_pairs<T: LoadUnits>(source: &Source, piece: Piece, out: *mut u32)
             .cast::<T>()
             .add(lane0 * source.lane + k0 * source.step);
         let steps = k1 - k0;
+        if width == 1 && source.step == 1 {
+            for k in (0..steps).step_by(32) {
+                let x = T::load_pairs(base.wrapping_add(k), (steps - k).min(32));
+                let mask = first((steps - k).div_ceil(2));
+                _mm512_mask_storeu_ps(out.wrapping_add(k / 2).cast(), mask, x);
+            }
+            return;
+        }
         for lane in (0..width).step_by(16) {
             let (live, kept) = (first(lanes.saturating_sub(lane)), first(width - lane));
             let out = out.cast::<f32>().add(lane);

@@ -7,6 +7,7 @@ use super::pack::Kind;
 use super::panels::PackedRows;
 use super::split::Split;
 use crate::device::cpu::scratch::Scratch;
+use crate::device::cpu::threads::num_threads;
 
 /// Columns that a kernel takes at a time.
 const COLUMNS: usize = 16;
@@ -35,8 +36,16 @@ impl Product {
         self.pack_rows(&a, 0..1);
         let (blocks, size) = (self.blocks(), self.b.kind.size_bytes());
         let strips = self.n.div_ceil(COLUMNS);
+        let others = if parallel { num_threads() - 1 } else { 0 };
         for_each(parallel, strips.div_ceil(TASK_STRIPS), |task| {
-            for strip in task * TASK_STRIPS..((task + 1) * TASK_STRIPS).min(strips) {
+            let last = ((task + 1) * TASK_STRIPS).min(strips) - 1;
+            for strip in task * TASK_STRIPS..=last {
+                // The tasks between this one and the thread's next one are the others'.
+                let skipped = if strip == last {
+                    others * TASK_STRIPS
+                } else {
+                    0
+                };
                 let column = strip * COLUMNS;
                 let cols = COLUMNS.min(self.n - column);
                 for block in 0..blocks.parts() {
@@ -63,6 +72,7 @@ impl Product {
                         stride: self.b.lane * size,
                         columns: cols,
                         k: (end * self.kernels.per_unit).min(self.k) - k0,
+                        ahead: (1 + skipped) * COLUMNS * self.b.lane * size,
                     };
                     // SAFETY: the rows are packed, the columns exist, and the tile is this task's own.
                     unsafe { kernel(a.panel(0, start), &strip, &tile) };
