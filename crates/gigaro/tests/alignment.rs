@@ -379,7 +379,7 @@ fn an_interrupted_ppo_run_ends_with_the_weights_of_one_that_was_left_alone() {
     let judge = start().judge();
     let recipe = fs::read_to_string(start().path("tiny.toml")).expect("a recipe");
     let (before, after) = recipe.split_once("[ppo]\nsteps = 4").expect("steps of PPO");
-    let more = "ptx_on = \"chats\"\nverified_coef = 0.5";
+    let more = "ptx_on = \"chats\"\nverified_coef = 0.5\nwhiten_rewards = true";
     let longer = format!("{before}[ppo]\nsteps = 40\n{more}{after}");
     fs::write(here.join("longer.toml"), longer).expect("written");
     let from = start().assistant();

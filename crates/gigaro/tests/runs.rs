@@ -85,6 +85,31 @@ fn a_gpt2_trained_here_opens_again_as_it_was_saved() {
     assert!(spoken["text"].is_string(), "{spoken}");
 }
 
+#[test]
+fn activations_that_are_computed_again_take_less_memory_and_give_the_same_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    write_recipe(here, 4);
+    let path = here.join("small.toml");
+    let recipe = fs::read_to_string(&path).expect("the recipe");
+    let deep = recipe.replace("n_layer = 1", "n_layer = 3");
+    let again = deep.replace("[data]", "[run]\ncheckpoint_activations = true\n\n[data]");
+    fs::write(&path, deep).expect("written");
+    fs::write(here.join("again.toml"), again).expect("written");
+    let planned = |recipe: &str, out: &str| {
+        let run = gigaro_in(here, &["pretrain", "--recipe", recipe, "--out", out]);
+        let run = succeeded(run);
+        let line = run.stdout.lines().find(|line| line.contains("activations"));
+        line.unwrap_or_else(|| panic!("{}", run.stdout)).to_owned()
+    };
+    let (kept, again) = (
+        planned("small.toml", "kept"),
+        planned("again.toml", "again"),
+    );
+    assert_ne!(kept, again);
+    assert_eq!(weights(&here.join("kept")), weights(&here.join("again")));
+}
+
 /// A run that has written its first checkpoint and goes on.
 fn started(folder: &Path, out: &str) -> Child {
     let args = [

@@ -44,7 +44,8 @@ pub(crate) fn pretrain(
     let mut feed = PretrainLoader::new(prepared.train.clone(), rows, context, seed)
         .with_context(|| format!("cannot learn from {}", prepared.source))?;
     let validation = validation(job, prepared, rows, context)?;
-    let model = Gpt::new(&config, &Generator::new(seed));
+    let mut model = Gpt::new(&config, &Generator::new(seed));
+    model.checkpoint_activations = job.recipe.run.checkpoint_activations;
     let mut optimizer = rates(&model, recipe).optimizer(&model);
     let work = Work {
         part: None,

@@ -36,6 +36,7 @@ pub(crate) fn sft(
     output: &Output,
 ) -> Result<StageResult> {
     let mut start = Trained::open(from)?;
+    start.model.checkpoint_activations = job.recipe.run.checkpoint_activations;
     let config = start.model.config.clone();
     let pace = pace(recipe);
     let plan = stage::plan(job, &config, &pace, dir, output)?;

@@ -140,7 +140,8 @@ pub(super) fn estimate(
     pace: &Pace,
     micro_batch: Option<u64>,
 ) -> gigaro_train::Result<Plan> {
-    let per_token = |tokens| config.memory_estimate(tokens, false).activations;
+    let again = job.recipe.run.checkpoint_activations;
+    let per_token = |tokens| config.memory_estimate(tokens, again).activations;
     let many = 1024;
     let model = ModelSize {
         parameters: config.num_params(),

@@ -83,6 +83,9 @@ pub(crate) struct Run {
     pub(crate) threads: usize,
     /// Numbers to compute in.
     pub(crate) dtype: Precision,
+    /// Whether pretraining and fine-tuning compute the inside of each block again in the backward pass instead of keeping it: a third
+    /// more work, and a fraction of the memory.
+    pub(crate) checkpoint_activations: bool,
     /// Folder of the run; absent means `runs/NAME`.
     pub(crate) out: Option<PathBuf>,
 }
@@ -93,6 +96,7 @@ impl Default for Run {
             seed: 1,
             threads: 0,
             dtype: Precision::F32,
+            checkpoint_activations: false,
             out: None,
         }
     }
@@ -395,6 +399,9 @@ pub(crate) struct Ppo {
     pub(crate) kl_coef: f64,
     /// Divergence per answer that the strength is adapted to, in nats; absent keeps the strength.
     pub(crate) kl_target: Option<f64>,
+    /// Whether the rewards of a rollout are scaled to variance 1, their mean left as it is.
+    #[serde(default)]
+    pub(crate) whiten_rewards: bool,
     /// Weighs the loss of the values.
     pub(crate) vf_coef: f64,
     /// Weighs the loss on what was learnt before (PPO-ptx), so that it is not forgotten; 0 leaves it out.

@@ -1,6 +1,6 @@
 //! `gigaro bench`: how fast this machine runs the work that matters, counted as the peers' benchmark counts it.
 //!
-//! One object under `--json`, with the keys of that benchmark: `what`, `engine`, `dtype`, `mode`, `threads`, `peak_rss_mb` and the
+//! One object under `--json`, with the keys of that benchmark: `what`, `peer` (whose side it is), `dtype`, `mode`, `threads`, `peak_rss_mb` and the
 //! figures. How time is taken is in `timing.rs`.
 
 mod decode;
@@ -115,7 +115,7 @@ fn report(what: &str, dtype: &str, figures: Value, output: &Output) -> Result<()
     };
     object.insert("what".into(), json!(what));
     object.insert(
-        "engine".into(),
+        "peer".into(),
         json!(concat!("gigaro ", env!("CARGO_PKG_VERSION"))),
     );
     object.insert("dtype".into(), json!(dtype));

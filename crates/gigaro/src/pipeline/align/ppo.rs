@@ -215,6 +215,7 @@ fn settings(recipe: &recipe::Ppo) -> PpoSettings {
                 horizon: (KL_HORIZON * recipe.batch_size) as f64,
             },
         },
+        whiten_rewards: recipe.whiten_rewards,
         vf_coef: recipe.vf_coef,
         ppo_epochs: recipe.ppo_epochs,
         minibatches: recipe.minibatches,
