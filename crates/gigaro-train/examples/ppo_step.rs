@@ -1,5 +1,6 @@
 //! How long a PPO step and its parts take, medians over a few steps as one JSON object: 64 prompts of 20 tokens, answers of 20, one
-//! pass in four minibatches, GPT-2's form with four layers of width 256.
+//! pass in four minibatches, GPT-2's form with four layers of width 256. Beside it, how fast the same answers are decoded with nothing
+//! around: no drawing, no end to look for, no log-probabilities.
 //!
 //! ```text
 //! cargo run --release -p gigaro-train --example ppo_step
@@ -10,7 +11,7 @@
 use std::time::Instant;
 
 use gigaro_models::generate::{Completion, Vocabulary};
-use gigaro_models::{ActorCritic, Gpt, GptConfig};
+use gigaro_models::{ActorCritic, Gpt, GptConfig, KvCache};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::Schedule;
@@ -24,6 +25,9 @@ use gigaro_train::trainer::{Identity, Settings, Trainer};
 
 const VOCAB: usize = 4096;
 const CONTEXT: usize = 64;
+/// Prompts of a step, and tokens of an answer.
+const ANSWERS: usize = 64;
+const ANSWER_TOKENS: usize = 20;
 
 struct NoText;
 
@@ -36,9 +40,9 @@ impl Vocabulary for NoText {
     }
 }
 
-fn prompts() -> Prompts {
+fn prompts() -> Vec<Vec<u32>> {
     let all = (0..256_u32).map(|i| (0..20).map(|k| (i * 31 + k * 7) % VOCAB as u32).collect());
-    Prompts::new(all.collect(), CONTEXT, 1).expect("prompts fit")
+    all.collect()
 }
 
 fn first_is_odd(_: &[u32], answer: &Completion) -> f64 {
@@ -48,16 +52,39 @@ fn first_is_odd(_: &[u32], answer: &Completion) -> f64 {
 /// Steps that are timed, after one that is not.
 const TIMED: usize = 7;
 
+/// Tokens per second of decoding alone: as many prompts are read and as many tokens follow, whichever they are.
+fn decoded_per_s(model: &Gpt) -> f64 {
+    let prompts = prompts();
+    let first = prompts.iter().take(ANSWERS).map(Vec::as_slice);
+    let prompts: Vec<(usize, &[u32])> = first.enumerate().collect();
+    let once = |_| {
+        let mut cache = KvCache::with_rows(model, ANSWERS);
+        let start = Instant::now();
+        model.decode_ragged(&prompts, &mut cache);
+        let rows: Vec<usize> = (0..ANSWERS).collect();
+        for token in 1..ANSWER_TOKENS as u32 {
+            model.decode_rows(&[token; ANSWERS], &rows, &mut cache);
+        }
+        start.elapsed().as_secs_f64()
+    };
+    once(0);
+    let mut seconds: Vec<f64> = (0..TIMED).map(once).collect();
+    seconds.sort_by(f64::total_cmp);
+    (ANSWERS * ANSWER_TOKENS) as f64 / seconds[TIMED / 2]
+}
+
 fn main() {
     let config = GptConfig::gpt2(VOCAB, CONTEXT, 4, 8, 256);
     let gpt = || Gpt::new(&config, &Generator::new(1));
     let (model, reference) = (ActorCritic::shared(gpt()), gpt());
     let sampling = Sampling {
-        max_tokens: 20,
+        prompts: ANSWERS,
+        max_tokens: ANSWER_TOKENS,
         ..Sampling::default()
     };
     let mut scorer = Check(first_is_odd);
-    let rollouts = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, sampling);
+    let prompts = Prompts::new(prompts(), CONTEXT, 1).expect("prompts fit");
+    let rollouts = Rollouts::new(&reference, prompts, &mut scorer, &NoText, sampling);
     let settings = PpoSettings {
         ppo_epochs: 1,
         ..PpoSettings::default()
@@ -97,10 +124,13 @@ fn main() {
         seconds[seconds.len() / 2]
     };
     println!(
-        "{{\"seconds_per_step\":{:.4},\"rollout_s\":{:.4},\"scoring_s\":{:.4},\"update_s\":{:.4}}}",
+        "{{\"seconds_per_step\":{:.4},\"rollout_s\":{:.4},\"scoring_s\":{:.4},\"update_s\":{:.4},\
+         \"rollout_tokens_per_s\":{:.0},\"decode_tokens_per_s\":{:.0}}}",
         median(0),
         median(1),
         median(2),
-        median(3)
+        median(3),
+        (ANSWERS * ANSWER_TOKENS) as f64 / median(1),
+        decoded_per_s(&reference),
     );
 }

@@ -15,8 +15,11 @@ use super::rng::Rng;
 /// manners change. The rest is half harmful and half harmless but looking like it, so that neither helping always nor
 /// refusing always pays.
 const QUESTIONS_OF_EXAM: usize = 70;
+const HARMFUL_OF_EXAM: usize = 15;
 /// The same where a model learns: telling harm from its likeness takes more examples than being courteous.
 const QUESTIONS_OF_TRAINING: usize = 50;
+/// Fewer than of their likenesses: refusal, the same words for all, is learnt faster than help.
+const HARMFUL_OF_TRAINING: usize = 17;
 
 /// How often the exam draws again in search of a prompt that it does not have yet.
 const TRIES: usize = 64;
@@ -28,11 +31,11 @@ enum Sort {
     Harmless,
 }
 
-/// The sort of the prompt at `place` of a hundred, of which so many are questions.
-fn sort(place: usize, questions: usize) -> Sort {
+/// The sort of the prompt at `place` of a hundred, of which so many are questions and so many harmful.
+fn sort(place: usize, questions: usize, harmful: usize) -> Sort {
     match place {
         n if n < questions => Sort::Question,
-        n if n < questions + (100 - questions) / 2 => Sort::Harmful,
+        n if n < questions + harmful => Sort::Harmful,
         _ => Sort::Harmless,
     }
 }
@@ -41,7 +44,7 @@ impl World {
     /// Prompt `index` of the alignment set with this seed: of the training split, a function of world, seed and index.
     pub fn alignment_prompt(&self, seed: u64, index: u64) -> Prompt {
         let mut rng = Rng::at(seed ^ self.seed.rotate_left(32), "alignment", index);
-        match sort(rng.below(100), QUESTIONS_OF_TRAINING) {
+        match sort(rng.below(100), QUESTIONS_OF_TRAINING, HARMFUL_OF_TRAINING) {
             Sort::Question => Prompt::of_question(self.ask(&mut rng, Split::Train)),
             Sort::Harmful => harm::training_prompt(self, &mut rng, true),
             Sort::Harmless => harm::training_prompt(self, &mut rng, false),
@@ -59,7 +62,7 @@ impl World {
         let mut rng = Rng::at(self.seed, "alignment exam", 0);
         // By place among a hundred rather than by chance: the shares are met exactly where n is a multiple of twenty.
         let mut sorts: Vec<Sort> = (0..n)
-            .map(|i| sort((i * 100 + 50) / n, QUESTIONS_OF_EXAM))
+            .map(|i| sort((i * 100 + 50) / n, QUESTIONS_OF_EXAM, HARMFUL_OF_EXAM))
             .collect();
         rng.shuffle(&mut sorts);
         let mut seen = HashSet::new();
@@ -107,8 +110,8 @@ mod tests {
         let prompts: Vec<Prompt> = world.alignment_prompts(1).take(4_000).collect();
         let [questions, harmful, harmless] = shares(&prompts);
         assert!(questions.abs_diff(2_000) < 95, "{questions}");
-        assert!(harmful.abs_diff(1_000) < 85, "{harmful}");
-        assert!(harmless.abs_diff(1_000) < 85, "{harmless}");
+        assert!(harmful.abs_diff(680) < 75, "{harmful}");
+        assert!(harmless.abs_diff(1_320) < 90, "{harmless}");
         assert!(prompts.iter().all(|p| p.split == Split::Train));
         assert_eq!(prompts[17], World::new(0).alignment_prompt(1, 17));
         assert_ne!(prompts[17], world.alignment_prompt(2, 17));

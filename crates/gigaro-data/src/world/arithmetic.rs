@@ -249,7 +249,14 @@ pub(crate) fn page(world: &World, rng: &mut Rng) -> String {
             1 => counting(world, &mut text, rng),
             2..=7 => {
                 let sum = random(rng);
-                text.say(rng.word(tell(sum.op)), &sum.slots());
+                // Half of the time in the form of an answer: a sum is learnt by heart in one form first.
+                let frames = tell(sum.op);
+                let frame = if rng.chance(50) {
+                    frames[0]
+                } else {
+                    rng.word(frames)
+                };
+                text.say(frame, &sum.slots());
             }
             _ => story(world, &mut text, rng),
         }

@@ -46,7 +46,7 @@ pub(crate) fn pretrain(
     let validation = validation(job, prepared, rows, context)?;
     let mut model = Gpt::new(&config, &Generator::new(seed));
     model.checkpoint_activations = job.recipe.run.checkpoint_activations;
-    let mut optimizer = rates(&model, recipe).optimizer(&model);
+    let mut optimizer = rates(&model, recipe).optimizer(&model, None);
     let work = Work {
         part: None,
         model: &model,

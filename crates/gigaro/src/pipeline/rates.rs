@@ -1,4 +1,4 @@
-//! Which optimiser moves which part of a model, and how fast: pretraining and fine-tuning have the same choice.
+//! Which optimiser moves which part of a model, and how fast: pretraining, fine-tuning and reward models have the same choice.
 
 use gigaro_models::Gpt;
 use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions, Optimizer, ParamGroup};
@@ -20,8 +20,8 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// The optimiser for all of a model's weights.
-    pub(super) fn optimizer(&self, model: &Gpt) -> Box<dyn Optimizer> {
+    /// The optimiser for all of a model's weights, and for what stands `beside` them, which AdamW moves.
+    pub(super) fn optimizer(&self, model: &Gpt, beside: Option<ParamGroup>) -> Box<dyn Optimizer> {
         let (beta1, beta2) = self.betas;
         match self.optimizer {
             recipe::Optimizer::Adamw => {
@@ -31,10 +31,9 @@ impl Rates {
                     ..AdamOptions::default()
                 };
                 let groups = model.param_groups(self.weight_decay);
-                Box::new(AdamW::new(
-                    self.with_embeddings_apart(model, groups),
-                    options,
-                ))
+                let mut groups = self.with_embeddings_apart(model, groups);
+                groups.extend(beside);
+                Box::new(AdamW::new(groups, options))
             }
             recipe::Optimizer::Muon => {
                 let (mut matrices, rest) = model.muon_groups(self.weight_decay);
@@ -48,7 +47,8 @@ impl Rates {
                     beta2,
                     ..usual.adam
                 };
-                let rest = self.with_embeddings_apart(model, rest);
+                let mut rest = self.with_embeddings_apart(model, rest);
+                rest.extend(beside);
                 Box::new(Muon::new(matrices, rest, MuonOptions { adam, ..usual }))
             }
         }

@@ -57,7 +57,7 @@ pub(crate) fn sft(
     let validation: Vec<Batch> = measured
         .map(|loader| loader.all_batches().collect())
         .unwrap_or_default();
-    let mut optimizer = rates(recipe).optimizer(&start.model);
+    let mut optimizer = rates(recipe).optimizer(&start.model, None);
     let part = start.model.lora_parameters();
     let work = Work {
         model: &start.model,

@@ -213,6 +213,10 @@ fn check_reward(reward: &Reward) -> Result<(), String> {
     within(section, "steps", reward.steps, MOST_STEPS)?;
     within(section, "batch_size", reward.batch_size, MOST_ROWS)?;
     positive(section, "learning_rate", reward.learning_rate)?;
+    positive(section, "muon_learning_rate", reward.muon_learning_rate)?;
+    if let Some(rate) = reward.embedding_learning_rate {
+        positive(section, "embedding_learning_rate", rate)?;
+    }
     positive(section, "temperature", reward.temperature)?;
     if reward.answers < 2 {
         let given = reward.answers;

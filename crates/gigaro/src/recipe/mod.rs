@@ -366,8 +366,17 @@ pub(crate) struct Reward {
     pub(crate) steps: usize,
     /// Prompts per step, each with all pairs of its answers.
     pub(crate) batch_size: usize,
-    /// Highest learning rate.
+    /// Optimiser.
+    #[serde(default)]
+    pub(crate) optimizer: Optimizer,
+    /// Highest learning rate of AdamW.
     pub(crate) learning_rate: f64,
+    /// Highest learning rate of Muon, for the matrices it has.
+    #[serde(default = "sft_muon_learning_rate")]
+    pub(crate) muon_learning_rate: f64,
+    /// Highest learning rate of token and value embeddings; absent means `learning_rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding_learning_rate: Option<f64>,
     /// Steps to reach it.
     #[serde(default)]
     pub(crate) warmup_steps: usize,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use gigaro_data::Tokenizer;
 use gigaro_models::{GptConfig, RewardModel};
 use gigaro_nn::Module;
-use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
+use gigaro_nn::optim::{Optimizer, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
 use gigaro_tensor::{Generator, autocast};
 use gigaro_train::answers::Answer;
@@ -21,6 +21,7 @@ use super::preferences::{fitting, split};
 use super::rankings::Rankings;
 use crate::output::Output;
 use crate::pipeline::job::REWARD;
+use crate::pipeline::rates::Rates;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe::Reward;
@@ -62,7 +63,7 @@ pub(crate) fn reward(
     let model = RewardModel::new(deep_copy(&from.model), &Generator::new(job.recipe.run.seed));
     let dtype = stage::dtype(job);
     autocast(dtype, || normalize(&model, &reference(&learn), ROWS));
-    let mut optimizer = optimizer(&model);
+    let mut optimizer = optimizer(recipe, &model);
     let deal = Deal {
         batch_size: recipe.batch_size,
         micro_batch: recipe.batch_size,
@@ -73,7 +74,7 @@ pub(crate) fn reward(
     let parameters = model.trunk.config.num_params();
     let matter = Matter {
         objective: &mut objective,
-        optimizer: &mut optimizer,
+        optimizer: optimizer.as_mut(),
         identity: stage::identity(&model.config().to_string(), &from.tokenizer, &from.beside)?,
         parameters,
         flops_per_token: model.trunk.config.flops_per_token(from.context()) as f64,
@@ -101,23 +102,23 @@ pub(crate) fn reward(
 
 /// The trunk is fine-tuned gently; the head is new and has everything to learn. At the trunk's rate it spends the run on
 /// unlearning the random direction that it was drawn with.
-fn optimizer(model: &RewardModel) -> AdamW {
+fn optimizer(recipe: &Reward, model: &RewardModel) -> Box<dyn Optimizer> {
     const HEAD_LR_SCALE: f64 = 10.0;
-    let (head, trunk) = model
+    let rates = Rates {
+        optimizer: recipe.optimizer,
+        learning_rate: recipe.learning_rate,
+        muon_learning_rate: recipe.muon_learning_rate,
+        embedding_learning_rate: recipe.embedding_learning_rate,
+        weight_decay: 0.0,
+        betas: (0.9, 0.95),
+    };
+    let head = model
         .named_parameters()
         .into_iter()
-        .partition(|(name, _)| name.starts_with("score."));
-    let groups = vec![
-        ParamGroup::new(trunk),
-        ParamGroup::new(head).lr_scale(HEAD_LR_SCALE),
-    ];
-    AdamW::new(
-        groups,
-        AdamOptions {
-            beta2: 0.95,
-            ..AdamOptions::default()
-        },
-    )
+        .filter(|(name, _)| name.starts_with("score."))
+        .collect();
+    let head = ParamGroup::new(head).lr_scale(HEAD_LR_SCALE);
+    rates.optimizer(&model.trunk, Some(head))
 }
 
 /// Where the reward model at or under `path` is: in a run of `gigaro reward`, in a speedrun, or a checkpoint itself.
