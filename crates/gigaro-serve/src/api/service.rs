@@ -66,3 +66,9 @@ fn describe(model: &ServedModel) -> Value {
     }
     object
 }
+
+/// This API for programs. Needs no key.
+pub(super) async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, include_str!("openapi.json")).into_response()
+}

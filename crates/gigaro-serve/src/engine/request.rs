@@ -18,8 +18,21 @@ pub struct GenerateRequest {
     pub params: SamplingParams,
     /// `Some(n)`: report the log-probability of each token of the prompt but the first, and of the `n` most probable ones.
     pub prompt_logprobs: Option<usize>,
-    /// Whose it is. Turns in the queue go around between tenants, and a text is never continued from another tenant's.
+    /// Whose it is: turns in the queue go around between tenants.
     pub tenant: Arc<str>,
+    /// Whose texts it may be continued from: only those of the same scope, so that nobody learns by the time to his first token what
+    /// others have asked.
+    pub cache_scope: Arc<str>,
+}
+
+impl GenerateRequest {
+    /// The same with the `i`-th seed after its own, for another reply to the same prompt.
+    #[must_use]
+    pub fn with_seed_after(&self, i: u64) -> Self {
+        let mut other = self.clone();
+        other.params.seed = other.params.seed.wrapping_add(i);
+        other
+    }
 }
 
 /// What happens to a request, in this order: admitted, the prompt's log-probabilities if asked for, tokens, and one end.

@@ -185,14 +185,14 @@ impl Room {
             Cuts::Anywhere => 1,
             Cuts::Multiples(piece) => piece,
         };
-        let (tenant, prompt) = (&order.request.tenant, &order.request.prompt);
+        let (scope, prompt) = (&order.request.cache_scope, &order.request.prompt);
         // Where every token is to be scored, every token has to be read.
         let known = if order.request.prompt_logprobs.is_some() {
             &[]
         } else {
             &prompt[..]
         };
-        let place = rows::place(&self.rows, tenant, known, step)?;
+        let place = rows::place(&self.rows, scope, known, step)?;
         if place.from == place.row {
             self.cache.truncate(place.row, place.kept);
         } else {
@@ -200,7 +200,7 @@ impl Room {
         }
         self.uses += 1;
         self.rows[place.row] = Row {
-            tenant: Some(tenant.clone()),
+            scope: Some(scope.clone()),
             tokens: prompt[..place.kept].to_vec(),
             reusable: place.kept,
             busy: true,

@@ -2,7 +2,7 @@
 //!
 //! A row keeps its text when the reply has ended. A new text that begins like one that a row holds goes on from there: in that row
 //! itself, or in another one to which the beginning is copied, where the row is in use or its text is worth keeping. Only texts of the
-//! same tenant count, so that nobody can find out by the time to his first token what others have asked.
+//! same scope count, so that nobody can find out by the time to his first token what others have asked.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ const WORTH_KEEPING: usize = 16;
 /// What is in a row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
-    /// Whose text it is; `None` for a row that was never used.
-    pub(super) tenant: Option<Arc<str>>,
+    /// The scope of its text; `None` for a row that was never used.
+    pub(super) scope: Option<Arc<str>>,
     /// The tokens whose keys and values it holds.
     pub(super) tokens: Vec<u32>,
     /// How many of them, from the first, another text may go on from.
@@ -34,9 +34,9 @@ pub(super) struct Place {
     pub(super) kept: usize,
 }
 
-/// A place for a text of `tenant` that begins with `prompt`; `None` if all rows are busy. `step` is what a reused beginning has to be a
+/// A place for a text of `scope` that begins with `prompt`; `None` if all rows are busy. `step` is what a reused beginning has to be a
 /// multiple of. The last token of the prompt is always read again, because its logits are needed.
-pub(super) fn place(rows: &[Row], tenant: &Arc<str>, prompt: &[u32], step: usize) -> Option<Place> {
+pub(super) fn place(rows: &[Row], scope: &Arc<str>, prompt: &[u32], step: usize) -> Option<Place> {
     let free = |skip: Option<usize>| {
         let free = rows.iter().enumerate();
         let free = free.filter(|(i, row)| !row.busy && Some(*i) != skip);
@@ -46,7 +46,7 @@ pub(super) fn place(rows: &[Row], tenant: &Arc<str>, prompt: &[u32], step: usize
     let best = rows
         .iter()
         .enumerate()
-        .filter(|(_, row)| row.tenant.as_ref() == Some(tenant))
+        .filter(|(_, row)| row.scope.as_ref() == Some(scope))
         .map(|(i, row)| (common(row, prompt, step), i))
         .max_by_key(|&(kept, i)| (kept, !rows[i].busy))
         .filter(|&(kept, _)| kept >= WORTH_KEEPING);
@@ -79,9 +79,9 @@ fn common(row: &Row, prompt: &[u32], step: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn row(tenant: &str, tokens: std::ops::Range<u32>, busy: bool, used: u64) -> Row {
+    fn row(scope: &str, tokens: std::ops::Range<u32>, busy: bool, used: u64) -> Row {
         Row {
-            tenant: Some(tenant.into()),
+            scope: Some(scope.into()),
             reusable: tokens.len(),
             tokens: tokens.collect(),
             busy,
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_goes_on_from_the_text_of_another_tenant() {
+    fn nobody_goes_on_from_the_text_of_another_scope() {
         let rows = [row("b", 0..60, false, 1), row("a", 700..760, false, 5)];
         assert_eq!(place_of(&rows, &prompt(0..60, 4)), Some((0, 0, 0)));
     }
