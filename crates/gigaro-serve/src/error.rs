@@ -37,6 +37,9 @@ pub enum Error {
         /// The address that was asked for.
         host: std::net::IpAddr,
     },
+    /// The conversations cannot be kept.
+    #[error(transparent)]
+    Conversations(#[from] crate::conversations::Error),
     /// The operating system gave no thread or no event queue.
     #[error("cannot start the service: {source}; close other programs and try again")]
     Start {

@@ -22,13 +22,16 @@ pub use app::{Access, App, Limits, ServedModel, Settings};
 pub use auth::{Caller, KeyFileError, Keys, LOCAL};
 
 use crate::api::{self, ApiError};
+use crate::conversations::Store;
 use crate::engine::ModelSource;
+use crate::page::{self, Desk};
 use crate::{Error, Result};
 
-/// All routes.
-pub fn router(app: Arc<App>) -> Router {
+/// All routes; with a desk, the chat page and its conversations too.
+pub fn router(app: Arc<App>, desk: Option<Arc<Desk>>) -> Router {
     Router::new()
         .merge(api::routes())
+        .merge(desk.map(page::routes).unwrap_or_default())
         .fallback(|| async { ApiError::not_found("there is nothing under this address") })
         .method_not_allowed_fallback(|| async {
             let sentence = "this address takes no request of that method";
@@ -50,16 +53,17 @@ pub struct Server {
 
 impl Server {
     /// Listens on `host` and `port` (0 takes one that is free) and begins to read the models; until they are there, `/health` says
-    /// so.
+    /// so. With a store of conversations there is a chat page.
     ///
     /// # Errors
     /// If the address cannot be had, if others than this machine could reach it and neither keys nor [`Access::Anyone`] are
-    /// given, or if the system gives no thread.
+    /// given, if the store cannot be written, or if the system gives no thread.
     pub fn start(
         host: IpAddr,
         port: u16,
         models: Vec<ModelSource>,
         settings: Settings,
+        conversations: Option<Store>,
     ) -> Result<Self> {
         if matches!(settings.access, Access::LoopbackOnly) && !host.is_loopback() {
             return Err(Error::OpenToAll { host });
@@ -82,7 +86,17 @@ impl Server {
         let app = App::start(models, settings).map_err(start)?;
         let (drain, draining) = watch::channel(false);
         let (quit, quitting) = oneshot::channel::<()>();
-        let service = connection::serve(listener, router(app.clone()), limits, draining);
+        let desk = conversations
+            .map(|store| Desk::new(&app, store))
+            .transpose()?;
+        let routes = router(app.clone(), desk.clone());
+        let service = async move {
+            connection::serve(listener, routes, limits, draining).await;
+            // Replies whose page was closed are written to their end as well.
+            if let Some(desk) = desk {
+                desk.idle().await;
+            }
+        };
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
