@@ -27,8 +27,8 @@ mod stop;
 mod utf8;
 
 pub use batch::{BatchRequest, Completion, generate_batch};
-pub use draft::{Draft, Taken};
 pub use decoder::{Reply, Vocabulary, reply};
+pub use draft::{Draft, Taken};
 pub use drawn::token_logprobs;
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use params::{ParamsError, SamplingParams};
