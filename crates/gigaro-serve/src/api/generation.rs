@@ -128,7 +128,7 @@ pub(super) fn streamed(app: &Arc<App>, tickets: Vec<Ticket>, mut chunks: impl Ch
         .chain(merged(tickets).map(|(index, event)| Part::Of(index, event)))
         .chain(stream::iter([Part::Closing]));
     let data = parts.scan(false, move |failed, part| {
-        let mut sent = Vec::new();
+        let (mut sent, mut done) = (Vec::new(), None);
         match part {
             _ if *failed => return future::ready(None),
             Part::Opening => sent.extend(chunks.opening()),
@@ -137,9 +137,13 @@ pub(super) fn streamed(app: &Arc<App>, tickets: Vec<Ticket>, mut chunks: impl Ch
                 sent.push(ApiError::from(failure).object());
             }
             Part::Of(index, event) => sent.extend(chunks.chunks(index, event)),
-            Part::Closing => sent.extend(chunks.closing()),
+            Part::Closing => {
+                sent.extend(chunks.closing());
+                done = Some("[DONE]".to_owned());
+            }
         }
-        future::ready(Some(stream::iter(sent).map(|value| value.to_string())))
+        let sent = sent.into_iter().map(|value| value.to_string());
+        future::ready(Some(stream::iter(sent.chain(done))))
     });
     let events = data
         .flatten()
