@@ -6,7 +6,7 @@ use super::requests::{Answered, Body, Id, read_body};
 use crate::api::ApiError;
 use crate::conversations::{AnswerEnd, AnswerRequest, State};
 use crate::server::{App, Caller};
-use axum::body::{Body as HttpBody, BodyDataStream};
+use axum::body::{Body as HttpBody, BodyDataStream, Bytes};
 use axum::extract::{self, Extension};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Where replies are asked for.
 const COMPLETIONS: &str = "/v1/chat/completions";
@@ -48,9 +49,10 @@ pub(super) async fn begin(
 ) -> Answered {
     let asked: Asked = read_body(body)?;
     // In a task of its own: a client that leaves now must not leave an answer behind that nobody writes.
-    let begun = tokio::spawn(async move {
-        start(&app, desk, &caller, conversation, &headers, asked).await
-    });
+    let begun =
+        tokio::spawn(
+            async move { start(&app, desk, &caller, conversation, &headers, asked).await },
+        );
     match begun.await {
         Ok(Ok(Started::Reply(reply))) => Ok(reply.follow()),
         Ok(Ok(Started::Refused(response))) => Ok(response),
@@ -74,7 +76,10 @@ async fn start(
     headers: &HeaderMap,
     Asked { parent, request }: Asked,
 ) -> Result<Started, ApiError> {
-    if let Some(field) = OWN_FIELDS.iter().find(|field| request.contains_key(**field)) {
+    if let Some(field) = OWN_FIELDS
+        .iter()
+        .find(|field| request.contains_key(**field))
+    {
         return Err(ApiError::bad_field(
             *field,
             format!("{field} is set by the server here; leave it out"),
@@ -99,6 +104,7 @@ async fn start(
     if response.status() != StatusCode::OK {
         return Ok(Started::Refused(response));
     }
+    let pieces = read_on(response.into_body().into_data_stream());
     let asked = AnswerRequest {
         parent,
         system,
@@ -118,7 +124,7 @@ async fn start(
         started,
         written: Written::default(),
     };
-    tokio::spawn(relay.run(response.into_body().into_data_stream()));
+    tokio::spawn(relay.run(pieces));
     Ok(Started::Reply(reply))
 }
 
@@ -157,9 +163,7 @@ async fn complete(
     messages: &[Value],
 ) -> Result<Response, ApiError> {
     let mut fields = request.clone();
-    fields
-        .entry("logprobs")
-        .or_insert_with(|| json!(true));
+    fields.entry("logprobs").or_insert_with(|| json!(true));
     if fields["logprobs"] == json!(true) {
         fields
             .entry("top_logprobs")
@@ -167,7 +171,10 @@ async fn complete(
     }
     fields.insert("messages".to_owned(), json!(messages));
     fields.insert("stream".to_owned(), json!(true));
-    fields.insert("stream_options".to_owned(), json!({ "include_usage": true }));
+    fields.insert(
+        "stream_options".to_owned(),
+        json!({ "include_usage": true }),
+    );
     let mut asked = Request::builder()
         .method(Method::POST)
         .uri(COMPLETIONS)
@@ -185,6 +192,29 @@ async fn complete(
     Ok(response)
 }
 
+/// A piece of the API's stream, and when it came.
+type Piece = (Instant, Bytes);
+
+/// Reads a stream as fast as it comes, so that times are the model's and not those of the disk. It stops, and with it the model, when
+/// nobody takes its pieces any more.
+fn read_on(mut body: BodyDataStream) -> mpsc::UnboundedReceiver<Piece> {
+    let (pieces, taken) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let piece = tokio::select! {
+                () = pieces.closed() => break,
+                piece = body.next() => piece,
+            };
+            // How a stream ended badly is in its last piece; without one, it has just ended.
+            let Some(Ok(bytes)) = piece else { break };
+            if pieces.send((Instant::now(), bytes)).is_err() {
+                break;
+            }
+        }
+    });
+    taken
+}
+
 /// What the API has written so far.
 #[derive(Default)]
 struct Written {
@@ -196,14 +226,14 @@ struct Written {
 }
 
 impl Written {
-    /// Takes one chunk of the API, or the error that ends its stream.
-    fn take(&mut self, chunk: &Value, started: Instant) {
+    /// Takes one chunk of the API, or the error that ends its stream, `after` the request.
+    fn take(&mut self, chunk: &Value, after: Duration) {
         if let Some(message) = chunk.pointer("/error/message").and_then(Value::as_str) {
             self.reason = Some(message.to_owned());
             self.failed = true;
             return;
         }
-        let milliseconds = json!(started.elapsed().as_millis() as u64);
+        let milliseconds = milliseconds(after);
         let choice = &chunk["choices"][0];
         if let Some(Value::Array(tokens)) = choice.pointer("/logprobs/content") {
             self.tokens.extend(tokens.iter().cloned());
@@ -229,6 +259,11 @@ impl Written {
     }
 }
 
+/// In hundredths: a small model writes several tokens in one.
+fn milliseconds(time: Duration) -> Value {
+    json!((time.as_secs_f64() * 1e5).round() / 1e2)
+}
+
 /// The task that reads one reply to its end.
 struct Relay {
     desk: Arc<Desk>,
@@ -239,34 +274,36 @@ struct Relay {
 }
 
 impl Relay {
-    async fn run(mut self, mut body: BodyDataStream) {
+    async fn run(mut self, mut pieces: mpsc::UnboundedReceiver<Piece>) {
         let mut lines = Lines::default();
         let mut stored = Instant::now();
         let mut stopped = false;
         loop {
-            let bytes = tokio::select! {
+            let piece = tokio::select! {
                 () = self.reply.stopped() => {
                     stopped = true;
                     break;
                 }
-                bytes = body.next() => bytes,
+                piece = pieces.recv() => piece,
             };
-            let Some(Ok(bytes)) = bytes else { break };
+            let Some((came, bytes)) = piece else { break };
             for data in lines.push(&bytes) {
                 if let Ok(chunk) = serde_json::from_str::<Value>(&data) {
-                    self.written.take(&chunk, self.started);
+                    self.written.take(&chunk, came.duration_since(self.started));
                     self.reply.say(None, data);
                 }
             }
             if stored.elapsed() >= STORE_EVERY {
                 let (answer, content) = (self.answer, self.written.content.clone());
                 // A full disk must not end the reply for whoever reads it; the end is tried again.
-                let _ = self.desk.with(move |store| store.grow(answer, &content)).await;
+                let _ = self
+                    .desk
+                    .with(move |store| store.grow(answer, &content))
+                    .await;
                 stored = Instant::now();
             }
         }
-        // The model stops writing when nobody reads any more.
-        drop(body);
+        drop(pieces);
         self.end(stopped).await;
     }
 
@@ -287,8 +324,9 @@ impl Relay {
                 State::Failed
             }
         };
-        let milliseconds = json!(self.started.elapsed().as_millis() as u64);
-        usage.entry("total_ms").or_insert(milliseconds);
+        usage
+            .entry("total_ms")
+            .or_insert_with(|| milliseconds(self.started.elapsed()));
         if !tokens.is_empty() {
             let count = json!(tokens.len());
             usage.entry("completion_tokens").or_insert(count);
@@ -302,7 +340,11 @@ impl Relay {
             usage: Value::Object(usage),
         };
         let answer = self.answer;
-        if let Err(error) = self.desk.with(move |store| store.finish(answer, &end)).await {
+        if let Err(error) = self
+            .desk
+            .with(move |store| store.finish(answer, &end))
+            .await
+        {
             told["not_stored"] = json!(error.message());
         }
         self.reply.say(Some("end"), told.to_string());

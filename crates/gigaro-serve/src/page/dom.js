@@ -20,8 +20,8 @@ export function element(name, { class: kind, on = {}, data = {}, ...attributes }
 const SHAPES = {
   menu: "M4 7h16M4 12h16M4 17h16",
   close: "M6 6l12 12M18 6L6 18",
-  more: "M5 12h.01M12 12h.01M19 12h.01",
-  settings: "M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4",
+  more: "M4.5 12h1M11.5 12h1M18.5 12h1",
+  settings: "M3 7h8M16 7h5M3 17h3M11 17h10M11 4.5h5v5h-5zM6 14.5h5v5H6z",
   copy: "M9 9h10v11H9zM5 15V4h10",
   done: "M5 13l4 4L19 7",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",

@@ -30,12 +30,14 @@ pub(super) const FILES: [(&str, &str, &str); 11] = [
 
 /// The files, each under its address.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.iter().fold(Router::new(), |router, &(path, kind, text)| {
-        router.route(
-            path,
-            get(move || async move { ([(header::CONTENT_TYPE, kind)], text) }),
-        )
-    })
+    FILES
+        .iter()
+        .fold(Router::new(), |router, &(path, kind, text)| {
+            router.route(
+                path,
+                get(move || async move { ([(header::CONTENT_TYPE, kind)], text) }),
+            )
+        })
 }
 
 /// Puts the protecting headers on an answer.

@@ -117,22 +117,29 @@ impl Reply {
     /// The reply from its beginning, as server-sent events.
     pub(super) fn follow(self: Arc<Self>) -> Response {
         let progress = self.progress.subscribe();
-        let events = stream::unfold((self, progress, 0), |(reply, mut progress, at)| async move {
-            let (_, over) = *progress.wait_for(|(lines, over)| *lines > at || *over).await.ok()?;
-            let line = {
-                let lines = reply.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                lines.get(at).cloned()
-            };
-            // Only at the end is there nothing further.
-            debug_assert!(line.is_some() || over);
-            let (kind, data) = line?;
-            let event = Event::default().data(&*data);
-            let event = match kind {
-                Some(kind) => event.event(kind),
-                None => event,
-            };
-            Some((Ok::<_, Infallible>(event), (reply, progress, at + 1)))
-        });
+        let events = stream::unfold(
+            (self, progress, 0),
+            |(reply, mut progress, at)| async move {
+                let (_, over) = *progress
+                    .wait_for(|(lines, over)| *lines > at || *over)
+                    .await
+                    .ok()?;
+                let line = {
+                    let lines = reply.lines.lock().unwrap_or_else(PoisonError::into_inner);
+                    lines.get(at).cloned()
+                };
+                // Only at the end is there nothing further.
+                debug_assert!(line.is_some() || over);
+                let (kind, data) = line?;
+                let event = Event::default();
+                let event = match kind {
+                    Some(kind) => event.event(kind),
+                    None => event,
+                };
+                let event = event.data(&*data);
+                Some((Ok::<_, Infallible>(event), (reply, progress, at + 1)))
+            },
+        );
         Sse::new(events)
             .keep_alive(KeepAlive::new().interval(PING))
             .into_response()

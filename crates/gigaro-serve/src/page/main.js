@@ -298,6 +298,9 @@ function compareWith(message) {
 async function choose(answers, chosen) {
   try {
     await ask("POST", "/api/choices", { answers, chosen });
+    const [first, second] = [Math.min(...answers), Math.max(...answers)];
+    const others = conversation.choices.filter((choice) => choice.first !== first || choice.second !== second);
+    conversation.choices = [...others, { first, second, chosen }];
     conversation.leaf = chosen ?? Math.min(...answers);
     comparing = null;
     draw();
@@ -398,8 +401,9 @@ async function start() {
     settings.setModels(models);
     at("greeting-model").textContent = models.length === 1 ? `${models[0].id} answers.` : `${models.length} models can answer.`;
     at("key").hidden = !key();
-    await sidebar.refresh();
-    await show(Number(location.hash.slice(1)) || null);
+    sidebar.refresh();
+    // Somebody quick may have begun to write already.
+    if (!conversation && !sending) await show(Number(location.hash.slice(1)) || null);
   } catch (error) { fail(error, start); }
 }
 

@@ -148,7 +148,7 @@ function list(lines, depth) {
     const task = /^\[([ xX])\] +/.exec(item[0]);
     if (task) item[0] = `${task[1] === " " ? "☐" : "☑"} ${item[0].slice(task[0].length)}`;
     const nodes = inner(item, depth).flatMap((node) => (!loose && node.localName === "p" ? [...node.childNodes] : [node]));
-    return element("li", {}, ...nodes);
+    return element("li", { class: task ? "task" : undefined }, ...nodes);
   });
   const start = ordered && parseInt(first[2], 10) !== 1 ? parseInt(first[2], 10) : undefined;
   return element(ordered ? "ol" : "ul", { start }, ...made);

@@ -105,6 +105,3 @@ pub fn routes(desk: Arc<Desk>) -> Router<Arc<App>> {
         .merge(requests)
         .layer(middleware::map_response(files::protect))
 }
-
-#[cfg(test)]
-mod tests;

@@ -44,7 +44,7 @@ export function createThread(container, actions) {
     if (shown.editing === message.id) return editor(message);
     const edit = () => { shown.editing = message.id; redraw(); };
     const busy = shown.conversation.messages.some((other) => other.state === "streaming");
-    return element("article", { class: "turn asked", "aria-label": "You" },
+    return element("article", { class: "turn asked", "aria-label": "You" }, heading("You"),
       element("div", { class: "bubble", dir: "auto" }, message.content),
       element("div", { class: "actions" },
         branches(message, depth, busy),
@@ -93,7 +93,7 @@ export function createThread(container, actions) {
       figures(message),
     ].filter(Boolean);
     return element("article", { class: "turn answered", "aria-label": `Answer of ${message.model ?? "the model"}`, "aria-busy": String(message.state === "streaming") },
-      words(message), remark(message), element("div", { class: "actions" }, ...actionsOf));
+      heading("Answer"), words(message), remark(message), element("div", { class: "actions" }, ...actionsOf));
   }
 
   /** The words of an answer, as text or token by token. */
@@ -141,7 +141,7 @@ export function createThread(container, actions) {
     const choice = (label, chosen) => element("button", {
       type: "button", disabled: !ready, on: { click: () => actions.choose(ids, chosen) },
     }, label);
-    return element("article", { class: "turn comparison", "aria-label": "Two answers to compare" },
+    return element("article", { class: "turn comparison", "aria-label": "Two answers to compare" }, heading("Two answers"),
       element("div", { class: "columns" }, column(both[0], "A"), column(both[1], "B")),
       element("div", { class: "choices", role: "group", "aria-label": "Which answer is better?" },
         element("span", {}, ready ? "Which is better?" : "Both are being written."),
@@ -152,6 +152,8 @@ export function createThread(container, actions) {
     if (message.state === "failed") return element("p", { class: "remark bad" }, `The answer broke off: ${message.reason}`);
     if (ENDS[message.state]) return element("p", { class: "remark" }, ENDS[message.state]);
     if (message.reason === "length") return element("p", { class: "remark" }, "The longest answer allowed ends here.");
+    const preferred = shown.conversation.choices.some((choice) => choice.chosen === message.id);
+    if (preferred && !shown.comparing?.includes(message.id)) return element("p", { class: "remark" }, "You preferred this to another answer.");
     return null;
   }
 
@@ -178,13 +180,17 @@ export function createThread(container, actions) {
   return { show, grow, finish };
 }
 
+/** A heading for those who go from one to the next without looking. */
+const heading = (text) => element("h2", { class: "hidden" }, text);
+
 /** What an answer took: seconds until the first token, and tokens a second from then on. */
 function figures({ usage, model }) {
   if (!usage) return null;
   const { first_token_ms: first, total_ms: total, completion_tokens: count } = usage;
   const said = [];
-  if (count > 1 && total > first) said.push(`${((count - 1) / ((total - first) / 1000)).toFixed(1)} tokens/s`);
-  if (first !== undefined) said.push(`first after ${(first / 1000).toFixed(2)} s`);
+  const rate = ((count - 1) / (total - first)) * 1000;
+  if (count > 1 && total > first) said.push(`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`);
+  if (first !== undefined) said.push(`first after ${first < 1000 ? `${first.toFixed(0)} ms` : `${(first / 1000).toFixed(2)} s`}`);
   if (count !== undefined) said.push(`${count} ${count === 1 ? "token" : "tokens"}`);
   if (model) said.push(model);
   return element("span", { class: "figures" }, said.join(" · "));

@@ -20,6 +20,13 @@ function visible({ token, bytes }) {
   return token.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "∅";
 }
 
+/** What a screen reader says of a token. */
+function spoken(token) {
+  const others = (token.top_logprobs ?? []).filter((other) => other.token !== token.token).slice(0, 3);
+  const words = [token, ...others].map((one) => `${visible(one)} ${percent(one.logprob)}`);
+  return others.length ? `${words[0]}, or ${words.slice(1).join(", ")}` : words[0];
+}
+
 /** The tokens of an answer, to be gone through with the pointer or the arrow keys. */
 export function tokenView(tokens) {
   const view = ++views;
@@ -27,7 +34,7 @@ export function tokenView(tokens) {
     const shade = SHADES.findIndex((least) => Math.exp(token.logprob) >= least);
     const span = element("span", {
       id: `token-${view}-${i}`, class: `token shade-${shade < 0 ? SHADES.length : shade}`, role: "option", "aria-selected": "false",
-      "aria-label": `${visible(token)}, ${percent(token.logprob)}`, on: { pointerenter: () => look(i) },
+      on: { pointerenter: () => look(i) },
     }, token.token.includes("\ufffd") ? visible(token) : token.token);
     return span;
   });
@@ -36,6 +43,7 @@ export function tokenView(tokens) {
     spans[current]?.setAttribute("aria-selected", "false");
     current = Math.max(0, Math.min(tokens.length - 1, i));
     spans[current].setAttribute("aria-selected", "true");
+    spans[current].setAttribute("aria-label", spoken(tokens[current]));
     box.setAttribute("aria-activedescendant", spans[current].id);
     showTip(spans[current], tokens[current]);
   };
@@ -56,6 +64,7 @@ export function tokenView(tokens) {
         else if (event.key === "End") look(tokens.length - 1);
         else if (keys[event.key]) look(current + keys[event.key]);
         else return;
+        spans[current]?.scrollIntoView({ block: "nearest" });
         event.preventDefault();
         event.stopPropagation();
       },
