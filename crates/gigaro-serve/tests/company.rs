@@ -163,6 +163,52 @@ fn eight_slots_write_one_text() {
 }
 
 #[test]
+fn replies_to_one_prompt_read_it_once() {
+    for weights in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
+        let request = asked(4, 150, 20, "a");
+        let quiet = engine(service::model(), weights, settings(1, 40));
+        let expected: Vec<Got> = (0..8)
+            .map(|i| {
+                let mut request = request.with_seed_after(i);
+                request.cache_scope = format!("{i}").into();
+                wait(submit(&quiet, &request)).0
+            })
+            .collect();
+        let ready = engine(service::model(), weights, settings(8, 40));
+        let eight: Vec<Ticket> = (0..8)
+            .map(|i| submit(&ready, &request.with_seed_after(i)))
+            .collect();
+        let mut read = 0;
+        for (ticket, expected) in eight.into_iter().zip(expected) {
+            let (got, usage) = wait(ticket);
+            assert!(got == expected, "{weights:?}");
+            read += usage.prompt_tokens - usage.cached_tokens;
+        }
+        // The first reads all, the others what cannot be shared: the last token, or the last piece.
+        assert!(read <= 150 + 7 * 22, "{read} tokens read");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_lets_those_behind_it_read_on() {
+    let ready = engine(service::model(), WeightFormat::F32, settings(8, 3));
+    let request = asked(4, 150, 5, "a");
+    for round in 0..5 {
+        let mut request = request.clone();
+        request.prompt[0] = round;
+        let first = submit(&ready, &request);
+        let others: Vec<Ticket> = (0..3).map(|_| submit(&ready, &request)).collect();
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(round)));
+        drop(first);
+        let got: Vec<Got> = others.into_iter().map(|ticket| wait(ticket).0).collect();
+        assert!(
+            got.iter()
+                .all(|one| *one == got[0] && one.tokens.len() == 5)
+        );
+    }
+}
+
+#[test]
 fn a_text_is_the_same_while_others_come_and_go() {
     for weights in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
         let lengths = [(9, 60), (150, 30), (64, 5), (1, 80), (200, 50), (65, 20)];

@@ -82,6 +82,69 @@ fn a_streamed_answer_is_the_whole_one_in_pieces() {
 }
 
 #[test]
+fn the_newer_form_gives_the_same_answer_whole_and_in_events() {
+    let server = serve(settings());
+    let chat = post(&server, "/v1/chat/completions", &question()).json();
+    let words = &chat["choices"][0]["message"]["content"];
+    let asked = json!({ "input": "who reads?", "max_output_tokens": 20, "seed": 7, "metadata": { "a": "b" } });
+    let whole = post(&server, "/v1/responses", &asked).json();
+    assert_eq!(whole["output"][0]["content"][0]["text"], *words);
+    assert_eq!(whole["status"], "incomplete");
+    assert_eq!(whole["incomplete_details"]["reason"], "max_output_tokens");
+    assert_eq!(whole["metadata"], json!({ "a": "b" }));
+    assert_eq!(
+        whole["usage"]["output_tokens"],
+        chat["usage"]["completion_tokens"]
+    );
+    let stream = post(
+        &server,
+        "/v1/responses",
+        &with(asked.clone(), &json!({ "stream": true })),
+    );
+    let events: Vec<Value> = stream
+        .events()
+        .iter()
+        .map(|event| serde_json::from_str(event).expect("JSON"))
+        .collect();
+    let mut text = String::new();
+    for (i, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence_number"], i);
+        let name = event["type"].as_str().expect("a name");
+        assert!(stream.body.contains(&format!("event: {name}\n")), "{name}");
+        text += event["delta"].as_str().unwrap_or_default();
+    }
+    assert_eq!(*words, text);
+    let last = events.last().expect("an end");
+    assert_eq!(last["type"], "response.incomplete");
+    assert_eq!(
+        last["response"]["output"][0]["content"],
+        whole["output"][0]["content"]
+    );
+    // An answer goes back as it came, before the next question.
+    let next =
+        json!({ "role": "user", "content": [{ "type": "input_text", "text": "and then?" }] });
+    let first = json!({ "role": "user", "content": "who reads?" });
+    let conversation = with(
+        asked,
+        &json!({ "input": [first, whole["output"][0], next] }),
+    );
+    assert_eq!(post(&server, "/v1/responses", &conversation).status, 200);
+    for (field, value) in [
+        ("store", json!(true)),
+        ("previous_response_id", json!("x")),
+        ("input", json!(3)),
+    ] {
+        let mut body = json!({ "input": "x" });
+        body[field] = value;
+        let answer = post(&server, "/v1/responses", &body);
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["param"]),
+            (400, &json!(field))
+        );
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_text_and_another_seed_another() {
     let server = serve(settings());
     let text = |seed: u64| {

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use gigaro_data::Tokenizer;
-use gigaro_data::chat::message_text;
+use gigaro_data::chat::{Message, message_text};
 use gigaro_models::generate::TokenLogprobs;
 use serde_json::{Value, json};
 
@@ -99,14 +99,7 @@ impl Plan {
         sampling::refuse_what_is_missing(&mut fields)?;
         refuse_what_is_missing(&mut fields)?;
         fields.finish()?;
-        let write = model.chat.as_ref().map_err(|why| {
-            ApiError::bad_request(format!(
-                "this model takes no conversations ({why}); give it a text by /v1/completions"
-            ))
-        })?;
-        let prompt =
-            write(&messages).map_err(|e| ApiError::bad_field("messages", e.to_string()))?;
-        sampling::check_prompt(&prompt, 1, context, "messages")?;
+        let prompt = prompt(&model, &messages, "messages")?;
         let request = GenerateRequest {
             prompt,
             params,
@@ -122,6 +115,22 @@ impl Plan {
             with_logprobs,
         })
     }
+}
+
+/// A conversation as the model reads it, with room for an answer. `param` is the field that it came in.
+pub(super) fn prompt(
+    model: &ReadyModel,
+    conversation: &[Message],
+    param: &str,
+) -> Result<Vec<u32>, ApiError> {
+    let write = model.chat.as_ref().map_err(|why| {
+        ApiError::bad_request(format!(
+            "this model takes no conversations ({why}); give it a text by /v1/completions"
+        ))
+    })?;
+    let prompt = write(conversation).map_err(|e| ApiError::bad_field(param, e.to_string()))?;
+    sampling::check_prompt(&prompt, 1, model.facts.context, param)?;
+    Ok(prompt)
 }
 
 /// What chats could have beside what completions could.

@@ -114,6 +114,10 @@ pub(super) trait Chunks: Send + 'static {
     fn chunks(&mut self, index: usize, event: Event) -> Vec<Value>;
     /// Sent when all replies have ended, before `[DONE]`.
     fn closing(&mut self) -> Vec<Value>;
+    /// Whether events bear the name in their `type`, and the last of them is the end; otherwise they bear none, and `[DONE]` is.
+    fn is_named(&self) -> bool {
+        false
+    }
 }
 
 /// A stream of server-sent events: chunks, and `[DONE]` after the last; a failure ends it with an error instead. While nothing happens
@@ -127,6 +131,7 @@ pub(super) fn streamed(app: &Arc<App>, tickets: Vec<Ticket>, mut chunks: impl Ch
     let parts = stream::iter([Part::Opening])
         .chain(merged(tickets).map(|(index, event)| Part::Of(index, event)))
         .chain(stream::iter([Part::Closing]));
+    let named = chunks.is_named();
     let data = parts.scan(false, move |failed, part| {
         let (mut sent, mut done) = (Vec::new(), None);
         match part {
@@ -139,19 +144,25 @@ pub(super) fn streamed(app: &Arc<App>, tickets: Vec<Ticket>, mut chunks: impl Ch
             Part::Of(index, event) => sent.extend(chunks.chunks(index, event)),
             Part::Closing => {
                 sent.extend(chunks.closing());
-                done = Some("[DONE]".to_owned());
+                done = (!named).then(|| SseEvent::default().data("[DONE]"));
             }
         }
-        let sent = sent.into_iter().map(|value| value.to_string());
+        let sent = sent.into_iter().map(move |value| sse_event(&value, named));
         future::ready(Some(stream::iter(sent.chain(done))))
     });
-    let events = data
-        .flatten()
-        .map(|data| Ok::<_, Infallible>(SseEvent::default().data(data)));
+    let events = data.flatten().map(Ok::<_, Infallible>);
     let alive = KeepAlive::new()
         .interval(app.limits().ping_time)
         .text("ping");
     Sse::new(events).keep_alive(alive).into_response()
+}
+
+fn sse_event(value: &Value, named: bool) -> SseEvent {
+    let event = SseEvent::default().data(value.to_string());
+    match value["type"].as_str() {
+        Some(kind) if named => event.event(kind),
+        _ => event,
+    }
 }
 
 /// How many tokens a request took: `usages` holds one for each reply, `prompts` one for each prompt.

@@ -2,7 +2,7 @@
 //!
 //! - `fields.rs` takes a request apart: each field is honoured, or refused by its name. `sampling.rs`, `messages.rs`: the fields that
 //!   several addresses share.
-//! - `chat.rs`, `completions.rs`: replies; `generation.rs` is what they have in common, `logprobs.rs` how they tell probabilities.
+//! - `chat.rs`, `responses.rs`, `completions.rs`: replies; `generation.rs` is what they have in common, `logprobs.rs` how they tell probabilities.
 //! - `text.rs`: texts to tokens and back. `service.rs`: health, counters, models.
 //! - `openapi.json`: the same for programs, as OpenAPI 3.1.
 //! - [`ApiError`] (`error.rs`): what a client is told otherwise.
@@ -14,6 +14,7 @@ mod fields;
 mod generation;
 mod logprobs;
 mod messages;
+mod responses;
 mod sampling;
 mod service;
 mod text;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/chat/completions", post(chat::chat))
         .route("/v1/completions", post(completions::completions))
+        .route("/v1/responses", post(responses::responses))
         .route("/v1/models", get(service::models))
         .route("/v1/models/{*model}", get(service::model))
         .route("/tokenize", post(text::tokenize))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
-use gigaro_models::generate::SamplingParams;
+use gigaro_models::generate::{ParamsError, SamplingParams};
 use serde_json::Value;
 
 use super::ApiError;
@@ -33,8 +33,6 @@ pub(super) fn sampling(fields: &mut Fields, vocab_size: usize) -> Result<Samplin
     ] {
         if let Some(number) = fields.number(name)? {
             *field = number;
-            // Only what this field says can be wrong by now.
-            params_in_range(&params_with(name, number), vocab_size, name)?;
         }
     }
     // -1 for all tokens is vLLM's way to say it, 0 that of others.
@@ -45,28 +43,17 @@ pub(super) fn sampling(fields: &mut Fields, vocab_size: usize) -> Result<Samplin
     params.ignore_eos = fields.flag("ignore_eos")?;
     params.stop = stop(fields)?;
     params.logit_bias = logit_bias(fields)?;
-    params_in_range(&params, vocab_size, "logit_bias")?;
+    params.validate(vocab_size).map_err(|error| {
+        let field = match error {
+            ParamsError::OutOfRange { name, .. } => name,
+            ParamsError::UnknownToken { .. } => "logit_bias",
+            ParamsError::NoTokens => "max_tokens",
+            ParamsError::EmptyStop { .. } => "stop",
+            ParamsError::TooManyLogprobs { .. } => "logprobs",
+        };
+        ApiError::bad_field(field, error.to_string())
+    })?;
     Ok(params)
-}
-
-/// Defaults with one field changed.
-fn params_with(name: &str, number: f32) -> SamplingParams {
-    let mut params = SamplingParams::default();
-    match name {
-        "temperature" => params.temperature = number,
-        "top_p" => params.top_p = number,
-        "min_p" => params.min_p = number,
-        "presence_penalty" => params.presence_penalty = number,
-        "frequency_penalty" => params.frequency_penalty = number,
-        _ => params.repetition_penalty = number,
-    }
-    params
-}
-
-fn params_in_range(params: &SamplingParams, vocab: usize, name: &str) -> Result<(), ApiError> {
-    params
-        .validate(vocab)
-        .map_err(|e| ApiError::bad_field(name, e.to_string()))
 }
 
 fn seed(fields: &mut Fields) -> Result<u64, ApiError> {

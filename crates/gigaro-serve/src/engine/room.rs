@@ -17,7 +17,7 @@ use gigaro_tensor::{DType, autocast};
 use super::EngineSettings;
 use super::queue::{FairQueue, Overdue};
 use super::request::{Event, Failure, Order, Usage};
-use super::rows::{self, Row};
+use super::rows::{self, Following, Row};
 use super::schedule::{self, Cuts};
 use super::text::{Outlook, Score, Text, Words};
 use crate::metrics::ModelMetrics;
@@ -172,19 +172,26 @@ impl Room {
                 self.refuse(&order, Failure::Bug);
                 continue;
             }
-            let kept = self.settle(&order);
-            if let Some((row, kept)) = kept {
-                self.texts.push(Text::begin(order, row, kept));
+            match self.settle(&order) {
+                Some((row, kept, follows)) => {
+                    self.texts.push(Text::begin(order, row, kept, follows));
+                }
+                None => self.refuse(&order, Failure::Bug),
             }
         }
     }
 
-    /// Makes a row ready for a text; gives the row and how many tokens of the text are in it.
-    fn settle(&mut self, order: &Order) -> Option<(usize, usize)> {
-        let step = match self.cuts {
+    /// What a reused beginning has to be a multiple of.
+    fn reuse_step(&self) -> usize {
+        match self.cuts {
             Cuts::Anywhere => 1,
             Cuts::Multiples(piece) => piece,
-        };
+        }
+    }
+
+    /// Makes a row ready for a text; gives the row, how many tokens of the text are in it, and the text to wait for.
+    fn settle(&mut self, order: &Order) -> Option<(usize, usize, Option<Following>)> {
+        let step = self.reuse_step();
         let (scope, prompt) = (&order.request.cache_scope, &order.request.prompt);
         // Where every token is to be scored, every token has to be read.
         let known = if order.request.prompt_logprobs.is_some() {
@@ -193,6 +200,9 @@ impl Room {
             &prompt[..]
         };
         let place = rows::place(&self.rows, scope, known, step)?;
+        let reading = self.texts.iter();
+        let reading = reading.filter_map(|text| Some((text.row, text.prompt_being_read()?)));
+        let follows = rows::follow(&self.rows, reading, scope, known, step, place.kept);
         if place.from == place.row {
             self.cache.truncate(place.row, place.kept);
         } else {
@@ -206,12 +216,41 @@ impl Room {
             busy: true,
             used: self.uses,
         };
-        Some((place.row, place.kept))
+        Some((place.row, place.kept, follows))
+    }
+
+    /// Gives texts that wait for another one's beginning that beginning, once it is read; what there is of it, if the other one is gone.
+    fn catch_up(&mut self) {
+        let step = self.reuse_step();
+        for text in &mut self.texts {
+            let Some(Following { row, used, common }) = text.follows else {
+                continue;
+            };
+            let leader = &self.rows[row];
+            let is_there = leader.used == used;
+            let ready = if is_there {
+                leader.reusable.min(common)
+            } else {
+                0
+            };
+            if is_there && leader.busy && ready < common {
+                continue;
+            }
+            text.follows = None;
+            let kept = ready - ready % step;
+            if kept > text.prompt_read() {
+                self.cache.copy_prefix(row, text.row, kept);
+                let own = &mut self.rows[text.row];
+                own.tokens = text.have_copied(kept).to_vec();
+                own.reusable = kept;
+            }
+        }
     }
 
     /// One call of the model.
     fn step(&mut self) {
         let started = Instant::now();
+        self.catch_up();
         let unread: Vec<_> = self.texts.iter().map(Text::unread).collect();
         let shares = schedule::plan(&unread, self.settings.prompt_tokens_per_step, self.cuts);
         let mut parts: Vec<(usize, DecodePart<'_>)> = (0..self.texts.len())

@@ -68,11 +68,51 @@ pub(super) fn place(rows: &[Row], scope: &Arc<str>, prompt: &[u32], step: usize)
 }
 
 fn common(row: &Row, prompt: &[u32], step: usize) -> usize {
+    common_beginning(
+        &row.tokens[..row.reusable.min(row.tokens.len())],
+        prompt,
+        step,
+    )
+}
+
+/// Tokens that a new text with this prompt need not read if `held` are there; a multiple of `step`.
+fn common_beginning(held: &[u32], prompt: &[u32], step: usize) -> usize {
     let all_but_last = &prompt[..prompt.len().saturating_sub(1)];
-    let held = &row.tokens[..row.reusable.min(row.tokens.len())];
     let same = held.iter().zip(all_but_last).take_while(|(a, b)| a == b);
     let same = same.count();
     same - same % step
+}
+
+/// A beginning that another text is just reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Following {
+    /// The other text's row.
+    pub(super) row: usize,
+    /// Its [`Row::used`], by which another text in the same row would be known.
+    pub(super) used: u64,
+    /// Tokens of the beginning.
+    pub(super) common: usize,
+}
+
+/// Which of the prompts that are being read a new text should wait for, rather than read the same tokens beside it: several replies to
+/// one prompt come together. `reading` are rows with the whole prompts that go into them; `kept` is what the new text has already.
+pub(super) fn follow<'a>(
+    rows: &[Row],
+    reading: impl Iterator<Item = (usize, &'a [u32])>,
+    scope: &Arc<str>,
+    prompt: &[u32],
+    step: usize,
+    kept: usize,
+) -> Option<Following> {
+    reading
+        .filter(|&(row, _)| rows[row].scope.as_ref() == Some(scope))
+        .map(|(row, theirs)| Following {
+            row,
+            used: rows[row].used,
+            common: common_beginning(theirs, prompt, step),
+        })
+        .max_by_key(|following| following.common)
+        .filter(|following| following.common >= kept + WORTH_KEEPING)
 }
 
 #[cfg(test)]
@@ -130,6 +170,25 @@ mod tests {
         assert_eq!(place_of(&rows, &prompt(0..60, 0)), Some((0, 0, 59)));
         assert_eq!(place_of(&rows, &prompt(0..15, 9)), Some((0, 0, 0)));
         assert_eq!(place_of(&rows, &[]), Some((0, 0, 0)));
+    }
+
+    #[test]
+    fn replies_to_one_prompt_wait_for_the_first_to_read_it() {
+        let rows = [row("a", 0..7, true, 3), row("b", 0..90, true, 4)];
+        let long: Vec<u32> = (0..90).collect();
+        let follow = |scope: &str, prompt: &[u32], kept| {
+            let reading = [(0, &long[..]), (1, &long[..])].into_iter();
+            follow(&rows, reading, &scope.into(), prompt, 1, kept)
+        };
+        let expected = Following {
+            row: 0,
+            used: 3,
+            common: 89,
+        };
+        assert_eq!(follow("a", &long, 7), Some(expected));
+        assert_eq!(follow("a", &long, 80), None, "little is left to gain");
+        assert_eq!(follow("a", &prompt(0..5, 90), 0), None);
+        assert_eq!(follow("c", &long, 0), None);
     }
 
     #[test]

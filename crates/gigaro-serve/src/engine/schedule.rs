@@ -22,9 +22,12 @@ pub(super) enum Unread {
     Token,
     /// A prompt of which `read` tokens are read and `left`, at least one, are not.
     Prompt { read: usize, left: usize },
+    /// For now nothing: another text reads what it begins with.
+    Nothing,
 }
 
-/// How many tokens of each text to read in this step; 0 for those that have to wait. At least one is not 0 if there is any text.
+/// How many tokens of each text to read in this step; 0 for those that have to wait. At least one is not 0 if any text has something to
+/// read.
 pub(super) fn plan(texts: &[Unread], budget: usize, cuts: Cuts) -> Vec<usize> {
     let mut shares: Vec<usize> = texts
         .iter()
@@ -108,6 +111,7 @@ mod tests {
     fn any_text() -> impl Strategy<Value = Unread> {
         prop_oneof![
             Just(Unread::Token),
+            Just(Unread::Nothing),
             (0..300_usize, 1..900_usize).prop_map(|(read, left)| prompt(read, left)),
         ]
     }
@@ -125,6 +129,7 @@ mod tests {
                 for (text, &share) in texts.iter().zip(&shares) {
                     match *text {
                         Unread::Token => prop_assert_eq!(share, 1),
+                        Unread::Nothing => prop_assert_eq!(share, 0),
                         Unread::Prompt { read, left } => {
                             prop_assert!(share <= left);
                             of_prompts += share;
@@ -135,7 +140,8 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(shares.iter().any(|&share| share > 0));
+                let idle = texts.iter().all(|text| *text == Unread::Nothing);
+                prop_assert!(idle || shares.iter().any(|&share| share > 0));
                 let most = budget.max(if cuts == Cuts::Anywhere { 1 } else { piece });
                 prop_assert!(of_prompts <= most, "{} of {}", of_prompts, most);
             }

@@ -12,6 +12,7 @@ use gigaro_models::generate::{
 use gigaro_models::gpt::DecodePart;
 
 use super::request::{Event, Failure, Order, Usage};
+use super::rows::Following;
 use super::schedule::Unread;
 use crate::metrics::ModelMetrics;
 
@@ -36,6 +37,8 @@ impl Vocabulary for Words {
 pub(super) struct Text {
     order: Order,
     pub(super) row: usize,
+    /// The text that is reading what this one begins with, until it has.
+    pub(super) follows: Option<Following>,
     draft: Draft,
     /// Tokens of the prompt that are read.
     read: usize,
@@ -55,12 +58,13 @@ pub(super) enum Outlook {
 
 impl Text {
     /// Begins a text whose first `kept` tokens are in its row already, and tells so.
-    pub(super) fn begin(order: Order, row: usize, kept: usize) -> Self {
+    pub(super) fn begin(order: Order, row: usize, kept: usize, follows: Option<Following>) -> Self {
         // Whoever left is noticed before the next step.
         let _ = order.events.send(Event::Admitted);
         let request = &order.request;
         Self {
             row,
+            follows,
             draft: Draft::new(&request.prompt, &request.params),
             read: kept,
             drawn: None,
@@ -83,6 +87,7 @@ impl Text {
     /// What it would have read next.
     pub(super) fn unread(&self) -> Unread {
         match self.drawn {
+            _ if self.follows.is_some() => Unread::Nothing,
             Some(_) => Unread::Token,
             None => Unread::Prompt {
                 read: self.read,
@@ -135,6 +140,19 @@ impl Text {
             let scores = std::mem::take(&mut self.prompt_logprobs);
             let _ = self.order.events.send(Event::PromptLogprobs(scores));
         }
+    }
+
+    /// All of the prompt, if some of it is not read yet.
+    pub(super) fn prompt_being_read(&self) -> Option<&[u32]> {
+        let prompt = &self.order.request.prompt;
+        (self.read < prompt.len()).then_some(prompt)
+    }
+
+    /// Takes in that the first `kept` tokens of the prompt came from another row; gives them.
+    pub(super) fn have_copied(&mut self, kept: usize) -> &[u32] {
+        self.read = kept;
+        self.usage.cached_tokens = kept;
+        &self.order.request.prompt[..kept]
     }
 
     /// Tokens of the prompt that are read.

@@ -44,7 +44,8 @@ fn check(access: &Access, headers: &HeaderMap) -> Result<(), ApiError> {
     }
     match text(header::ORIGIN) {
         None => Ok(()),
-        Some(Ok(origin)) if origin == format!("http://{host}") => Ok(()),
+        // Before the server there may be a proxy that has TLS.
+        Some(Ok(origin)) if origin.split_once("://").is_some_and(|(_, of)| of == host) => Ok(()),
         Some(_) => Err(ApiError::forbidden(
             "this server takes no requests from other web sites",
         )),
@@ -97,6 +98,7 @@ mod tests {
         }
         let page = |from| [(host.clone(), "localhost:80"), (origin.clone(), from)];
         assert!(allowed(&local, &page("http://localhost:80")));
+        assert!(allowed(&local, &page("https://localhost:80")));
         assert!(!allowed(&local, &page("http://localhost:81")));
         assert!(!allowed(&local, &page("null")));
         assert!(!allowed(&local, &[]));
