@@ -15,18 +15,28 @@ fn check_alive(server: &Server) {
     assert_eq!(post(server, "/v1/completions", &long(2, false)).status, 200);
 }
 
+/// A request that is fine.
+fn text() -> Value {
+    json!({ "prompt": "rain" })
+}
+
+/// Another one.
+fn chat() -> Value {
+    json!({ "messages": [{ "role": "user", "content": "rain" }] })
+}
+
+/// With this value in a field a request is refused, and told which.
+fn check(server: &Server, path: &str, mut body: Value, field: &str, value: Value, param: &str) {
+    body[field] = value.clone();
+    let answer = post(server, path, &body);
+    assert_eq!(answer.status, 400, "{field}: {value}: {}", answer.body);
+    assert!(!answer.sentence().is_empty());
+    assert_eq!(answer.json()["error"]["param"], param, "{}", answer.body);
+}
+
 #[test]
 fn each_field_that_cannot_be_meant_is_refused_by_its_name() {
     let server = serve(settings());
-    let check = |path: &str, mut body: Value, field: &str, value: Value, param: &str| {
-        body[field] = value.clone();
-        let answer = post(&server, path, &body);
-        assert_eq!(answer.status, 400, "{field}: {value}: {}", answer.body);
-        assert!(!answer.sentence().is_empty());
-        assert_eq!(answer.json()["error"]["param"], param, "{}", answer.body);
-    };
-    let text = json!({ "prompt": "rain" });
-    let chat = json!({ "messages": [{ "role": "user", "content": "rain" }] });
     for (field, value) in [
         ("temperature", json!("hot")),
         ("temperature", json!(-0.1)),
@@ -54,9 +64,22 @@ fn each_field_that_cannot_be_meant_is_refused_by_its_name() {
         ("user", json!(7)),
         ("frobnicate", json!(1)),
     ] {
-        check("/v1/completions", text.clone(), field, value.clone(), field);
-        check("/v1/chat/completions", chat.clone(), field, value, field);
+        check(
+            &server,
+            "/v1/completions",
+            text(),
+            field,
+            value.clone(),
+            field,
+        );
+        check(&server, "/v1/chat/completions", chat(), field, value, field);
     }
+    check_alive(&server);
+}
+
+#[test]
+fn fields_of_completions_that_cannot_be_meant_are_too() {
+    let server = serve(settings());
     for (field, value) in [
         ("suffix", json!("x")),
         ("best_of", json!(0)),
@@ -73,22 +96,30 @@ fn each_field_that_cannot_be_meant_is_refused_by_its_name() {
         } else {
             field
         };
-        check("/v1/completions", text.clone(), field, value, param);
+        check(&server, "/v1/completions", text(), field, value, param);
     }
     check(
+        &server,
         "/v1/completions",
-        text.clone(),
+        text(),
         "prompt",
         json!([1, "x"]),
         "prompt[0]",
     );
     check(
+        &server,
         "/v1/completions",
-        text,
+        text(),
         "prompt",
         json!([1, 1_000_000]),
         "prompt[1]",
     );
+    check_alive(&server);
+}
+
+#[test]
+fn fields_of_chats_that_cannot_be_meant_are_too() {
+    let server = serve(settings());
     for (field, value) in [
         ("messages", json!([])),
         ("messages", json!("hello")),
@@ -103,7 +134,7 @@ fn each_field_that_cannot_be_meant_is_refused_by_its_name() {
         ("modalities", json!(["audio"])),
         ("reasoning_effort", json!("high")),
     ] {
-        check("/v1/chat/completions", chat.clone(), field, value, field);
+        check(&server, "/v1/chat/completions", chat(), field, value, field);
     }
     check_alive(&server);
 }
