@@ -83,7 +83,7 @@ fn begin_and_leave(server: &Server, conversation: i64, body: &Value) -> i64 {
 }
 
 #[test]
-fn the_page_is_whole_and_a_browser_is_told_to_run_nothing_else() {
+fn a_browser_is_told_to_run_nothing_but_the_pages_own_files() {
     let (_folder, server) = serve(settings());
     let page = get(&server, "/");
     assert_eq!(page.status, 200);
@@ -111,6 +111,12 @@ fn the_page_is_whole_and_a_browser_is_told_to_run_nothing_else() {
     for inline in ["<script>", " style=", "<style", " onclick=", "javascript:"] {
         assert!(!html.contains(inline), "{inline} would not be run");
     }
+}
+
+#[test]
+fn every_file_and_every_part_that_the_page_names_is_there() {
+    let (_folder, server) = serve(settings());
+    let html = &get(&server, "/").body;
     // What the page names, and what its scripts import, from file to file.
     let mut names: Vec<String> = Vec::new();
     for attribute in ["src=\"", "href=\""] {
@@ -331,31 +337,18 @@ fn each_key_has_conversations_of_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keys");
     std::fs::write(&file, "the-key-of-ann\nthe-key-of-bob\n").expect("written");
-    let access = Access::Keys(Keys::read(&file).expect("two keys"));
-    let server = serve_in(
-        folder.path(),
-        Settings {
-            access,
-            ..settings()
-        },
-    );
+    let settings = Settings {
+        access: Access::Keys(Keys::read(&file).expect("two keys")),
+        ..settings()
+    };
+    let server = serve_in(folder.path(), settings);
     let [ann, bob] =
         ["ann", "bob"].map(|name| format!("Authorization: Bearer the-key-of-{name}\r\n"));
-    let id = number(&send(
-        &server,
-        "POST",
-        "/api/conversations",
-        &ann,
-        &json!({}),
-    ));
+    let make = |path: &str, body: &Value| number(&send(&server, "POST", path, &ann, body));
+    let id = make("/api/conversations", &json!({}));
     let path = format!("/api/conversations/{id}");
-    let question = number(&send(
-        &server,
-        "POST",
-        &format!("{path}/messages"),
-        &ann,
-        &json!({ "content": "the king" }),
-    ));
+    let asked = json!({ "content": "the king" });
+    let question = make(&format!("{path}/messages"), &asked);
     let answers = format!("{path}/answers");
     let answer = send(&server, "POST", &answers, &ann, &long(question, 5));
     assert!(answer.body.contains("event: end"), "{}", answer.body);
