@@ -59,7 +59,7 @@ function drawTitle() {
 function fail(error, retry) {
   if (error?.name === "AbortError") return;
   if (error instanceof Refusal && error.status === 401) {
-    askForKey(error.message).then((given) => given && start());
+    askForKey(true).then((given) => given && start());
     return;
   }
   const [sentence, button] = at("notice").children;
@@ -391,7 +391,7 @@ at("open-sidebar").addEventListener("click", openSidebar);
 at("close-sidebar").addEventListener("click", closeSidebar);
 at("veil").addEventListener("click", closeSidebar);
 
-at("key").addEventListener("click", () => askForKey("").then((given) => given && start()));
+at("key").addEventListener("click", () => askForKey(false).then((given) => given && start()));
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
 window.addEventListener("hashchange", () => show(Number(location.hash.slice(1)) || null));
 

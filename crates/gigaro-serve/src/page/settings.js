@@ -107,10 +107,10 @@ export function createTheme() {
   show();
 }
 
-/** Asks for a key until one is given; `why` says what was wrong with the last. */
-export async function askForKey(why) {
+/** Asks for a key, and tells whether one was given; `refused` if the server has not taken the last one. */
+export async function askForKey(refused) {
   const dialog = at("ask-key");
-  at("key-error").textContent = key() ? why : "";
+  at("key-error").textContent = refused && key() ? "The server does not know this key." : "";
   at("key-field").value = "";
   if (dialog.open || !await openDialog(dialog)) return false;
   setKey(at("key-field").value.trim());
