@@ -123,7 +123,7 @@ function code({ lines, mark, language }) {
   const closed = lines.length > 1 && last.startsWith(mark) && last.replaceAll(mark[0], "") === "";
   const text = lines.slice(1, closed ? -1 : undefined).join("\n");
   const head = element("div", { class: "code-head" }, element("span", {}, language || "text"), copyButton(() => text, "Copy code"));
-  const body = element("pre", { tabindex: "0", role: "region", "aria-label": language ? `Code, ${language}` : "Code" }, element("code", {}, text));
+  const body = element("pre", { tabindex: "0", role: "group", "aria-label": language ? `Code, ${language}` : "Code" }, element("code", {}, text));
   return element("div", { class: "code" }, head, body);
 }
 
@@ -167,7 +167,7 @@ function table(lines) {
     element(name, { class: sides[i], scope: name === "th" ? "col" : undefined }, ...inline(texts[i] ?? "", 0)))));
   const body = lines.slice(2).map((line) => row(cells(line), "td"));
   const made = element("table", {}, element("thead", {}, row(head, "th")), element("tbody", {}, ...body));
-  return element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, made);
+  return element("div", { class: "table", tabindex: "0", role: "group", "aria-label": "Table" }, made);
 }
 
 /** The address, if it is one that may be followed. */
