@@ -17,6 +17,29 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The address cannot be had.
+    #[error(
+        "cannot listen on port {port} of {host}: {source}; give another one with --port, or 0 for any that is free"
+    )]
+    Bind {
+        /// The address that was asked for.
+        host: std::net::IpAddr,
+        /// The port that was asked for.
+        port: u16,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Others could reach the server, and nothing would keep them out.
+    #[error(
+        "others could reach {host}, and nothing would keep them out: give --api-key-file FILE, or --no-auth if everybody may use this model"
+    )]
+    OpenToAll {
+        /// The address that was asked for.
+        host: std::net::IpAddr,
+    },
+    /// The conversations cannot be kept.
+    #[error(transparent)]
+    Conversations(#[from] crate::conversations::Error),
     /// The operating system gave no thread or no event queue.
     #[error("cannot start the service: {source}; close other programs and try again")]
     Start {

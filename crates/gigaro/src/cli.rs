@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     align, bench, chat, compare, completions, doctor, evaluate, generate, info, label, man,
-    pretrain, reward, sft, speedrun, tokenizer, world,
+    pretrain, reward, serve, sft, speedrun, tokenizer, world,
 };
 use crate::output::Output;
 
@@ -13,6 +13,7 @@ Examples:
   gigaro speedrun                        from text to a chat with your own aligned model
   gigaro pretrain --text books/          a model of your own text
   gigaro chat                            talk to the model trained last
+  gigaro serve                           put it behind an address, as OpenAI's API
   gigaro doctor                          what this machine is and how fast
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted after saving.
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Compare(compare::Args),
     Generate(generate::Args),
     Chat(chat::Args),
+    Serve(serve::Args),
     Label(label::Args),
     World(world::Args),
     Bench(bench::Args),
@@ -67,7 +69,7 @@ impl Command {
             Self::Bench(args) => args.wants_json(),
             Self::Doctor(args) => args.json,
             Self::Info(args) => args.json,
-            Self::Completions(_) | Self::Man(_) => false,
+            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 
@@ -84,6 +86,7 @@ impl Command {
             Self::Compare(args) => compare::run(args, output),
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
+            Self::Serve(args) => serve::run(args, output),
             Self::Label(args) => label::run(args, output),
             Self::World(args) => world::run(args, output),
             Self::Bench(args) => bench::run(args, output),

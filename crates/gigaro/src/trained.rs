@@ -39,13 +39,9 @@ impl Trained {
     /// # Errors
     /// If it is missing, damaged, or of another kind, in a sentence.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        refuse_file(path)?;
-        let checkpoint = Checkpoint::open(newest_stage(path))?;
+        let (checkpoint, config) = open_config(path)?;
         let dir = checkpoint.dir().to_owned();
         let shown = dir.display();
-        let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
-        let config =
-            GptConfig::from_json(&config).with_context(|| format!("cannot use {shown}"))?;
         let Some(json) = checkpoint.tokenizer()? else {
             bail!("the checkpoint {shown} has no tokenizer, so it cannot read or write text");
         };
@@ -125,6 +121,19 @@ impl Trained {
     pub(crate) fn context(&self) -> usize {
         self.model.config.max_seq_len
     }
+}
+
+/// The newest checkpoint at or under `path` and what its model is built like, before its weights are read.
+///
+/// # Errors
+/// If it is missing, damaged, or of another kind, in a sentence.
+pub(crate) fn open_config(path: &Path) -> Result<(Checkpoint, GptConfig)> {
+    refuse_file(path)?;
+    let checkpoint = Checkpoint::open(newest_stage(path))?;
+    let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
+    let shown = checkpoint.dir().display();
+    let config = GptConfig::from_json(&config).with_context(|| format!("cannot use {shown}"))?;
+    Ok((checkpoint, config))
 }
 
 /// What a model puts after each of these prompts, with the prompts as text.

@@ -108,7 +108,8 @@ impl Turns {
     }
 }
 
-fn today() -> Date {
+/// The date in UTC.
+pub(crate) fn today() -> Date {
     let (year, month, day) = Timestamp::now().date();
     Date {
         year: year.try_into().unwrap_or(i32::MAX),

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use gigaro_serve::conversations::{AnswerEnd, AnswerRequest, New, State, Store};
 use peer::{Asked, Peer, Say};
 use running::{Ran, gigaro_in, interrupted, ran, succeeded, tiny_recipe, told, weights};
 use serde_json::{Value, json};
@@ -158,6 +159,67 @@ fn algorithms_that_learn_from_preferences_reach_their_end_on_the_simulated_label
     ] {
         reaches_its_end(algorithm, &["Loss", chart, "Held against each other"], &[]);
     }
+}
+
+/// A store in which somebody has compared two answers to each of so many questions.
+fn feedback(path: &Path, questions: usize) {
+    let mut store = Store::open_or_create(path).expect("made");
+    for number in 0..questions {
+        let id = store.create("ann", &New::default()).expect("created");
+        let question = format!("What is {number} plus 1?");
+        let parent = store.ask("ann", id, None, &question).expect("asked");
+        let mut answers = [0; 2];
+        for (answer, content) in answers
+            .iter_mut()
+            .zip([format!("It is {}.", number + 1), "No.".into()])
+        {
+            let asked = AnswerRequest {
+                parent,
+                system: String::new(),
+                request: json!({}),
+                model: "tiny".into(),
+            };
+            *answer = store.begin_answer("ann", id, &asked).expect("begun");
+            let end = AnswerEnd {
+                content,
+                state: State::Complete,
+                reason: None,
+                tokens: None,
+                usage: json!({}),
+            };
+            store.finish(*answer, &end).expect("kept");
+        }
+        store
+            .choose("ann", answers, Some(answers[0]))
+            .expect("chosen");
+    }
+}
+
+#[test]
+fn what_people_thought_of_answers_is_learnt_and_taken_only_if_better() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    feedback(&here.join("chat.db"), 24);
+    let more = ["--from-feedback", "chat.db"];
+    let said = succeeded(align(here, "dpo", "run", &more)).json();
+    let better = said["win_rate_low"].as_f64() > Some(0.5);
+    assert_eq!(said["takes_its_place"], better);
+    assert_eq!(here.join("runs/last").exists(), better);
+    assert_ne!(
+        weights(&here.join("run")),
+        weights(&PathBuf::from(start().assistant()))
+    );
+    told(
+        &align(here, "ppo", "other", &more),
+        "take dpo, ipo, kto or orpo",
+    );
+    feedback(&here.join("empty.db"), 0);
+    let none = ["--from-feedback", "empty.db"];
+    told(&align(here, "dpo", "other", &none), "nobody has said");
+    told(
+        &align(here, "dpo", "other", &["--from-feedback", "no.db"]),
+        "there is no store",
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ mod write;
 
 pub use pairs::{Judgement, Pair, PreferenceReport, Preferences, Ranking, dense_ranks};
 pub use rows::{Row, read_from};
-pub use write::{write_judgements, write_pairs, write_rankings};
+pub use write::{judgements_jsonl, pairs_jsonl, write_judgements, write_pairs, write_rankings};
 
 use crate::corpus::files;
 use crate::{Error, Result};

@@ -21,6 +21,11 @@ pub fn write_pairs<'a>(
     path: impl AsRef<Path>,
     pairs: impl Iterator<Item = &'a Pair> + Clone,
 ) -> Result<()> {
+    write_text(path.as_ref(), &pairs_jsonl(pairs))
+}
+
+/// Pairs as `prompt`, `chosen`, `rejected`, one object a line.
+pub fn pairs_jsonl<'a>(pairs: impl Iterator<Item = &'a Pair> + Clone) -> String {
     let plain = pairs.clone().all(|pair| question(&pair.prompt).is_some());
     let row = |pair: &Pair| {
         json!({
@@ -29,7 +34,7 @@ pub fn write_pairs<'a>(
             "rejected": answer(&pair.rejected, plain),
         })
     };
-    write_rows(path.as_ref(), pairs.map(row))
+    lines(pairs.map(row))
 }
 
 /// Writes judgements as `prompt`, `completion`, `label`; a crash leaves the old file or the new one.
@@ -37,6 +42,11 @@ pub fn write_pairs<'a>(
 /// # Errors
 /// If the file cannot be written.
 pub fn write_judgements(path: impl AsRef<Path>, judgements: &[Judgement]) -> Result<()> {
+    write_text(path.as_ref(), &judgements_jsonl(judgements))
+}
+
+/// Judgements as `prompt`, `completion`, `label`, one object a line.
+pub fn judgements_jsonl(judgements: &[Judgement]) -> String {
     let plain = judgements
         .iter()
         .all(|judgement| question(&judgement.prompt).is_some());
@@ -47,7 +57,7 @@ pub fn write_judgements(path: impl AsRef<Path>, judgements: &[Judgement]) -> Res
             "label": judgement.label,
         })
     };
-    write_rows(path.as_ref(), judgements.iter().map(row))
+    lines(judgements.iter().map(row))
 }
 
 /// Writes rankings as `prompt`, `answers`, `ranks`, each row with the further keys that `more` gives it (an object, or null for none);
@@ -73,15 +83,19 @@ pub fn write_rankings<'a>(
         }
         row
     };
-    write_rows(path.as_ref(), rankings.map(row))
+    write_text(path.as_ref(), &lines(rankings.map(row)))
 }
 
-fn write_rows(path: &Path, rows: impl Iterator<Item = Value>) -> Result<()> {
+fn lines(rows: impl Iterator<Item = Value>) -> String {
     let mut text = String::new();
     for row in rows {
         text.push_str(&row.to_string());
         text.push('\n');
     }
+    text
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
     let zipped = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));

@@ -1,14 +1,14 @@
 //! A reply in the making: what happens between the logits of one token and the reading of the next.
 //!
 //! It knows no model. [`reply`](super::reply()) runs one of these and [`generate_batch`](super::generate_batch) many, so that a request ends with the
-//! same words in either.
+//! same words in either. A server steps drafts of its own (`gigaro-serve`).
 
 use gigaro_tensor::Generator;
 
 use super::{FinishReason, ReplyText, SampleError, Sampled, Sampler, SamplingParams, Vocabulary};
 
 /// The state of one reply.
-pub(super) struct Draft {
+pub struct Draft {
     /// The request's own random stream.
     generator: Generator,
     sampler: Sampler,
@@ -18,16 +18,16 @@ pub(super) struct Draft {
 }
 
 /// What a token led to.
-pub(super) struct Taken {
+pub struct Taken {
     /// Text that has become certain.
-    pub(super) piece: String,
+    pub piece: String,
     /// Why the reply is over, if it is.
-    pub(super) finish_reason: Option<FinishReason>,
+    pub finish_reason: Option<FinishReason>,
 }
 
 impl Draft {
     /// An empty reply to `prompt`.
-    pub(super) fn new(prompt: &[u32], params: &SamplingParams) -> Self {
+    pub fn new(prompt: &[u32], params: &SamplingParams) -> Self {
         Self {
             generator: Generator::new(params.seed),
             sampler: Sampler::new(params.clone(), prompt),
@@ -40,7 +40,7 @@ impl Draft {
     ///
     /// # Errors
     /// As [`Sampler::sample`].
-    pub(super) fn draw(&mut self, logits: &[f32]) -> Result<Sampled, SampleError> {
+    pub fn draw(&mut self, logits: &[f32]) -> Result<Sampled, SampleError> {
         let uniform = if self.sampler.params().is_greedy() {
             0.0
         } else {
@@ -51,12 +51,12 @@ impl Draft {
     }
 
     /// Whether `token` ends the reply without being part of it.
-    pub(super) fn is_end(&self, token: u32, vocabulary: &dyn Vocabulary) -> bool {
+    pub fn is_end(&self, token: u32, vocabulary: &dyn Vocabulary) -> bool {
         vocabulary.is_end(token) && !self.sampler.params().ignore_eos
     }
 
     /// Takes a drawn token in. `room` is how many tokens the model could still read.
-    pub(super) fn take(&mut self, token: u32, room: usize, vocabulary: &dyn Vocabulary) -> Taken {
+    pub fn take(&mut self, token: u32, room: usize, vocabulary: &dyn Vocabulary) -> Taken {
         let mut piece = String::new();
         let stops = self.is_end(token, vocabulary) || {
             self.taken += 1;
@@ -77,7 +77,7 @@ impl Draft {
     }
 
     /// Ends the reply; returns the text that was held back.
-    pub(super) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         if self.text.is_stopped() {
             String::new()
         } else {
@@ -86,7 +86,7 @@ impl Draft {
     }
 
     /// All the text so far.
-    pub(super) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         self.text.text()
     }
 }

@@ -8,7 +8,7 @@
 //! 4. [`Utf8Stream`] (`utf8.rs`) releases only whole characters.
 //! 5. [`ReplyText`] (`reply.rs`) joins 3 and 4 and says why a reply ended.
 //! 6. [`reply`](fn@reply) (`decoder.rs`) runs a model through 2 to 5 for one request, [`generate_batch`] (`batch.rs`) for many at
-//!    once; `draft.rs` is what they share.
+//!    once; [`Draft`] (`draft.rs`) is what they share, also with a server.
 //!
 //! [`token_logprobs`] (`drawn.rs`) is the bridge to reinforcement learning: the same numbers for the engine that draws and for training.
 //!
@@ -28,6 +28,7 @@ mod utf8;
 
 pub use batch::{BatchRequest, Completion, generate_batch};
 pub use decoder::{Reply, Vocabulary, reply};
+pub use draft::{Draft, Taken};
 pub use drawn::token_logprobs;
 pub use logprobs::{TokenLogprob, TokenLogprobs};
 pub use params::{ParamsError, SamplingParams};

@@ -17,6 +17,18 @@ use gigaro_tensor::{DType, Device, Tensor, no_grad};
 use super::Gpt;
 use super::lookback::{Lookback, Part};
 
+/// Tokens of one row to read in a call, and how many of the logits are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodePart<'a> {
+    /// The row of the cache.
+    pub row: usize,
+    /// What to read behind what the row holds.
+    pub ids: &'a [u32],
+    /// After how many of the last tokens the logits are wanted: 1 to draw the next token, all of them to score a text, 0
+    /// for a piece of a prompt that goes on.
+    pub logits: usize,
+}
+
 /// Keys and values of the texts so far, a row for each sequence.
 #[derive(Debug)]
 pub struct KvCache {
@@ -90,6 +102,39 @@ impl KvCache {
         self.capacity - self.lens[row]
     }
 
+    /// Bytes that each row takes.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        let held: usize = self.layers.iter().map(|(k, v)| k.numel() + v.numel()).sum();
+        held / self.rows().max(1) * DType::F32.size_bytes()
+    }
+
+    /// Puts the first `len` tokens of row `from` into row `to` instead of what that held: a text that begins like another
+    /// need not be read again.
+    ///
+    /// # Panics
+    /// If there is no such row, both are the same, or `from` does not hold as many tokens.
+    #[track_caller]
+    pub fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
+        let held = self.lens[from];
+        assert!(
+            from != to && len <= held,
+            "KvCache: cannot copy {len} of {held} tokens of row {from} to row {to}"
+        );
+        self.truncate(to, 0);
+        if len > 0 {
+            for (keys, values) in &self.layers {
+                for kept in [keys, values] {
+                    let begun = kept.narrow(0, from, 1).narrow(1, 0, len);
+                    // Both rows lie in one storage, which is not read while it is written.
+                    let copied = Tensor::from_vec(begun.to_vec::<f32>(), begun.shape());
+                    kept.narrow(0, to, 1).narrow(1, 0, len).copy_(&copied);
+                }
+            }
+        }
+        self.lens[to] = len;
+    }
+
     /// Forgets a row's tokens from position `len` on; 0 makes the row free for another text.
     ///
     /// # Panics
@@ -135,7 +180,12 @@ impl Gpt {
     #[track_caller]
     pub fn decode_all(&self, ids: &[u32], cache: &mut KvCache) -> Tensor {
         no_grad(|| {
-            self.logits(&self.ln_f.forward(&self.extend(&[(0, ids)], cache)))
+            let part = DecodePart {
+                row: 0,
+                ids,
+                logits: ids.len(),
+            };
+            self.logits(&self.ln_f.forward(&self.extend(&[part], cache)))
                 .squeeze(0)
         })
     }
@@ -160,34 +210,55 @@ impl Gpt {
 
     /// Reads some tokens for each of some rows (one for a text that is being written, a whole prompt
     /// for a new one), all at once, and gives the logits that follow the last of each: `(n, V)` in
-    /// f32, in the order of `parts`.
+    /// f32, in the order of `parts`. As [`Gpt::decode_parts`] otherwise.
+    ///
+    /// # Panics
+    /// As [`Gpt::decode_parts`].
+    #[must_use]
+    #[track_caller]
+    pub fn decode_ragged(&self, parts: &[(usize, &[u32])], cache: &mut KvCache) -> Tensor {
+        let parts: Vec<DecodePart<'_>> = parts
+            .iter()
+            .map(|&(row, ids)| DecodePart {
+                row,
+                ids,
+                logits: 1,
+            })
+            .collect();
+        self.decode_parts(&parts, cache)
+    }
+
+    /// Reads some tokens for each of some rows, all at once, and gives the logits that follow as many
+    /// of the last tokens of each part as it asks for: `(sum of those, V)` in f32, part after part.
     ///
     /// A row's logits have the same bits in every company, and those of [`Gpt::forward`] on its
     /// tokens. (With weights in 8 bits, which have no training forward pass, those that it has alone.)
     ///
     /// # Panics
-    /// If a part is empty or does not fit into its row, a row is named twice, or an id exceeds the
-    /// vocabulary.
+    /// If a part is empty or does not fit into its row, asks for more logits than it has tokens, a
+    /// row is named twice, or an id exceeds the vocabulary.
     #[must_use]
     #[track_caller]
-    pub fn decode_ragged(&self, parts: &[(usize, &[u32])], cache: &mut KvCache) -> Tensor {
+    pub fn decode_parts(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
         let mut logits = Vec::new();
         for parts in self.calls(parts) {
-            let mut end = 0;
-            let ends = parts.iter().map(|(_, ids)| {
-                end += ids.len();
-                end as i64 - 1
-            });
-            let ends = Tensor::from_vec(ends.collect(), [parts.len()]);
+            let wanted = wanted_rows(parts);
+            let x = no_grad(|| self.extend(parts, cache).squeeze(0));
+            if wanted.is_empty() {
+                continue;
+            }
             logits.push(no_grad(|| {
-                let mut x = self.extend(parts, cache).squeeze(0);
-                if x.size(0) > parts.len() {
-                    x = x.index_select(0, &ends);
-                }
+                let x = if x.size(0) > wanted.len() {
+                    let n = wanted.len();
+                    x.index_select(0, &Tensor::from_vec(wanted, [n]))
+                } else {
+                    x
+                };
                 self.logits(&self.ln_f.forward(&x)).to_dtype(DType::F32)
             }));
         }
         match &logits[..] {
+            [] => Tensor::zeros([0, self.config.vocab_size], DType::F32, Device::Cpu),
             [all] => all.clone(),
             several => Tensor::cat(&several.iter().collect::<Vec<_>>(), 0),
         }
@@ -195,7 +266,7 @@ impl Gpt {
 
     /// The parts that may go through the layers together. Products with weights in 8 bits round
     /// differently for many rows than for a few, so there a part shares a call only while they are few.
-    fn calls<'a, 'b>(&self, parts: &'a [(usize, &'b [u32])]) -> Vec<&'a [(usize, &'b [u32])]> {
+    fn calls<'a, 'b>(&self, parts: &'a [DecodePart<'b>]) -> Vec<&'a [DecodePart<'b>]> {
         if !self
             .lm_head
             .as_ref()
@@ -206,8 +277,8 @@ impl Gpt {
         let (mut calls, mut rest) = (Vec::new(), parts);
         while !rest.is_empty() {
             let mut tokens = 0;
-            let fit = rest.iter().take_while(|(_, ids)| {
-                tokens += ids.len();
+            let fit = rest.iter().take_while(|part| {
+                tokens += part.ids.len();
                 tokens <= gemv::MAX_ROWS
             });
             let (call, after) = rest.split_at(fit.count().max(1));
@@ -220,7 +291,7 @@ impl Gpt {
     /// What the last layer leaves for each of the tokens, part after part: `(1, N, C)`; the rows grow
     /// by them.
     #[track_caller]
-    fn extend(&self, parts: &[(usize, &[u32])], cache: &mut KvCache) -> Tensor {
+    fn extend(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
         let parts = admit(parts, cache);
         let ids: Vec<i64> = parts
             .iter()
@@ -263,14 +334,34 @@ impl Gpt {
     }
 }
 
+/// The places in the call of the tokens whose logits are wanted.
+///
+/// # Panics
+/// If a part asks for more than it has.
+#[track_caller]
+fn wanted_rows(parts: &[DecodePart<'_>]) -> Vec<i64> {
+    let (mut end, mut wanted) = (0, Vec::new());
+    for part in parts {
+        let n = part.ids.len();
+        assert!(
+            part.logits <= n,
+            "Gpt: logits after {} of {n} tokens",
+            part.logits
+        );
+        end += n as i64;
+        wanted.extend(end - part.logits as i64..end);
+    }
+    wanted
+}
+
 /// The parts with their places in the call and in their rows.
 ///
 /// # Panics
 /// If a part is empty or does not fit, or a row is named twice.
 #[track_caller]
-fn admit<'a>(parts: &[(usize, &'a [u32])], cache: &KvCache) -> Vec<Part<'a>> {
+fn admit<'a>(parts: &[DecodePart<'a>], cache: &KvCache) -> Vec<Part<'a>> {
     let (mut at, mut named) = (0, vec![false; cache.rows()]);
-    let admitted = parts.iter().map(|&(row, ids)| {
+    let admitted = parts.iter().map(|&DecodePart { row, ids, .. }| {
         assert!(
             row < cache.rows() && !named[row],
             "Gpt: row {row} of {} is missing or named twice",

@@ -195,3 +195,42 @@ fn more_tokens_than_a_row_holds_panic() {
     let mut cache = KvCache::with_capacity(model, 2, 2);
     let _ = model.decode_ragged(&[(1, &[1, 2, 3])], &mut cache);
 }
+
+#[test]
+fn a_row_that_begins_like_another_goes_on_from_a_copy_with_the_same_bits() {
+    for model in models() {
+        let ids = text(2, 60);
+        let mut cache = KvCache::with_rows(&model, 2);
+        let _ = model.decode_ragged(&[(0, &ids[..50]), (1, &text(5, 70))], &mut cache);
+        cache.copy_prefix(0, 1, 40);
+        assert_eq!([cache.len(0), cache.len(1)], [50, 40]);
+        let copied = model.decode_ragged(&[(1, &ids[40..])], &mut cache);
+        let went_on = model.decode_ragged(&[(0, &ids[50..])], &mut cache);
+        let whole = forward(&model, &ids);
+        assert_eq!(copied.to_vec::<f32>(), whole[59]);
+        assert_eq!(went_on.to_vec::<f32>(), whole[59]);
+    }
+}
+
+#[test]
+fn parts_give_as_many_logits_as_they_ask_for() {
+    for model in models() {
+        let texts: Vec<Vec<u32>> = (0..3).map(|i| text(i, 20 + 9 * i)).collect();
+        let whole: Vec<_> = texts.iter().map(|t| forward(&model, t)).collect();
+        let mut cache = KvCache::with_rows(&model, 3);
+        let asked = [0, 20, 1];
+        let part = |row: usize| DecodePart {
+            row,
+            ids: &texts[row],
+            logits: asked[row].min(texts[row].len()),
+        };
+        let logits = rows_of(&model.decode_parts(&[part(0), part(1), part(2)], &mut cache));
+        assert_eq!(logits[..20], whole[1][9..]);
+        assert_eq!(logits[20], whole[2][37]);
+        assert_eq!(logits.len(), 21);
+        cache.truncate(0, 0);
+        let none = model.decode_parts(&[part(0)], &mut cache);
+        assert_eq!(none.shape(), [0, 97]);
+        assert_eq!(cache.len(0), 20);
+    }
+}

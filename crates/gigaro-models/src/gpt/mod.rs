@@ -31,7 +31,7 @@ use gigaro_nn::{Embedding, Linear, Mode, Module, join};
 use gigaro_tensor::{DType, Generator, Tensor, checkpoint, functional as F};
 
 pub use block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
-pub use cache::KvCache;
+pub use cache::{DecodePart, KvCache};
 pub use config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
 pub use cost::MemoryEstimate;
 pub use hugging_face::is_conv1d;

@@ -10,9 +10,9 @@ use super::Gpt;
 pub enum WeightFormat {
     /// 32-bit floats, as they are trained.
     F32,
-    /// Brain floats: half the bytes.
+    /// Brain floats: half the bytes. Embeddings stay f32, so that logits are those of training in brain floats, bit for bit.
     Bf16,
-    /// Integers with a scale for every few: a quarter. Embeddings stay floats.
+    /// Integers with a scale for every few: a quarter. Embeddings stay f32.
     Int8,
 }
 
@@ -20,20 +20,18 @@ impl Gpt {
     /// Holds the matrices in a format; what flows between them stays f32. For inference: rounded weights
     /// are no longer what was trained.
     pub fn store_weights(&mut self, format: WeightFormat) {
-        match format {
-            WeightFormat::F32 => {}
-            WeightFormat::Bf16 => {
-                self.wte.weight = self.wte.weight.detach().to_dtype(DType::BF16);
-                self.each_linear(|layer| {
-                    layer.weight = layer.weight.detach().to_dtype(DType::BF16);
-                });
-            }
-            WeightFormat::Int8 => {
-                // A tied head is rounded on its own: embeddings are looked up, not multiplied.
-                let tied = Linear::from_weights(self.head_weight().detach(), None);
-                self.lm_head.get_or_insert(tied);
-                self.each_linear(Linear::quantize_int8);
-            }
+        if format == WeightFormat::F32 {
+            return;
+        }
+        // A tied head is rounded on its own: embeddings are looked up, not multiplied.
+        let tied = Linear::from_weights(self.head_weight().detach(), None);
+        self.lm_head.get_or_insert(tied);
+        if format == WeightFormat::Int8 {
+            self.each_linear(Linear::quantize_int8);
+        } else {
+            self.each_linear(|layer| {
+                layer.weight = layer.weight.detach().to_dtype(DType::BF16);
+            });
         }
     }
 

@@ -1,15 +1,22 @@
 //! `gigaro align`: an assistant learns to answer as is preferred, by whichever algorithm.
+//!
+//! With `--from-feedback` it learns from what people thought of answers on the chat page, and takes the place of the model before it only
+//! if its answers are preferred.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use gigaro_data::preferences::{judgements_jsonl, pairs_jsonl};
+use gigaro_serve::conversations::Store;
 use serde_json::json;
 
 use crate::failure::Usage;
 use crate::flags::{RunArgs, TextArgs};
 use crate::output::Output;
 use crate::pipeline::Job;
+use crate::pipeline::align::steps::{Aligned, Outcome};
 use crate::pipeline::align::{steps, steps_page};
 use crate::recipe::{Algorithm, Align, Ppo, Recipe};
 use crate::trained::{existing, start_of_alignment};
@@ -19,6 +26,7 @@ Examples:
   gigaro align --algorithm ppo --checkpoint runs/speedrun/sft --reward runs/judge
   gigaro align --algorithm dpo --checkpoint runs/books-sft --preferences pairs.jsonl.gz
   gigaro align --algorithm grpo --recipe my.toml      with [align] ask = \"arithmetic\"
+  gigaro align --from-feedback runs/conversations.db  what people thought of answers on the chat page
   gigaro align --resume runs/speedrun-dpo
 
 Settings are the keys of [align] in the recipe, those of ppo in [ppo].";
@@ -42,6 +50,11 @@ pub(crate) struct Args {
     /// Preferences for dpo, ipo, kto and orpo as JSON lines, plain or .gz, instead of the simulated labeller's
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     preferences: Option<PathBuf>,
+
+    /// What people thought of answers on the chat page, instead of preferences from a file: the store of `gigaro serve`.
+    /// The new model is the last finished run, which `gigaro serve` takes next, only if its answers are preferred to those before
+    #[arg(long, value_name = "STORE", conflicts_with_all = ["resume", "preferences", "reward"])]
+    from_feedback: Option<PathBuf>,
 
     #[command(flatten)]
     text: TextArgs,
@@ -69,7 +82,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let aligned = steps::align(&job, recipe, output)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = steps_page::write_aligned(&job, &aligned, seconds)?;
-    job.remember()?;
+    let taken = match &args.from_feedback {
+        Some(_) => tell_outcome(&aligned, output),
+        None => true,
+    };
+    if taken {
+        job.remember()?;
+    }
     output.say(format_args!(
         "\nModel: {}\nReport: {}\nTalk to it: gigaro chat {}",
         aligned.stage.checkpoint.display(),
@@ -79,13 +98,64 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let mut object = aligned.json();
     object["report"] = json!(report);
     object["seconds"] = json!(seconds);
+    if args.from_feedback.is_some() {
+        object["takes_its_place"] = json!(taken);
+    }
     output.result(&object)
+}
+
+/// Says whether learning from feedback has made the model better, and returns whether it takes the place of the one before.
+fn tell_outcome(aligned: &Aligned, output: &Output) -> bool {
+    let sentence = match aligned.outcome() {
+        Outcome::Better => "Better: its answers are preferred, and `gigaro serve` takes it next.",
+        Outcome::Worse => {
+            "Worse: the answers before are preferred, and the model before keeps its place."
+        }
+        Outcome::Undecided => {
+            "Not told apart: the interval holds one half, and the model before keeps its place. More feedback may decide."
+        }
+        Outcome::Unknown => {
+            "Not compared: there is no small world to judge by, and the model before keeps its place. Hold them against each other with `gigaro compare --judge`."
+        }
+    };
+    output.say(format_args!("\n{sentence}"));
+    aligned.outcome() == Outcome::Better
+}
+
+/// Writes what people thought of answers beside the store, as preferences that this run and a resumed one read: what is said later is
+/// the next run's.
+///
+/// # Errors
+/// If the store cannot be read, there is nothing to learn from, or the file cannot be written.
+fn feedback(store: &Path, algorithm: Algorithm) -> Result<PathBuf> {
+    let open = Store::open(store)?;
+    let text = match algorithm {
+        Algorithm::Kto => judgements_jsonl(&open.judgements(None)?),
+        _ => pairs_jsonl(open.pairs(None)?.iter()),
+    };
+    if text.is_empty() {
+        bail!(
+            "nobody has said in {} what {} learns from: give thumbs up and down, or compare two answers, on the page of `gigaro serve`",
+            store.display(),
+            algorithm.name()
+        );
+    }
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let file = store.with_extension(format!("feedback-{seconds}.jsonl"));
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    existing(&file)
 }
 
 /// Puts the flags of this command into the recipe, and gives the run a name of its own.
 fn choose(args: &Args, from: Option<PathBuf>, recipe: &mut Recipe) -> Result<()> {
     let align = recipe.align.get_or_insert_with(Align::default);
-    align.algorithm = args.algorithm.unwrap_or(align.algorithm);
+    let standard = match &args.from_feedback {
+        Some(_) => Algorithm::Dpo,
+        None => align.algorithm,
+    };
+    align.algorithm = args.algorithm.unwrap_or(standard);
     align.from = from.or(align.from.take());
     if let Some(dir) = &args.reward {
         align.reward = Some(existing(dir)?);
@@ -94,6 +164,15 @@ fn choose(args: &Args, from: Option<PathBuf>, recipe: &mut Recipe) -> Result<()>
         align.preferences = Some(existing(file)?);
     }
     let (algorithm, name) = (align.algorithm, align.algorithm.name());
+    if let Some(store) = &args.from_feedback {
+        if !algorithm.is_offline() {
+            return Err(Usage(format!(
+                "{name} learns from answers that it draws itself, not from feedback: take dpo, ipo, kto or orpo"
+            ))
+            .into());
+        }
+        align.preferences = Some(feedback(store, algorithm)?);
+    }
     if algorithm.needs_reward() && align.reward.is_none() {
         return Err(Usage(format!(
             "{name} needs a reward model: train one with `gigaro reward`, then give its folder with --reward DIR"

@@ -13,6 +13,7 @@ pub(crate) mod label;
 pub(crate) mod man;
 pub(crate) mod pretrain;
 pub(crate) mod reward;
+pub(crate) mod serve;
 pub(crate) mod sft;
 pub(crate) mod speedrun;
 pub(crate) mod tokenizer;

@@ -32,7 +32,7 @@ pub(crate) const PPO: &str = "ppo";
 /// The folder of the best weights by the true score, below that of reinforcement learning.
 pub(crate) const BEST: &str = "best";
 /// Where runs go that are given no folder.
-const RUNS: &str = "runs";
+pub(crate) const RUNS: &str = "runs";
 /// The file that names the folder of the last finished run.
 const LAST_RUN: &str = "runs/last";
 

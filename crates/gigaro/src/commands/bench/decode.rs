@@ -4,10 +4,9 @@
 //! single text is memory: every token reads every weight once. Texts that are written together share that reading.
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
-use gigaro_models::gpt::{KvCache, WeightFormat};
+use gigaro_models::gpt::KvCache;
 use gigaro_models::{Gpt, GptConfig};
-use gigaro_tensor::{DType, Generator, autocast, cpu};
+use gigaro_tensor::{Generator, autocast, cpu};
 use gigaro_train::quantity::{Bytes, Count};
 use gigaro_train::resources::memory_available;
 use serde_json::json;
@@ -15,6 +14,7 @@ use serde_json::json;
 use super::presets::Preset;
 use super::timing::median_seconds;
 use super::{BenchArgs, report};
+use crate::flags::Weights;
 use crate::output::Output;
 
 /// Tokens read before the first is drawn.
@@ -40,43 +40,6 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub(super) shared: BenchArgs,
-}
-
-/// What weights are held in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Weights {
-    /// 32-bit floats
-    F32,
-    /// 16-bit brain floats
-    Bf16,
-    /// 8-bit integers with a scale for every few
-    Int8,
-}
-
-impl Weights {
-    fn format(self) -> WeightFormat {
-        match self {
-            Self::F32 => WeightFormat::F32,
-            Self::Bf16 => WeightFormat::Bf16,
-            Self::Int8 => WeightFormat::Int8,
-        }
-    }
-
-    /// What products compute in.
-    fn products(self) -> DType {
-        match self {
-            Self::Bf16 => DType::BF16,
-            Self::F32 | Self::Int8 => DType::F32,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-        }
-    }
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {

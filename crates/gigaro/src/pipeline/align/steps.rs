@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::compare::{self, Comparison, Exam, Manner};
+use super::compare::{self, Comparison, Duel, Exam, Manner};
 use super::rankings::Rankings;
 use super::reward::Rewarded;
 use super::{ALIGNED, best_of_n, offline, online, ppo, preferences, rankings, reward};
@@ -185,7 +185,34 @@ fn compare_with(
     Ok(comparison)
 }
 
+/// Whether alignment has made a model better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Its answers are preferred to those of its start, the whole 95 % interval above one half.
+    Better,
+    /// Those of its start are preferred.
+    Worse,
+    /// The interval holds one half.
+    Undecided,
+    /// They were not compared.
+    Unknown,
+}
+
 impl Aligned {
+    /// Whether it has become better than its start.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let comparison = self.comparison.as_ref();
+        match comparison
+            .and_then(|c| c.duel(ALIGNED, START))
+            .map(Duel::share)
+        {
+            None => Outcome::Unknown,
+            Some((_, low, _)) if low > 0.5 => Outcome::Better,
+            Some((.., high)) if high < 0.5 => Outcome::Worse,
+            Some(_) => Outcome::Undecided,
+        }
+    }
+
     /// The keys that `gigaro align` reports for programs.
     pub(crate) fn json(&self) -> Value {
         let duel = self

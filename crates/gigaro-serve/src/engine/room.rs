@@ -1,0 +1,405 @@
+//! The loop: take orders, forget what nobody wants, admit, read, draw, tell.
+//!
+//! Who is next is decided in `queue.rs`, what is read in `schedule.rs`, where it goes in `rows.rs`. Everything of one model happens on
+//! one thread, so nothing here is locked; products and draws use all threads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
+
+use gigaro_data::Tokenizer;
+use gigaro_models::Gpt;
+use gigaro_models::generate::{FinishReason, SampleError, Sampled};
+use gigaro_models::gpt::{DecodePart, KvCache};
+use gigaro_tensor::cpu::threads::parallel_chunks_mut;
+use gigaro_tensor::{DType, autocast};
+
+use super::EngineSettings;
+use super::queue::{FairQueue, Overdue};
+use super::request::{Event, Failure, Order, Usage};
+use super::rows::{self, Following, Row};
+use super::schedule::{self, Cuts};
+use super::text::{Outlook, Score, Text, Words};
+use crate::metrics::ModelMetrics;
+
+/// Tokens of a prompt that are read together where that changes the bits (weights in 8 bits).
+const PIECE: usize = 64;
+
+/// A model, its cache and all texts that are under way or wait.
+pub(super) struct Room {
+    model: Gpt,
+    words: Words,
+    compute: DType,
+    settings: EngineSettings,
+    cuts: Cuts,
+    cache: KvCache,
+    context: usize,
+    rows: Vec<Row>,
+    /// In the order of their admission.
+    texts: Vec<Text>,
+    queue: FairQueue<Order>,
+    /// Admissions so far.
+    uses: u64,
+    metrics: ModelMetrics,
+}
+
+impl Room {
+    pub(super) fn new(
+        model: Gpt,
+        tokenizer: Tokenizer,
+        compute: DType,
+        settings: EngineSettings,
+        metrics: ModelMetrics,
+    ) -> Self {
+        let whole = model.config.max_seq_len;
+        let context = settings.context.map_or(whole, |n| n.clamp(1, whole));
+        let row_bytes = KvCache::with_capacity(&model, 1, context).row_bytes() as u64;
+        let affordable = (settings.kv_bytes / row_bytes.max(1)).max(1);
+        let slots = settings.slots.max(1).min(affordable as usize);
+        let is_int8 = model.lm_head.as_ref().is_some_and(|head| head.is_int8());
+        let cuts = if is_int8 {
+            Cuts::Multiples(PIECE)
+        } else {
+            Cuts::Anywhere
+        };
+        metrics.kv_capacity.set((slots * context) as i64);
+        Self {
+            cache: KvCache::with_capacity(&model, slots, context),
+            rows: vec![Row::default(); slots],
+            texts: Vec::new(),
+            queue: FairQueue::new(settings.queue_len),
+            uses: 0,
+            words: Words(tokenizer),
+            model,
+            compute,
+            settings,
+            cuts,
+            context,
+            metrics,
+        }
+    }
+
+    pub(super) fn context(&self) -> usize {
+        self.context
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn kv_bytes(&self) -> u64 {
+        (self.cache.row_bytes() * self.rows.len()) as u64
+    }
+
+    /// Serves until nobody can order any more.
+    pub(super) fn run(mut self, inbox: &Receiver<Order>) {
+        while self.take_orders(inbox) {
+            self.forget_unwanted();
+            self.admit();
+            if !self.texts.is_empty() {
+                self.step();
+            }
+            self.report();
+        }
+    }
+
+    /// Takes in what has come; waits if there is nothing to do. False if there is nothing to do and nothing can come.
+    fn take_orders(&mut self, inbox: &Receiver<Order>) -> bool {
+        if self.texts.is_empty() && self.queue.len() == 0 {
+            match inbox.recv() {
+                Ok(order) => self.enqueue(order),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match inbox.try_recv() {
+                Ok(order) => self.enqueue(order),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn enqueue(&mut self, order: Order) {
+        let tenant = order.request.tenant.clone();
+        let deadline = order.submitted + self.settings.queue_time;
+        if let Err(order) = self.queue.push(&tenant, deadline, order) {
+            let waiting = self.queue.len();
+            self.refuse(&order, Failure::QueueFull { waiting });
+        }
+    }
+
+    fn refuse(&self, order: &Order, failure: Failure) {
+        self.metrics
+            .ended(&order.request.tenant, "refused", &Usage::default());
+        let _ = order.events.send(Event::Failed(failure));
+    }
+
+    /// Ends what nobody waits for any more, and what has waited too long.
+    fn forget_unwanted(&mut self) {
+        let out = self
+            .queue
+            .take_out(Instant::now(), |order| !order.events.is_closed());
+        for (Overdue(overdue), order) in out {
+            if overdue {
+                let seconds = self.settings.queue_time.as_secs();
+                self.refuse(&order, Failure::Expired { seconds });
+            } else {
+                let outcome = FinishReason::Cancelled.as_str();
+                self.metrics
+                    .ended(&order.request.tenant, outcome, &Usage::default());
+            }
+        }
+        let (rows, metrics) = (&mut self.rows, &self.metrics);
+        self.texts.retain(|text| {
+            let unwanted = text.is_unwanted();
+            if unwanted {
+                text.cancel(metrics);
+                rows[text.row].busy = false;
+            }
+            !unwanted
+        });
+    }
+
+    /// Gives free rows to whoever is next.
+    fn admit(&mut self) {
+        while self.rows.iter().any(|row| !row.busy) {
+            let Some(order) = self.queue.pop() else {
+                return;
+            };
+            let (prompt, params) = (&order.request.prompt, &order.request.params);
+            let longest = self.context - usize::from(params.max_tokens > 0);
+            if prompt.is_empty() || prompt.len() > longest {
+                self.refuse(&order, Failure::Bug);
+                continue;
+            }
+            match self.settle(&order) {
+                Some((row, kept, follows)) => {
+                    self.texts.push(Text::begin(order, row, kept, follows));
+                }
+                None => self.refuse(&order, Failure::Bug),
+            }
+        }
+    }
+
+    /// What a reused beginning has to be a multiple of.
+    fn reuse_step(&self) -> usize {
+        match self.cuts {
+            Cuts::Anywhere => 1,
+            Cuts::Multiples(piece) => piece,
+        }
+    }
+
+    /// Makes a row ready for a text; gives the row, how many tokens of the text are in it, and the text to wait for.
+    fn settle(&mut self, order: &Order) -> Option<(usize, usize, Option<Following>)> {
+        let step = self.reuse_step();
+        let (scope, prompt) = (&order.request.cache_scope, &order.request.prompt);
+        // Where every token is to be scored, every token has to be read.
+        let known = if order.request.prompt_logprobs.is_some() {
+            &[]
+        } else {
+            &prompt[..]
+        };
+        let place = rows::place(&self.rows, scope, known, step)?;
+        let reading = self.texts.iter();
+        let reading = reading.filter_map(|text| Some((text.row, text.prompt_being_read()?)));
+        let follows = rows::follow(&self.rows, reading, scope, known, step, place.kept);
+        if place.from == place.row {
+            self.cache.truncate(place.row, place.kept);
+        } else {
+            self.cache.copy_prefix(place.from, place.row, place.kept);
+        }
+        self.uses += 1;
+        self.rows[place.row] = Row {
+            scope: Some(scope.clone()),
+            tokens: prompt[..place.kept].to_vec(),
+            reusable: place.kept,
+            busy: true,
+            used: self.uses,
+        };
+        Some((place.row, place.kept, follows))
+    }
+
+    /// Gives texts that wait for another one's beginning that beginning, once it is read; what there is of it, if the other one is gone.
+    fn catch_up(&mut self) {
+        let step = self.reuse_step();
+        for text in &mut self.texts {
+            let Some(Following { row, used, common }) = text.follows else {
+                continue;
+            };
+            let leader = &self.rows[row];
+            let is_there = leader.used == used;
+            let ready = if is_there {
+                leader.reusable.min(common)
+            } else {
+                0
+            };
+            if is_there && leader.busy && ready < common {
+                continue;
+            }
+            text.follows = None;
+            let kept = ready - ready % step;
+            if kept > text.prompt_read() {
+                self.cache.copy_prefix(row, text.row, kept);
+                let own = &mut self.rows[text.row];
+                own.tokens = text.have_copied(kept).to_vec();
+                own.reusable = kept;
+            }
+        }
+    }
+
+    /// One call of the model.
+    fn step(&mut self) {
+        let started = Instant::now();
+        self.catch_up();
+        let unread: Vec<_> = self.texts.iter().map(Text::unread).collect();
+        let shares = schedule::plan(&unread, self.settings.prompt_tokens_per_step, self.cuts);
+        let mut parts: Vec<(usize, DecodePart<'_>)> = (0..self.texts.len())
+            .filter(|&i| shares[i] > 0)
+            .map(|i| (i, self.texts[i].part(shares[i])))
+            .collect();
+        // Rows in ascending order share calls of the attention kernel.
+        parts.sort_unstable_by_key(|(_, part)| part.row);
+        let order: Vec<(usize, usize)> = parts.iter().map(|(i, part)| (*i, part.logits)).collect();
+        for (_, part) in &parts {
+            self.rows[part.row].tokens.extend_from_slice(part.ids);
+        }
+        let parts: Vec<DecodePart<'_>> = parts.into_iter().map(|(_, part)| part).collect();
+        let (model, cache, compute) = (&self.model, &mut self.cache, self.compute);
+        let read_from = Instant::now();
+        let logits = catch_unwind(AssertUnwindSafe(|| {
+            autocast(compute, || {
+                model.decode_parts(&parts, cache).to_vec::<f32>()
+            })
+        }));
+        let in_model = read_from.elapsed();
+        match logits {
+            Ok(logits) => self.go_on(&order, &shares, &logits),
+            Err(_) => self.start_afresh(),
+        }
+        self.metrics.step(started.elapsed(), in_model);
+    }
+
+    /// Scores, draws and tells. `order` names the texts of the logits' rows, with the number of rows.
+    fn go_on(&mut self, order: &[(usize, usize)], shares: &[usize], logits: &[f32]) {
+        let v = self.model.config.vocab_size;
+        let mut rest = logits;
+        let mut rows_of: Vec<(usize, &[f32])> = Vec::with_capacity(order.len());
+        for &(i, n) in order {
+            let (own, after) = rest.split_at(n * v);
+            rows_of.push((i, own));
+            rest = after;
+        }
+        let mut scores = self.score(&rows_of, shares, v);
+        for &(i, _) in &rows_of {
+            let text = &mut self.texts[i];
+            let of_this = scores.extract_if(.., |(text, _)| *text == i);
+            let of_this = of_this.map(|(_, score)| score).collect();
+            text.have_read(shares[i], of_this);
+            let row = &mut self.rows[text.row];
+            row.reusable = match self.cuts {
+                Cuts::Anywhere => row.tokens.len(),
+                Cuts::Multiples(piece) => text.prompt_read() / piece * piece,
+            };
+        }
+        let drawn = self.draw(&rows_of, v);
+        self.tell(drawn);
+    }
+
+    /// Log-probabilities of the prompts' tokens, where they were asked for, with the index of the text.
+    fn score(
+        &self,
+        rows_of: &[(usize, &[f32])],
+        shares: &[usize],
+        v: usize,
+    ) -> Vec<(usize, gigaro_models::generate::TokenLogprobs)> {
+        let mut jobs = Vec::new();
+        for &(i, logits) in rows_of {
+            let Some((tokens, alternatives)) = self.texts[i].to_score(shares[i]) else {
+                continue;
+            };
+            for (&token, logits) in tokens.iter().zip(logits.chunks_exact(v)) {
+                let score = Score {
+                    logits,
+                    token,
+                    alternatives,
+                    result: None,
+                };
+                jobs.push((i, score));
+            }
+        }
+        parallel_chunks_mut(&mut jobs, 1, |_, job| job[0].1.compute());
+        let done = jobs.into_iter();
+        done.filter_map(|(i, score)| Some((i, score.result?)))
+            .collect()
+    }
+
+    /// Draws a token for each text whose prompt is read: the result by the index of the text.
+    fn draw(
+        &mut self,
+        rows_of: &[(usize, &[f32])],
+        v: usize,
+    ) -> Vec<(usize, Option<Result<Sampled, SampleError>>)> {
+        let mut last: Vec<Option<&[f32]>> = vec![None; self.texts.len()];
+        for &(i, logits) in rows_of {
+            last[i] = logits.len().checked_sub(v).map(|at| &logits[at..]);
+        }
+        let texts = self.texts.iter_mut().enumerate().zip(&last);
+        let mut jobs: Vec<_> = texts
+            .filter_map(|((i, text), logits)| {
+                let logits = (*logits)?;
+                text.is_all_read().then_some((i, text, logits, None))
+            })
+            .collect();
+        // Drawing goes through the whole vocabulary, some of it in f64, so all threads take part.
+        parallel_chunks_mut(&mut jobs, 1, |_, job| {
+            let (_, text, logits, result) = &mut job[0];
+            *result = text.wants_tokens().then(|| text.draw(logits));
+        });
+        jobs.into_iter()
+            .map(|(i, _, _, result)| (i, result))
+            .collect()
+    }
+
+    /// Takes the drawn tokens in, tells them, and lets go of the texts that are over. A text without a token only wanted its prompt
+    /// read.
+    fn tell(&mut self, drawn: Vec<(usize, Option<Result<Sampled, SampleError>>)>) {
+        let mut over = vec![false; self.texts.len()];
+        for (i, drawn) in drawn {
+            let text = &mut self.texts[i];
+            let room = self.cache.room(text.row);
+            let outlook = match drawn {
+                Some(Ok(sampled)) => text.take(sampled, room, &self.words, &self.metrics),
+                Some(Err(error)) => {
+                    text.fail(Failure::Weights(error.to_string()), &self.metrics);
+                    Outlook::IsOver
+                }
+                None => {
+                    text.finish(FinishReason::Length, &self.metrics);
+                    Outlook::IsOver
+                }
+            };
+            over[i] = outlook == Outlook::IsOver;
+            self.rows[text.row].busy = outlook == Outlook::GoesOn;
+        }
+        let mut over = over.into_iter();
+        self.texts.retain(|_| !over.next().unwrap_or(false));
+    }
+
+    /// After a panic in the model nothing in the cache can be trusted: all texts under way end, and those that wait begin with an empty
+    /// one.
+    fn start_afresh(&mut self) {
+        for text in self.texts.drain(..) {
+            text.fail(Failure::Bug, &self.metrics);
+        }
+        let slots = self.rows.len();
+        self.rows = vec![Row::default(); slots];
+        self.cache = KvCache::with_capacity(&self.model, slots, self.context);
+    }
+
+    fn report(&self) {
+        let held: usize = self.rows.iter().map(|row| row.tokens.len()).sum();
+        self.metrics.kv_tokens.set(held as i64);
+        self.metrics.running.set(self.texts.len() as i64);
+        self.metrics.waiting.set(self.queue.len() as i64);
+    }
+}

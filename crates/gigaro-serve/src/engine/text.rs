@@ -1,0 +1,251 @@
+//! One text under way: what of its prompt is read, its reply in the making, and whom to tell.
+//!
+//! It decides nothing about others and calls no model; the loop is `room.rs`.
+
+use std::time::Instant;
+
+use gigaro_data::Tokenizer;
+use gigaro_models::generate::logprobs::top_logprobs;
+use gigaro_models::generate::{
+    Draft, FinishReason, SampleError, Sampled, TokenLogprobs, Vocabulary,
+};
+use gigaro_models::gpt::DecodePart;
+
+use super::request::{Event, Failure, Order, Usage};
+use super::rows::Following;
+use super::schedule::Unread;
+use crate::metrics::ModelMetrics;
+
+/// A tokenizer as generation sees it: special tokens have no text, and each of them ends a reply.
+pub(super) struct Words(pub(super) Tokenizer);
+
+impl Vocabulary for Words {
+    fn token_bytes(&self, id: u32) -> &[u8] {
+        if self.0.is_special(id) {
+            &[]
+        } else {
+            self.0.token_bytes(id)
+        }
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.0.is_special(id)
+    }
+}
+
+/// A request that has a row of the cache.
+pub(super) struct Text {
+    order: Order,
+    pub(super) row: usize,
+    /// The text that is reading what this one begins with, until it has.
+    pub(super) follows: Option<Following>,
+    draft: Draft,
+    /// Tokens of the prompt that are read.
+    read: usize,
+    /// The token drawn last, which is to be read next.
+    drawn: Option<u32>,
+    prompt_logprobs: Vec<TokenLogprobs>,
+    usage: Usage,
+    last_token: Option<Instant>,
+}
+
+/// Whether a text goes on after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlook {
+    GoesOn,
+    IsOver,
+}
+
+impl Text {
+    /// Begins a text whose first `kept` tokens are in its row already, and tells so.
+    pub(super) fn begin(order: Order, row: usize, kept: usize, follows: Option<Following>) -> Self {
+        // Whoever left is noticed before the next step.
+        let _ = order.events.send(Event::Admitted);
+        let request = &order.request;
+        Self {
+            row,
+            follows,
+            draft: Draft::new(&request.prompt, &request.params),
+            read: kept,
+            drawn: None,
+            prompt_logprobs: Vec::new(),
+            usage: Usage {
+                prompt_tokens: request.prompt.len(),
+                cached_tokens: kept,
+                completion_tokens: 0,
+            },
+            last_token: None,
+            order,
+        }
+    }
+
+    /// Whether nobody listens any more.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.order.events.is_closed()
+    }
+
+    /// What it would have read next.
+    pub(super) fn unread(&self) -> Unread {
+        match self.drawn {
+            _ if self.follows.is_some() => Unread::Nothing,
+            Some(_) => Unread::Token,
+            None => Unread::Prompt {
+                read: self.read,
+                left: self.order.request.prompt.len() - self.read,
+            },
+        }
+    }
+
+    /// The next `share` tokens, and how many of the logits after them are needed.
+    pub(super) fn part(&self, share: usize) -> DecodePart<'_> {
+        let (ids, logits) = match &self.drawn {
+            Some(token) => (std::slice::from_ref(token), 1),
+            None => {
+                let request = &self.order.request;
+                let ids = &request.prompt[self.read..self.read + share];
+                let ends = self.read + share == request.prompt.len();
+                let needed = match request.prompt_logprobs {
+                    Some(_) => share,
+                    None => usize::from(ends),
+                };
+                (ids, needed)
+            }
+        };
+        DecodePart {
+            row: self.row,
+            ids,
+            logits,
+        }
+    }
+
+    /// Of the logits after the `share` tokens of its next part, those that are followed by a token of the prompt: how many, that token
+    /// of each, and how many alternatives to report. They are the first ones.
+    pub(super) fn to_score(&self, share: usize) -> Option<(&[u32], usize)> {
+        let request = &self.order.request;
+        let alternatives = request.prompt_logprobs.filter(|_| self.drawn.is_none())?;
+        let end = (self.read + share + 1).min(request.prompt.len());
+        Some((&request.prompt[self.read + 1..end], alternatives))
+    }
+
+    /// Takes in that its next `share` tokens are read; of the prompt, with their log-probabilities if they were to be scored. Tells
+    /// those of the whole prompt once it is read.
+    pub(super) fn have_read(&mut self, share: usize, scores: Vec<TokenLogprobs>) {
+        if self.drawn.take().is_some() {
+            return;
+        }
+        self.read += share;
+        self.prompt_logprobs.extend(scores);
+        let whole = self.read == self.order.request.prompt.len();
+        if whole && self.order.request.prompt_logprobs.is_some() {
+            let scores = std::mem::take(&mut self.prompt_logprobs);
+            let _ = self.order.events.send(Event::PromptLogprobs(scores));
+        }
+    }
+
+    /// All of the prompt, if some of it is not read yet.
+    pub(super) fn prompt_being_read(&self) -> Option<&[u32]> {
+        let prompt = &self.order.request.prompt;
+        (self.read < prompt.len()).then_some(prompt)
+    }
+
+    /// Takes in that the first `kept` tokens of the prompt came from another row; gives them.
+    pub(super) fn have_copied(&mut self, kept: usize) -> &[u32] {
+        self.read = kept;
+        self.usage.cached_tokens = kept;
+        &self.order.request.prompt[..kept]
+    }
+
+    /// Tokens of the prompt that are read.
+    pub(super) fn prompt_read(&self) -> usize {
+        self.read
+    }
+
+    /// Whether its next token is to be drawn now.
+    pub(super) fn is_all_read(&self) -> bool {
+        self.drawn.is_none() && self.read == self.order.request.prompt.len()
+    }
+
+    /// Whether a reply is wanted, and not only the prompt's log-probabilities.
+    pub(super) fn wants_tokens(&self) -> bool {
+        self.order.request.params.max_tokens > 0
+    }
+
+    /// Draws the next token.
+    pub(super) fn draw(&mut self, logits: &[f32]) -> Result<Sampled, SampleError> {
+        self.draft.draw(logits)
+    }
+
+    /// Takes the drawn token in and tells it. `room` is how many tokens still fit into its row.
+    pub(super) fn take(
+        &mut self,
+        sampled: Sampled,
+        room: usize,
+        words: &Words,
+        metrics: &ModelMetrics,
+    ) -> Outlook {
+        let Sampled { token, logprobs } = sampled;
+        let now = Instant::now();
+        match self.last_token.replace(now) {
+            None => metrics.first_token(now - self.order.submitted),
+            Some(before) => metrics.next_token(now - before),
+        }
+        let ends = self.draft.is_end(token, words);
+        let taken = self.draft.take(token, room, words);
+        if !ends {
+            self.usage.completion_tokens += 1;
+            let event = Event::Token {
+                token,
+                text: taken.piece,
+                logprobs,
+            };
+            let _ = self.order.events.send(event);
+        }
+        match taken.finish_reason {
+            None => {
+                self.drawn = Some(token);
+                Outlook::GoesOn
+            }
+            Some(reason) => {
+                self.finish(reason, metrics);
+                Outlook::IsOver
+            }
+        }
+    }
+
+    /// Tells that it is whole.
+    pub(super) fn finish(&mut self, reason: FinishReason, metrics: &ModelMetrics) {
+        metrics.ended(&self.order.request.tenant, reason.as_str(), &self.usage);
+        let event = Event::Finished {
+            text: self.draft.finish(),
+            reason,
+            usage: self.usage,
+        };
+        let _ = self.order.events.send(event);
+    }
+
+    /// Tells that there is no more of it.
+    pub(super) fn fail(&self, failure: Failure, metrics: &ModelMetrics) {
+        metrics.ended(&self.order.request.tenant, "failed", &self.usage);
+        let _ = self.order.events.send(Event::Failed(failure));
+    }
+
+    /// Counts that nobody wanted the rest.
+    pub(super) fn cancel(&self, metrics: &ModelMetrics) {
+        let outcome = FinishReason::Cancelled.as_str();
+        metrics.ended(&self.order.request.tenant, outcome, &self.usage);
+    }
+}
+
+/// A token of a prompt that waits for its log-probability.
+pub(super) struct Score<'a> {
+    pub(super) logits: &'a [f32],
+    pub(super) token: u32,
+    pub(super) alternatives: usize,
+    pub(super) result: Option<TokenLogprobs>,
+}
+
+impl Score<'_> {
+    pub(super) fn compute(&mut self) {
+        self.result = Some(top_logprobs(self.logits, self.token, self.alternatives));
+    }
+}

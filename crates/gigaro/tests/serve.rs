@@ -1,0 +1,127 @@
+//! `gigaro serve` from outside: from a run's folder to an answer, to an end that cuts no reply, and the sentences about what cannot
+//! be.
+
+mod running;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use gigaro_data::chat::Message;
+use gigaro_serve::endpoint::{Endpoint, Key, Patience};
+use running::{gigaro_in, succeeded, tiny_recipe, told};
+
+/// A fine-tuned model in the folder `tiny`.
+fn train(folder: &Path) {
+    fs::write(folder.join("tiny.toml"), tiny_recipe(4)).expect("written");
+    let run = gigaro_in(
+        folder,
+        &["speedrun", "--recipe", "tiny.toml", "--out", "tiny"],
+    );
+    succeeded(run);
+}
+
+/// `gigaro serve ARGS` on a port that is free.
+fn start(folder: &Path, args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_gigaro"))
+        .args(["serve", "--port", "0", "--no-page"])
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// Waits until it is ready; gives its address.
+fn ready(server: &mut Child) -> String {
+    let (mut address, mut said) = (None, String::new());
+    for line in BufReader::new(server.stdout.take().expect("a pipe")).lines() {
+        let line = line.expect("the binary speaks UTF-8");
+        if let Some(rest) = line.strip_prefix("Listening on http://") {
+            address = rest.split('/').next().map(str::to_owned);
+        }
+        if line.contains(" is ready: ") {
+            return address.expect("it listens before it is ready");
+        }
+        said += &line;
+    }
+    panic!("it never was ready: {said}");
+}
+
+fn terminate(server: &Child) {
+    let pid = server.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(sent.expect("kill").success());
+}
+
+#[test]
+fn a_trained_model_answers_and_its_last_reply_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    train(folder.path());
+    // Without an argument it is the last finished run; the speedrun above is one.
+    for args in [&["tiny", "--dtype", "int8"][..], &[]] {
+        let mut server = start(folder.path(), args);
+        let address = ready(&mut server);
+        let key = Key {
+            from: "NO_KEY".into(),
+            secret: None,
+        };
+        let patience = Patience {
+            timeout: Duration::from_secs(60),
+            attempts: 1,
+            pause: Duration::from_millis(1),
+        };
+        let endpoint = Endpoint::new(&format!("http://{address}/v1"), "tiny", key, patience);
+        let words = endpoint
+            .expect("an address")
+            .ask(&[Message::user("What is the capital of Ardania?")]);
+        words.expect("an answer");
+
+        let body = r#"{"prompt": "The", "max_tokens": 60, "ignore_eos": true, "stream": true}"#;
+        let mut client = TcpStream::connect(&address).expect("connects");
+        write!(
+            client,
+            "POST /v1/completions HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("writes");
+        let mut first = [0; 1];
+        client.read_exact(&mut first).expect("it has begun");
+        terminate(&server);
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).expect("reads to the end");
+        assert!(rest.contains("data: [DONE]"), "{rest}");
+        assert_eq!(server.wait().expect("gone").code(), Some(0));
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_said_before_anything_is_begun() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let serve = |args: &[&str]| {
+        let all = [&["serve", "--port", "0", "--no-page"], args].concat();
+        gigaro_in(folder.path(), &all)
+    };
+    told(&serve(&[]), "gigaro speedrun");
+    told(&serve(&["nothing"]), "nothing");
+    train(folder.path());
+    told(&serve(&["tiny", "tiny"]), "two models would be called tiny");
+    told(
+        &serve(&["tiny", "--api-key-file", "keys"]),
+        "cannot read the keys in keys",
+    );
+    told(
+        &serve(&["tiny", "--host", "0.0.0.0"]),
+        "--api-key-file FILE",
+    );
+    fs::write(folder.path().join("keys"), "short\n").expect("written");
+    told(
+        &serve(&["tiny", "--api-key-file", "keys"]),
+        "line 1 of keys",
+    );
+    told(&serve(&["tiny", "--host", "somewhere"]), "--host");
+}
