@@ -11,7 +11,8 @@
 use std::time::Instant;
 
 use gigaro_models::generate::{Completion, Vocabulary};
-use gigaro_models::{ActorCritic, Gpt, GptConfig, KvCache};
+use gigaro_models::gpt::KvCache;
+use gigaro_models::{ActorCritic, Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::Schedule;
@@ -60,10 +61,10 @@ fn decoded_per_s(model: &Gpt) -> f64 {
     let once = |_| {
         let mut cache = KvCache::with_rows(model, ANSWERS);
         let start = Instant::now();
-        model.decode_ragged(&prompts, &mut cache);
+        let _ = model.decode_ragged(&prompts, &mut cache);
         let rows: Vec<usize> = (0..ANSWERS).collect();
         for token in 1..ANSWER_TOKENS as u32 {
-            model.decode_rows(&[token; ANSWERS], &rows, &mut cache);
+            let _ = model.decode_rows(&[token; ANSWERS], &rows, &mut cache);
         }
         start.elapsed().as_secs_f64()
     };

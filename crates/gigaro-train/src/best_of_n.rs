@@ -55,7 +55,7 @@ pub fn best_of_n(
         .flat_map(|p| std::iter::repeat_n(p.clone(), n))
         .collect();
     let stream = Generator::new(sampling.seed);
-    let completions = sampling.answer(model, &repeated, &stream, vocabulary)?;
+    let completions = sampling.answer(model, &repeated, &stream, vocabulary, &mut |_, _| {})?;
     let scores = checked_scores(scorer, &repeated, &completions)?;
     let groups = completions.chunks(n).zip(scores.chunks(n));
     let best = |(completions, scores): (&[Completion], &[f64])| {

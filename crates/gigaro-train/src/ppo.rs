@@ -147,13 +147,37 @@ impl<'a> Ppo<'a> {
         self
     }
 
-    /// Values, advantages and returns of a rollout, and the mean reward of an answer.
-    fn targets(&self, rollout: &Rollout, kl: &[f64]) -> (Targets, f64) {
-        let (s, lens) = (&self.settings, &rollout.lens);
-        let values = rollout.over_tokens(self.passes.micro_batch, |part| {
+    /// The next answers, and the value of each of their tokens, flat. A head on the policy's own trunk reads it while the token is
+    /// drawn: the numbers are those of another forward pass, and cost none.
+    fn answers(&mut self) -> Result<(Rollout, Vec<f64>)> {
+        let (policy, head) = (&self.model.policy, &self.model.value_head);
+        if self.model.value_trunk.is_some() {
+            let rollout = self.rollouts.next(policy)?;
+            let values = self.values(&rollout);
+            return Ok((rollout, values));
+        }
+        let sampling = self.rollouts.sampling();
+        let mut values: Vec<Vec<f64>> = vec![Vec::new(); sampling.prompts * sampling.answers];
+        let rollout = self.rollouts.next_watched(policy, &mut |answers, hidden| {
+            let read = head.forward(hidden).to_vec::<f32>();
+            for (&answer, value) in answers.iter().zip(read) {
+                values[answer].push(f64::from(value));
+            }
+        })?;
+        Ok((rollout, values.concat()))
+    }
+
+    /// The value of each token of the answers, in a forward pass; flat.
+    fn values(&self, rollout: &Rollout) -> Vec<f64> {
+        rollout.over_tokens(self.passes.micro_batch, |part| {
             let (_, hidden) = self.model.hidden(&part.ids);
             self.model.value_head.forward(&part.at_answers(&hidden))
-        });
+        })
+    }
+
+    /// Advantages and returns of a rollout with these values, and the mean reward of an answer.
+    fn targets(&self, rollout: &Rollout, values: Vec<f64>, kl: &[f64]) -> (Targets, f64) {
+        let (s, lens) = (&self.settings, &rollout.lens);
         let coef = self.kl.coef();
         let mut rewards: Vec<f64> = per_answer(kl, lens)
             .zip(&rollout.scores)
@@ -262,9 +286,9 @@ impl Objective for Ppo<'_> {
     }
 
     fn step(&mut self, update: &mut Update<'_>) -> Result<Figures> {
-        let rollout = self.rollouts.next(&self.model.policy)?;
+        let (rollout, values) = self.answers()?;
         let kl = rollout.kl(self.settings.kl_estimator);
-        let (targets, reward) = self.targets(&rollout, &kl);
+        let (targets, reward) = self.targets(&rollout, values, &kl);
         let (model, s) = (self.model, &self.settings);
         let temperature = self.rollouts.sampling().temperature;
         let feed = &mut self.pretraining;
@@ -319,5 +343,43 @@ impl Objective for Ppo<'_> {
         }
         self.kl = state.kl;
         self.rollouts.restore(&state.rollouts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Sampling;
+    use crate::scorer::Check;
+    use crate::toy;
+    use gigaro_tensor::{DType, Device, Generator, Tensor, autocast};
+
+    #[test]
+    fn values_read_while_answers_are_drawn_have_the_bits_of_a_forward_pass() {
+        let model = ActorCritic::shared(toy::policy(5));
+        let weight = Tensor::randn([1, 16], DType::F32, Device::Cpu, &Generator::new(2));
+        no_grad(|| model.value_head.weight.copy_(&weight));
+        for dtype in [DType::F32, DType::BF16] {
+            let mut scorer = Check(toy::share_of_target);
+            // Fewer slots than answers: they join and leave at different times.
+            let sampling = Sampling {
+                slots: 5,
+                ..toy::sampling(24, 1)
+            };
+            let prompts = toy::uneven_prompts();
+            let rollouts = Rollouts::new(
+                &model.policy,
+                prompts,
+                &mut scorer,
+                &toy::ZeroEnds,
+                sampling,
+            );
+            let settings = PpoSettings::default();
+            let mut ppo =
+                Ppo::new(&model, rollouts.expect("sound settings"), settings).expect("settings");
+            let (rollout, values) = autocast(dtype, || ppo.answers()).expect("finite logits");
+            assert_eq!(values, autocast(dtype, || ppo.values(&rollout)));
+            assert!(values.iter().any(|value| *value != values[0]));
+        }
     }
 }

@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use gigaro_models::Gpt;
 use gigaro_models::generate::{
-    BatchRequest, Completion, FinishReason, SamplingParams, Vocabulary, generate_batch,
-    token_logprobs,
+    BatchRequest, Completion, FinishReason, SamplingParams, Vocabulary, Watch,
+    generate_batch_watched, token_logprobs,
 };
 use gigaro_nn::{Mode, Module};
 use gigaro_tensor::{Generator, Tensor, no_grad};
@@ -99,7 +99,7 @@ impl Sampling {
         Ok(())
     }
 
-    /// Has `model` answer each prompt; answer `i` has the seed `stream.fork(i)`.
+    /// Has `model` answer each prompt; answer `i` has the seed `stream.fork(i)`. `watch` sees what each token is drawn from.
     ///
     /// # Errors
     /// If the model's logits are not finite.
@@ -109,6 +109,7 @@ impl Sampling {
         prompts: &[Vec<u32>],
         stream: &Generator,
         vocabulary: &dyn Vocabulary,
+        watch: &mut Watch<'_>,
     ) -> Result<Vec<Completion>> {
         let request = |(i, prompt): (usize, &Vec<u32>)| BatchRequest {
             prompt: prompt.clone(),
@@ -120,7 +121,9 @@ impl Sampling {
             },
         };
         let requests: Vec<BatchRequest> = prompts.iter().enumerate().map(request).collect();
-        let done = generate_batch(model, &requests, self.slots, vocabulary, &mut |_| true)?;
+        let slots = self.slots;
+        let done =
+            generate_batch_watched(model, &requests, slots, vocabulary, watch, &mut |_| true)?;
         Ok(done.expect("nobody asked to stop"))
     }
 }
@@ -272,13 +275,18 @@ impl<'a> Rollouts<'a> {
     /// # Errors
     /// If the policy's logits are not finite, the scorer fails, or a score is not finite.
     pub fn next(&mut self, policy: &Gpt) -> Result<Rollout> {
+        self.next_watched(policy, &mut |_, _| {})
+    }
+
+    /// As [`Rollouts::next`]; `watch` sees what each token of each answer is drawn from.
+    pub(crate) fn next_watched(&mut self, policy: &Gpt, watch: &mut Watch<'_>) -> Result<Rollout> {
         let s = &self.sampling;
         let drawn = self.prompts.next(s.prompts);
         let repeat = |p: &Vec<u32>| std::iter::repeat_n(p.clone(), s.answers).collect::<Vec<_>>();
         let prompts: Vec<Vec<u32>> = drawn.iter().flat_map(repeat).collect();
         let stream = Generator::new(s.seed).fork(self.done).fork(0);
         let started = Instant::now();
-        let completions = s.answer(policy, &prompts, &stream, self.vocabulary)?;
+        let completions = s.answer(policy, &prompts, &stream, self.vocabulary, watch)?;
         let answered = Instant::now();
         let raw_scores = checked_scores(self.scorer, &prompts, &completions)?;
         let ended: Vec<bool> = completions
@@ -341,7 +349,7 @@ impl<'a> Rollouts<'a> {
         let stream = Generator::new(self.sampling.seed).fork(u64::MAX);
         let answer = |prompts: &[Vec<u32>]| {
             self.sampling
-                .answer(policy, prompts, &stream, self.vocabulary)
+                .answer(policy, prompts, &stream, self.vocabulary, &mut |_, _| {})
         };
         validation.measure(self.done, answer, module)
     }

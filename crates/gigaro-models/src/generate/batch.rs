@@ -12,7 +12,7 @@ use gigaro_tensor::cpu::threads::parallel_chunks_mut;
 use super::draft::Draft;
 use super::drawn::each_token_logprob;
 use super::{FinishReason, SampleError, Sampled, SamplingParams, Vocabulary};
-use crate::gpt::{Gpt, KvCache};
+use crate::gpt::{DecodePart, Gpt, KvCache};
 
 /// Tokens of new prompts that one step reads at most, unless a single prompt is longer: bounds the memory of a step.
 const PROMPT_TOKENS: usize = 1024;
@@ -99,6 +99,28 @@ pub fn generate_batch(
     vocabulary: &dyn Vocabulary,
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Vec<Completion>>, SampleError> {
+    generate_batch_watched(model, requests, slots, vocabulary, &mut |_, _| {}, go_on)
+}
+
+/// Sees what the last layer leaves before each token that is drawn: the places of the requests in their list, and a row of `(n, C)`
+/// for each of them, the one that its next token's logits are projected from. A head for values reads it, for one.
+pub type Watch<'a> = dyn FnMut(&[usize], &Tensor) + 'a;
+
+/// As [`generate_batch`], with somebody who watches.
+///
+/// # Errors
+/// As [`generate_batch`].
+/// # Panics
+/// As [`generate_batch`].
+#[track_caller]
+pub fn generate_batch_watched(
+    model: &Gpt,
+    requests: &[BatchRequest],
+    slots: usize,
+    vocabulary: &dyn Vocabulary,
+    watch: &mut Watch<'_>,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<Vec<Completion>>, SampleError> {
     check(model, requests, slots);
     let slots = slots.min(requests.len());
     let longest = requests
@@ -121,7 +143,7 @@ pub fn generate_batch(
             budget = budget.saturating_sub(request.prompt.len());
             *row = Some(Writing::new(index, request));
         }
-        step(model, &mut rows, &mut cache)?;
+        step(model, &mut rows, &mut cache, watch)?;
         for (row, place) in rows.iter_mut().enumerate() {
             let Some(writing) = place else { continue };
             let token = writing.tokens[writing.tokens.len() - 1];
@@ -160,13 +182,28 @@ fn step(
     model: &Gpt,
     rows: &mut [Option<Writing<'_>>],
     cache: &mut KvCache,
+    watch: &mut Watch<'_>,
 ) -> Result<(), SampleError> {
-    let parts: Vec<(usize, &[u32])> = rows
+    let under_way = rows
         .iter()
         .enumerate()
-        .filter_map(|(row, writing)| Some((row, writing.as_ref()?.unread())))
-        .collect();
-    let logits = model.decode_ragged(&parts, cache); // (n, V)
+        .filter_map(|(row, writing)| Some((row, writing.as_ref()?)));
+    let (parts, indices): (Vec<DecodePart<'_>>, Vec<usize>) = under_way
+        .map(|(row, writing)| {
+            let part = DecodePart {
+                row,
+                ids: writing.unread(),
+                logits: 1,
+            };
+            (part, writing.index)
+        })
+        .unzip();
+    let mut seen = 0;
+    let logits = model.decode_watched(&parts, cache, &mut |hidden| {
+        let n = hidden.size(0);
+        watch(&indices[seen..seen + n], hidden);
+        seen += n;
+    }); // (n, V)
     let mut writings: Vec<&mut Writing<'_>> = rows.iter_mut().flatten().collect();
     let (values, v) = (logits.to_vec::<f32>(), logits.size(1));
     // Drawing goes through the whole vocabulary, some of it in f64, so all threads take part.

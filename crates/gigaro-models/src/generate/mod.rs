@@ -26,7 +26,7 @@ mod sampler;
 mod stop;
 mod utf8;
 
-pub use batch::{BatchRequest, Completion, generate_batch};
+pub use batch::{BatchRequest, Completion, Watch, generate_batch, generate_batch_watched};
 pub use decoder::{Reply, Vocabulary, reply};
 pub use draft::{Draft, Taken};
 pub use drawn::token_logprobs;

@@ -240,6 +240,22 @@ impl Gpt {
     #[must_use]
     #[track_caller]
     pub fn decode_parts(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
+        self.decode_watched(parts, cache, &mut |_| {})
+    }
+
+    /// As [`Gpt::decode_parts`]; `watch` is shown what the logits are projected from, `(n, C)`, call after call: what
+    /// [`Gpt::hidden`] gives for these tokens.
+    ///
+    /// # Panics
+    /// As [`Gpt::decode_parts`].
+    #[must_use]
+    #[track_caller]
+    pub fn decode_watched(
+        &self,
+        parts: &[DecodePart<'_>],
+        cache: &mut KvCache,
+        watch: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
         let mut logits = Vec::new();
         for parts in self.calls(parts) {
             let wanted = wanted_rows(parts);
@@ -254,7 +270,9 @@ impl Gpt {
                 } else {
                     x
                 };
-                self.logits(&self.ln_f.forward(&x)).to_dtype(DType::F32)
+                let hidden = self.ln_f.forward(&x);
+                watch(&hidden);
+                self.logits(&hidden).to_dtype(DType::F32)
             }));
         }
         match &logits[..] {
