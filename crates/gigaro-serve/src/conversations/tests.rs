@@ -153,7 +153,7 @@ fn what_is_one_owners_is_not_there_for_another() {
 #[test]
 fn a_search_finds_parts_of_words_in_titles_and_messages() {
     let (_folder, mut store) = store();
-    let (sky, question) = begun(&mut store, ANN, "Warum ist der Himmel blau?");
+    let (sky, question) = begun(&mut store, ANN, "Warum leuchtet der Himmel blau?");
     answered(
         &mut store,
         ANN,
@@ -228,7 +228,7 @@ fn an_answer_that_the_server_did_not_finish_is_marked_and_searched() {
         model: "small".to_owned(),
     };
     let answer = store.begin_answer(ANN, id, &asked).expect("begun");
-    store.grow(answer, "one two thr").expect("kept");
+    store.grow(answer, "one two three").expect("kept");
     assert!(
         store.rate(ANN, answer, Some(1)).is_err(),
         "it is not whole yet"
@@ -238,7 +238,7 @@ fn an_answer_that_the_server_did_not_finish_is_marked_and_searched() {
     assert_eq!(store.recover().expect("marked"), 1);
     let message = store.read(ANN, id).expect("read").messages[1].clone();
     assert_eq!(message.state, State::Interrupted);
-    assert_eq!(message.content, "one two thr");
+    assert_eq!(message.content, "one two three");
     assert_eq!(
         store
             .list(ANN, "two", 0, 10)
@@ -251,7 +251,7 @@ fn an_answer_that_the_server_did_not_finish_is_marked_and_searched() {
         .export(ANN, id, ExportForm::Markdown)
         .expect("exported");
     assert!(
-        text.contains("## small\n\none two thr\n\n*(interrupted here"),
+        text.contains("## small\n\none two three\n\n*(interrupted here"),
         "{text}"
     );
 }
