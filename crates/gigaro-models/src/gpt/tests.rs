@@ -168,6 +168,27 @@ fn documents_in_one_row_do_not_see_each_other() {
 }
 
 #[test]
+fn padding_on_the_left_with_shifted_positions_changes_no_log_probability() {
+    for config in forms() {
+        let gpt = model(&config, 3);
+        let (ids, _) = batch(&config, 8);
+        let logprobs = |hidden: Tensor| F::log_softmax(&gpt.logits(&hidden), -1);
+        let alone = logprobs(gpt.hidden(&ids, None, &Mode::Eval));
+        let (b, t) = (ids.size(0), ids.size(1));
+        for pad in 1..=config.max_seq_len - t {
+            // Whatever the padding is made of: it is a segment of its own, behind which positions begin anew.
+            let padding = Tensor::full([b, pad], 7.0, DType::I64, Device::Cpu);
+            let padded = Tensor::cat(&[&padding, &ids], 1);
+            let numbers = (0..b).flat_map(|_| (0..pad + t).map(|i| i64::from(i >= pad)));
+            let segments = Tensor::from_vec(numbers.collect(), [b, pad + t]);
+            let all = logprobs(gpt.hidden(&padded, Some(&segments), &Mode::Eval));
+            let difference = max_difference(&all.narrow(1, pad, t), &alone);
+            assert!(difference < 2e-5, "{pad} in front: {difference}");
+        }
+    }
+}
+
+#[test]
 fn one_batch_is_learned_by_heart() {
     for config in [gpt2(), modern()] {
         let gpt = Gpt::new(&config, &Generator::new(9));
