@@ -4,6 +4,7 @@
 //! at once with the parts of `gigaro_models::generate`, [`metrics`] counts. [`page`] is the chat page, [`conversations`] what is said on it. [`label`] is the page on which people rank answers; [`endpoint`]
 //! asks a model that somebody else serves.
 
+mod browser;
 mod error;
 
 pub mod api;

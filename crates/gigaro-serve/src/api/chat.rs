@@ -15,7 +15,7 @@ use super::generation::{Choice, Chunks, collect, streamed, submit, usage_object}
 use super::logprobs::chat_token;
 use super::messages::messages;
 use super::sampling::{self, MAX_REPLIES, MAX_TOP_LOGPROBS, Streaming};
-use super::{ApiError, Heading, blocking, cache_scope, json_response};
+use super::{ApiError, Heading, asked_model, blocking, cache_scope, json_response};
 use crate::engine::{Event, GenerateRequest, ReadyModel, Usage};
 use crate::server::{App, Caller};
 
@@ -77,9 +77,7 @@ struct Plan {
 impl Plan {
     fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
-        let name = fields.text("model")?;
-        let served = app.served(name.as_deref())?;
-        let model = app.model(name.as_deref())?;
+        let (model, heading) = asked_model(app, &mut fields, "chatcmpl")?;
         let context = model.facts.context;
         let messages = messages(fields.required("messages")?, "messages")?;
         let mut params = sampling::sampling(&mut fields, model.facts.vocab_size)?;
@@ -108,7 +106,7 @@ impl Plan {
             cache_scope,
         };
         Ok(Self {
-            heading: Heading::new("chatcmpl", served.name()),
+            heading,
             model,
             requests: (0..n as u64).map(|i| request.with_seed_after(i)).collect(),
             streaming,

@@ -16,7 +16,7 @@ use super::generation::{Choice, Chunks, collect, streamed, submit, usage_object}
 use super::logprobs::Lists;
 use super::sampling::{self, MAX_REPLIES, MAX_TOP_LOGPROBS, Streaming};
 use super::text::{Prompt, document, tokens};
-use super::{ApiError, Heading, blocking, cache_scope, json_response};
+use super::{ApiError, Heading, asked_model, blocking, cache_scope, json_response};
 use crate::engine::{Event, GenerateRequest, ReadyModel, Usage};
 use crate::server::{App, Caller};
 
@@ -66,9 +66,7 @@ struct Plan {
 impl Plan {
     fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
-        let name = fields.text("model")?;
-        let served = app.served(name.as_deref())?;
-        let model = app.model(name.as_deref())?;
+        let (model, heading) = asked_model(app, &mut fields, "cmpl")?;
         let facts = &model.facts;
         let prompts = prompts(&mut fields, &model.tokenizer, facts.vocab_size)?;
         let echo = fields.flag("echo")?;
@@ -101,7 +99,7 @@ impl Plan {
             requests.extend((0..best_of as u64).map(|i| request.with_seed_after(i)));
         }
         Ok(Self {
-            heading: Heading::new("cmpl", served.name()),
+            heading,
             model,
             prompts,
             requests,

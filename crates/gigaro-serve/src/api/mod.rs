@@ -29,6 +29,8 @@ use serde_json::{Value, json};
 pub use error::ApiError;
 pub(crate) use error::json_response;
 
+use self::fields::Fields;
+use crate::engine::ReadyModel;
 use crate::server::{App, Caller};
 
 /// All addresses of the API.
@@ -45,6 +47,20 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/health/live", get(service::live))
         .route("/metrics", get(service::metrics))
         .route("/openapi.json", get(service::openapi))
+}
+
+/// The model that a request names, ready to be asked, and the heading of the answer.
+///
+/// # Errors
+/// If there is no such model, or it cannot be asked.
+fn asked_model(
+    app: &App,
+    fields: &mut Fields,
+    kind: &str,
+) -> Result<(Arc<ReadyModel>, Heading), ApiError> {
+    let name = fields.text("model")?;
+    let heading = Heading::new(kind, app.served(name.as_deref())?.name());
+    Ok((app.model(name.as_deref())?, heading))
 }
 
 /// What every object of one answer begins with.

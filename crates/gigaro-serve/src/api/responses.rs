@@ -16,7 +16,7 @@ use super::fields::{Body, Fields, wrong_kind};
 use super::generation::{Chunks, collect, streamed, submit};
 use super::messages::messages;
 use super::sampling;
-use super::{ApiError, Heading, blocking, cache_scope, json_response};
+use super::{ApiError, Heading, asked_model, blocking, cache_scope, json_response};
 use crate::engine::{Event, GenerateRequest, ReadyModel, Usage};
 use crate::server::{App, Caller};
 
@@ -55,9 +55,7 @@ struct Plan {
 impl Plan {
     fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
-        let name = fields.text("model")?;
-        let served = app.served(name.as_deref())?;
-        let model = app.model(name.as_deref())?;
+        let (model, heading) = asked_model(app, &mut fields, "resp")?;
         let context = model.facts.context;
         let conversation = conversation(&mut fields)?;
         let mut params = sampling::sampling(&mut fields, model.facts.vocab_size)?;
@@ -86,7 +84,7 @@ impl Plan {
             model,
             stream,
             reply: Reply {
-                heading: Heading::new("resp", served.name()),
+                heading,
                 message_id: Heading::new("msg", "").id,
                 echoed,
             },
@@ -171,8 +169,7 @@ fn refuse_what_is_missing(fields: &mut Fields) -> Result<(), ApiError> {
     let cut = "a conversation that is too long is refused and not cut";
     fields.refuse("truncation", |value| *value == "disabled", cut)?;
     fields.refuse("reasoning", |_| false, "no model here has such a setting")?;
-    let is_usual = |value: &Value| *value == "auto" || *value == "default";
-    fields.refuse("service_tier", is_usual, "all requests are served alike")
+    sampling::refuse_service_tier(fields)
 }
 
 /// An answer's object, at any time of its life.

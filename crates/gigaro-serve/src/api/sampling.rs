@@ -171,6 +171,11 @@ pub(super) fn refuse_what_is_missing(fields: &mut Fields) -> Result<(), ApiError
     fields.refuse("store", is_false, store)?;
     let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
     fields.refuse("metadata", is_empty, store)?;
+    refuse_service_tier(fields)
+}
+
+/// Any tier but the usual one.
+pub(super) fn refuse_service_tier(fields: &mut Fields) -> Result<(), ApiError> {
     let is_usual = |value: &Value| *value == "auto" || *value == "default";
     fields.refuse("service_tier", is_usual, "all requests are served alike")
 }

@@ -1,6 +1,7 @@
 //! What can go wrong between a store of conversations and those who use it.
 
-use rusqlite::ErrorCode;
+use super::schema::KIND;
+use gigaro_data::sqlite::Problem;
 use std::path::{Path, PathBuf};
 
 /// What the store's functions return.
@@ -54,38 +55,12 @@ impl Error {
         }
     }
 
+    pub(super) fn unusable(path: &Path, Problem { problem, advice }: Problem) -> Error {
+        Error::file(path, problem, advice)
+    }
+
     /// What a refusal of SQLite means.
     pub(super) fn sqlite(path: &Path, error: &rusqlite::Error) -> Error {
-        let (problem, advice) = match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => (
-                "this is no store of conversations".to_owned(),
-                "give the path of one, or a new path to make one",
-            ),
-            Some(ErrorCode::DatabaseCorrupt) => (
-                format!("the store is damaged ({error})"),
-                "go back to a copy, or rescue what is left with sqlite3 FILE .recover",
-            ),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
-                "another program holds the store".to_owned(),
-                "wait until it is done and try again",
-            ),
-            Some(ErrorCode::DiskFull) => (
-                "the disk is full".to_owned(),
-                "free some space; what was stored before is kept",
-            ),
-            Some(ErrorCode::CannotOpen) => (
-                "the store cannot be opened".to_owned(),
-                "check that it is a file and that its folder exists and can be written to",
-            ),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
-                "the store cannot be written".to_owned(),
-                "check the permissions of the file and of its folder",
-            ),
-            _ => (
-                format!("the store cannot be used ({error})"),
-                "check that it is a store of conversations that gigaro made",
-            ),
-        };
-        Error::file(path, problem, advice)
+        Error::unusable(path, KIND.refusal(error))
     }
 }

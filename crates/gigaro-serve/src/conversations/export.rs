@@ -1,6 +1,6 @@
 //! A conversation as a file for people or programs.
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::{Conversation, Message, State, Store};
 use gigaro_data::chat::Role;
 use serde::Deserialize;
@@ -26,8 +26,11 @@ impl Store {
         let conversation = self.read(owner, id)?;
         Ok(match form {
             ExportForm::Json => {
-                let value = serde_json::to_value(&conversation).unwrap_or_default();
-                format!("{value:#}\n")
+                let text = serde_json::to_string_pretty(&conversation).map_err(|error| {
+                    let problem = format!("conversation {id} cannot be written as JSON ({error})");
+                    Error::refused(problem, "export it as Markdown")
+                })?;
+                text + "\n"
             }
             ExportForm::Markdown => markdown(&conversation),
         })

@@ -22,7 +22,7 @@ pub(super) enum Unread {
     Token,
     /// A prompt of which `read` tokens are read and `left`, at least one, are not.
     Prompt { read: usize, left: usize },
-    /// For now nothing: another text reads what it begins with.
+    /// Nothing in this step: another text is reading what it begins with.
     Nothing,
 }
 
