@@ -78,7 +78,7 @@ fn a_trained_model_answers_and_its_last_reply_is_whole() {
         let endpoint = Endpoint::new(&format!("http://{address}/v1"), "tiny", key, patience);
         let words = endpoint
             .expect("an address")
-            .ask(&[Message::user("What is the capital of Ardania?")]);
+            .ask(&[Message::user("What is the capital of Estia?")]);
         words.expect("an answer");
 
         let body = r#"{"prompt": "The", "max_tokens": 60, "ignore_eos": true, "stream": true}"#;

@@ -5,9 +5,10 @@
 //! gigaro-data's ([`gigaro_data::preferences`]), so everything that learns from preferences reads them.
 
 use super::error::{Error, Result};
-use super::{Store, now_ms, tree};
+use super::{Store, tree};
 use gigaro_data::chat::{self, Conversation};
 use gigaro_data::preferences::{Judgement, Pair};
+use gigaro_data::sqlite::now_ms;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 

@@ -1,7 +1,8 @@
 //! The conversations of one owner: made, listed, searched, renamed, deleted.
 
 use super::error::{Error, Result};
-use super::{Store, check_owner, now_ms};
+use super::{Store, check_owner};
+use gigaro_data::sqlite::now_ms;
 use rusqlite::{Row, ToSql, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

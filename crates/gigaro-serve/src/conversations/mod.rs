@@ -23,7 +23,6 @@ pub use tree::{AnswerEnd, AnswerRequest, Conversation, Message, State};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An open store of conversations.
 #[derive(Debug)]
@@ -100,15 +99,6 @@ fn check_owner(connection: &Connection, path: &Path, owner: &str, conversation: 
         .ok_or(Error::Missing {
             what: "conversation",
             id: conversation,
-        })
-}
-
-/// Milliseconds since 1970; 0 if the clock stands before that.
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| {
-            i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
         })
 }
 

@@ -1,8 +1,9 @@
 //! What is said in a conversation: questions and answers, each after another message, and an answer as it grows.
 
 use super::error::{Error, Result};
-use super::{Store, check_owner, list, now_ms};
+use super::{Store, check_owner, list};
 use gigaro_data::chat;
+use gigaro_data::sqlite::now_ms;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};

@@ -19,12 +19,12 @@ pub(crate) use import::read_items;
 
 use super::dense_ranks;
 use crate::chat::{Conversation, Message};
+use crate::sqlite::now_ms;
 use crate::world::rng::Rng;
 use crate::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An item that somebody has opened and not labelled is kept from others for this long.
 const CLAIM_MS: i64 = 30 * 60 * 1000;
@@ -342,15 +342,6 @@ fn check_name(labeller: &str) -> Result<()> {
         format!("{labeller:.80?} cannot be a labeller's name"),
         format!("give 1 to {NAME_CHARS} printable characters"),
     ))
-}
-
-/// Milliseconds since 1970; 0 if the clock stands before that.
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| {
-            i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-        })
 }
 
 #[cfg(test)]

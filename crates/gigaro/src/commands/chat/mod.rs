@@ -29,7 +29,7 @@ const EXAMPLE: &str = "\
 Examples:
   gigaro chat
   gigaro chat runs/speedrun --temperature 0
-  echo \"What is the capital of Ardania?\" | gigaro chat";
+  echo \"What is the capital of Estia?\" | gigaro chat";
 
 /// Talk to a fine-tuned model in the terminal
 #[derive(Debug, clap::Args)]
