@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gigaro_tensor::autograd::{Function, apply, grad};
-use gigaro_tensor::cpu::gemv::quantize_int8;
+use gigaro_tensor::cpu::quantized::quantize_int8;
 use gigaro_tensor::functional as f;
 use gigaro_tensor::{DType, Device, Generator, Tensor, checkpoint, enable_grad, no_grad};
 
@@ -96,9 +96,9 @@ fn operands_that_cannot_have_the_gradient_they_want_are_refused() {
     let weight = quantize_int8(&[1.0, 2.0, 3.0, 4.0], 2, 2);
     let (x, bias) = (random([3, 2], 1), random([2], 2).requires_grad_(true));
     for (x, bias) in [(x.requires_grad_(true), None), (x, Some(&bias))] {
-        let said = complaint(|| f::linear_int8(&x, &weight, bias));
-        assert_says(&said, &["linear_int8", "no_grad"]);
-        assert!(!no_grad(|| f::linear_int8(&x, &weight, bias)).requires_grad());
+        let said = complaint(|| f::linear_quantized(&x, &weight, bias));
+        assert_says(&said, &["linear_quantized", "no_grad"]);
+        assert!(!no_grad(|| f::linear_quantized(&x, &weight, bias)).requires_grad());
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Weights {
     Bf16,
     /// 8-bit integers with a scale for every few
     Int8,
+    /// 4-bit integers with a scale and a minimum for every few; the projection onto the vocabulary has 8
+    Int4,
 }
 
 impl Weights {
@@ -58,6 +60,7 @@ impl Weights {
             Self::F32 => WeightFormat::F32,
             Self::Bf16 => WeightFormat::Bf16,
             Self::Int8 => WeightFormat::Int8,
+            Self::Int4 => WeightFormat::Int4,
         }
     }
 
@@ -65,7 +68,7 @@ impl Weights {
     pub(crate) fn products(self) -> DType {
         match self {
             Self::Bf16 => DType::BF16,
-            Self::F32 | Self::Int8 => DType::F32,
+            Self::F32 | Self::Int8 | Self::Int4 => DType::F32,
         }
     }
 
@@ -74,7 +77,8 @@ impl Weights {
         match self {
             Self::F32 => 4,
             Self::Bf16 => 2,
-            Self::Int8 => 1,
+            // Of 4 bits too: the projection onto the vocabulary is a good part of a small model.
+            Self::Int8 | Self::Int4 => 1,
         }
     }
 
@@ -84,6 +88,7 @@ impl Weights {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Int4 => "int4",
         }
     }
 }

@@ -11,7 +11,6 @@
 //! in `generate/batch.rs`.
 
 use gigaro_nn::Mode;
-use gigaro_tensor::cpu::gemv;
 use gigaro_tensor::{DType, Device, Tensor, no_grad};
 
 use super::Gpt;
@@ -232,7 +231,7 @@ impl Gpt {
     /// of the last tokens of each part as it asks for: `(sum of those, V)` in f32, part after part.
     ///
     /// A row's logits have the same bits in every company, and those of [`Gpt::forward`] on its
-    /// tokens. (With weights in 8 bits, which have no training forward pass, those that it has alone.)
+    /// tokens.
     ///
     /// # Panics
     /// If a part is empty or does not fit into its row, asks for more logits than it has tokens, a
@@ -243,7 +242,7 @@ impl Gpt {
         self.decode_watched(parts, cache, &mut |_| {})
     }
 
-    /// As [`Gpt::decode_parts`]; `watch` is shown what the logits are projected from, `(n, C)`, call after call: what
+    /// As [`Gpt::decode_parts`]; `watch` is shown what the logits are projected from, `(n, C)`: what
     /// [`Gpt::hidden`] gives for these tokens.
     ///
     /// # Panics
@@ -256,54 +255,23 @@ impl Gpt {
         cache: &mut KvCache,
         watch: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
-        let mut logits = Vec::new();
-        for parts in self.calls(parts) {
-            let wanted = wanted_rows(parts);
-            let x = no_grad(|| self.extend(parts, cache).squeeze(0));
-            if wanted.is_empty() {
-                continue;
+        let wanted = wanted_rows(parts);
+        if wanted.is_empty() {
+            if !parts.is_empty() {
+                no_grad(|| self.extend(parts, cache));
             }
-            logits.push(no_grad(|| {
-                let x = if x.size(0) > wanted.len() {
-                    let n = wanted.len();
-                    x.index_select(0, &Tensor::from_vec(wanted, [n]))
-                } else {
-                    x
-                };
-                let hidden = self.ln_f.forward(&x);
-                watch(&hidden);
-                self.logits(&hidden).to_dtype(DType::F32)
-            }));
+            return Tensor::zeros([0, self.config.vocab_size], DType::F32, Device::Cpu);
         }
-        match &logits[..] {
-            [] => Tensor::zeros([0, self.config.vocab_size], DType::F32, Device::Cpu),
-            [all] => all.clone(),
-            several => Tensor::cat(&several.iter().collect::<Vec<_>>(), 0),
-        }
-    }
-
-    /// The parts that may go through the layers together. Products with weights in 8 bits round
-    /// differently for many rows than for a few, so there a part shares a call only while they are few.
-    fn calls<'a, 'b>(&self, parts: &'a [DecodePart<'b>]) -> Vec<&'a [DecodePart<'b>]> {
-        if !self
-            .lm_head
-            .as_ref()
-            .is_some_and(gigaro_nn::Linear::is_int8)
-        {
-            return vec![parts];
-        }
-        let (mut calls, mut rest) = (Vec::new(), parts);
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fit = rest.iter().take_while(|part| {
-                tokens += part.ids.len();
-                tokens <= gemv::MAX_ROWS
-            });
-            let (call, after) = rest.split_at(fit.count().max(1));
-            calls.push(call);
-            rest = after;
-        }
-        calls
+        no_grad(|| {
+            let mut x = self.extend(parts, cache).squeeze(0);
+            let n = wanted.len();
+            if x.size(0) > n {
+                x = x.index_select(0, &Tensor::from_vec(wanted, [n]));
+            }
+            let hidden = self.ln_f.forward(&x);
+            watch(&hidden);
+            self.logits(&hidden).to_dtype(DType::F32)
+        })
     }
 
     /// What the last layer leaves for each of the tokens, part after part: `(1, N, C)`; the rows grow

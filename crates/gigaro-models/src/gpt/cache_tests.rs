@@ -136,17 +136,23 @@ fn rows_may_be_named_in_any_order_with_gaps_beside_a_new_prompt() {
 }
 
 #[test]
-fn eight_bit_weights_give_a_row_the_same_bits_alone_and_in_company() {
-    let mut model = models().remove(2);
-    model.store_weights(WeightFormat::Int8);
+fn rounded_weights_give_a_row_the_same_bits_alone_and_in_company() {
+    for format in [WeightFormat::Int8, WeightFormat::Int4] {
+        let mut model = models().remove(2);
+        model.store_weights(format);
+        rows_are_the_same_alone_and_in_company(&model);
+    }
+}
+
+fn rows_are_the_same_alone_and_in_company(model: &Gpt) {
     let texts: Vec<Vec<u32>> = (0..20).map(|i| text(i, 3 + i)).collect();
-    let mut cache = KvCache::with_rows(&model, 20);
+    let mut cache = KvCache::with_rows(model, 20);
     let parts: Vec<(usize, &[u32])> = texts.iter().map(|t| &t[..]).enumerate().collect();
     let first = rows_of(&model.decode_ragged(&parts, &mut cache));
     let rows: Vec<usize> = (0..20).collect();
     let second = rows_of(&model.decode_rows(&[50; 20], &rows, &mut cache));
     for (row, text) in texts.iter().enumerate() {
-        let mut alone = KvCache::new(&model);
+        let mut alone = KvCache::new(model);
         assert_eq!(model.decode(text, &mut alone), first[row], "row {row}");
         assert_eq!(model.decode(&[50], &mut alone), second[row], "row {row}");
     }

@@ -2,6 +2,7 @@
 
 use gigaro_nn::Linear;
 use gigaro_tensor::DType;
+use gigaro_tensor::cpu::quantized::Bits;
 
 use super::Gpt;
 
@@ -12,8 +13,11 @@ pub enum WeightFormat {
     F32,
     /// Brain floats: half the bytes. Embeddings stay f32, so that logits are those of training in brain floats, bit for bit.
     Bf16,
-    /// Integers with a scale for every few: a quarter. Embeddings stay f32.
+    /// Integers of 8 bits with a scale for every few: a quarter. Embeddings stay f32.
     Int8,
+    /// Integers of 4 bits with a scale and a minimum for every few: a sixth. The projection onto the vocabulary, which decides between
+    /// words of nearly the same logits, has 8; embeddings stay f32.
+    Int4,
 }
 
 impl Gpt {
@@ -26,12 +30,20 @@ impl Gpt {
         // A tied head is rounded on its own: embeddings are looked up, not multiplied.
         let tied = Linear::from_weights(self.head_weight().detach(), None);
         self.lm_head.get_or_insert(tied);
-        if format == WeightFormat::Int8 {
-            self.each_linear(Linear::quantize_int8);
-        } else {
-            self.each_linear(|layer| {
-                layer.weight = layer.weight.detach().to_dtype(DType::BF16);
-            });
+        match format {
+            WeightFormat::F32 => {}
+            WeightFormat::Bf16 => self.each_linear(|layer| {
+                if !layer.is_quantized() {
+                    layer.weight = layer.weight.detach().to_dtype(DType::BF16);
+                }
+            }),
+            WeightFormat::Int8 => self.each_linear(|layer| layer.quantize(Bits::Eight)),
+            WeightFormat::Int4 => {
+                self.lm_head
+                    .iter_mut()
+                    .for_each(|head| head.quantize(Bits::Eight));
+                self.each_linear(|layer| layer.quantize(Bits::Four));
+            }
         }
     }
 
@@ -80,12 +92,16 @@ mod tests {
             };
             let exact = logits(WeightFormat::F32);
             let largest = exact.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-            for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+            for (format, within) in [
+                (WeightFormat::Bf16, 0.05),
+                (WeightFormat::Int8, 0.05),
+                (WeightFormat::Int4, 0.3),
+            ] {
                 let rounded = logits(format);
                 let errors = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs());
                 let error = errors.fold(0.0, f32::max);
                 assert!(
-                    error > 0.0 && error < 0.05 * largest,
+                    error > 0.0 && error < within * largest,
                     "{format:?}: {error} of {largest}"
                 );
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gigaro_tensor::cpu::gemv::{Int8Matrix, quantize_int8};
+use gigaro_tensor::cpu::quantized::{Bits, QuantizedMatrix, quantize_int4, quantize_int8};
 use gigaro_tensor::{DType, Device, Generator, Tensor, functional};
 
 use super::Lora;
@@ -15,8 +15,8 @@ pub struct Linear {
     pub weight: Tensor,
     /// `(out_features)`.
     pub bias: Option<Tensor>,
-    /// Stands in for `weight` once that is [rounded](Self::quantize_int8).
-    int8: Option<Arc<Int8Matrix>>,
+    /// Stands in for `weight` once that is [rounded](Self::quantize).
+    quantized: Option<Arc<QuantizedMatrix>>,
     /// A change beside the weight.
     lora: Option<Lora>,
     /// The frozen weight, while `weight` is another tensor with the change folded in.
@@ -39,30 +39,56 @@ impl Linear {
         Self {
             weight: weight.requires_grad_(true),
             bias: bias.map(|b| b.requires_grad_(true)),
-            int8: None,
+            quantized: None,
             lora: None,
             unmerged: None,
         }
     }
 
-    /// Rounds the weight to 8 bits, with a scale for every few of a row, and forgets what it was: for
-    /// inference from fewer bytes. The layer can no longer be trained or saved. An adapter stays beside it, unless it is
-    /// merged: then it is part of what is rounded.
-    pub fn quantize_int8(&mut self) {
-        if self.unmerged.take().is_some() {
-            self.lora = None;
+    /// A layer whose weight is of small integers to begin with, `(out_features, in_features)`: for inference only.
+    #[must_use]
+    pub fn from_quantized(weight: Arc<QuantizedMatrix>, bias: Option<Tensor>) -> Self {
+        let shape = [weight.outputs(), weight.inputs()];
+        Self {
+            // One number in the shape of the weight, so that widths can still be asked for.
+            weight: Tensor::zeros([1, 1], DType::F32, Device::Cpu).expand(shape),
+            bias,
+            quantized: Some(weight),
+            lora: None,
+            unmerged: None,
         }
-        let (o, i) = (self.out_features(), self.in_features());
-        let values = self.weight.detach().to_dtype(DType::F32).to_vec::<f32>();
-        self.int8 = Some(Arc::new(quantize_int8(&values, o, i)));
-        // One number in the shape of the weight, so that widths can still be asked for.
-        self.weight = Tensor::zeros([1, 1], DType::F32, Device::Cpu).expand([o, i]);
     }
 
-    /// Whether the weight is rounded to 8 bits.
+    /// Rounds the weight to 4 or 8 bits, with a scale for every few of a row, and forgets what it was: for
+    /// inference from fewer bytes. The layer can no longer be trained or saved. An adapter stays beside it, unless it is
+    /// merged: then it is part of what is rounded. A layer that is rounded already stays as it is.
+    pub fn quantize(&mut self, bits: Bits) {
+        if self.is_quantized() {
+            return;
+        }
+        let lora = self.lora.take().filter(|_| self.unmerged.is_none());
+        let (o, i) = (self.out_features(), self.in_features());
+        let values = self.weight.detach().to_dtype(DType::F32).to_vec::<f32>();
+        let rounded = match bits {
+            Bits::Four => quantize_int4(&values, o, i),
+            Bits::Eight => quantize_int8(&values, o, i),
+        };
+        *self = Self {
+            lora,
+            ..Self::from_quantized(Arc::new(rounded), self.bias.take())
+        };
+    }
+
+    /// Whether the weight is rounded to small integers.
     #[must_use]
-    pub const fn is_int8(&self) -> bool {
-        self.int8.is_some()
+    pub const fn is_quantized(&self) -> bool {
+        self.quantized.is_some()
+    }
+
+    /// The rounded weight, if it is.
+    #[must_use]
+    pub const fn quantized(&self) -> Option<&Arc<QuantizedMatrix>> {
+        self.quantized.as_ref()
     }
 
     /// Width of what goes in.
@@ -80,7 +106,7 @@ impl Linear {
     /// Bytes that the weight takes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        match &self.int8 {
+        match &self.quantized {
             Some(weight) => weight.size_bytes(),
             None => self.weight.numel() * self.weight.dtype().size_bytes(),
         }
@@ -105,8 +131,8 @@ impl Linear {
     #[must_use]
     #[track_caller]
     pub fn forward_in(&self, x: &Tensor, mode: &Mode) -> Tensor {
-        let y = match &self.int8 {
-            Some(weight) => functional::linear_int8(x, weight, self.bias.as_ref()),
+        let y = match &self.quantized {
+            Some(weight) => functional::linear_quantized(x, weight, self.bias.as_ref()),
             None => functional::linear(x, &self.weight, self.bias.as_ref()),
         };
         match &self.lora {
@@ -161,7 +187,7 @@ impl Linear {
             return;
         };
         assert!(
-            !self.is_int8(),
+            !self.is_quantized(),
             "Linear: an adapter cannot be folded into a weight of 8 bits; merge first, then round"
         );
         let dtype = self.weight.dtype();
@@ -191,7 +217,7 @@ impl Linear {
 
 impl Module for Linear {
     fn visit(&self, prefix: &str, f: &mut dyn FnMut(&str, &Tensor)) {
-        if self.int8.is_none() {
+        if self.quantized.is_none() {
             f(&join(prefix, "weight"), &self.weight);
         }
         if let Some(bias) = &self.bias {
@@ -214,7 +240,7 @@ mod tests {
         let mut layer = Linear::new(70, 33, true, &random);
         let x = Tensor::randn([2, 5, 70], DType::F32, Device::Cpu, &random);
         let exact = no_grad(|| layer.forward(&x));
-        layer.quantize_int8();
+        layer.quantize(Bits::Eight);
         let rounded = no_grad(|| layer.forward(&x));
         assert_eq!(rounded.shape(), [2, 5, 33]);
         let error = (&rounded - &exact).abs().max_all().item();

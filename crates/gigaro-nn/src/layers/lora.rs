@@ -109,6 +109,7 @@ impl Module for Lora {
 mod tests {
     use super::*;
     use crate::Linear;
+    use gigaro_tensor::cpu::quantized::Bits;
 
     /// A layer with a trained-looking adapter, and something to put in.
     fn adapted(dropout: f64) -> (Linear, Tensor) {
@@ -206,7 +207,7 @@ mod tests {
     fn an_adapter_works_beside_a_rounded_weight() {
         let (mut layer, x) = adapted(0.0);
         let exact = layer.forward(&x);
-        layer.quantize_int8();
+        layer.quantize(Bits::Eight);
         let rounded = no_grad(|| layer.forward(&x));
         let error = largest(&(rounded - exact));
         assert!(error > 0.0 && error < 0.05, "{error}");

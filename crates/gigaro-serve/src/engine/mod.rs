@@ -154,7 +154,7 @@ pub(crate) fn start(
             model.store_weights(weights);
             let compute = match weights {
                 WeightFormat::Bf16 => DType::BF16,
-                WeightFormat::F32 | WeightFormat::Int8 => DType::F32,
+                WeightFormat::F32 | WeightFormat::Int8 | WeightFormat::Int4 => DType::F32,
             };
             let parameters = model.config.num_params();
             let vocab_size = model.config.vocab_size;

@@ -56,7 +56,10 @@ impl Room {
         let row_bytes = KvCache::with_capacity(&model, 1, context).row_bytes() as u64;
         let affordable = (settings.kv_bytes / row_bytes.max(1)).max(1);
         let slots = settings.slots.max(1).min(affordable as usize);
-        let is_int8 = model.lm_head.as_ref().is_some_and(|head| head.is_int8());
+        let is_int8 = model
+            .lm_head
+            .as_ref()
+            .is_some_and(|head| head.is_quantized());
         let cuts = if is_int8 {
             Cuts::Multiples(PIECE)
         } else {

@@ -40,7 +40,7 @@ pub mod functional {
     pub use super::dropout::dropout;
     pub use super::gather::embedding;
     pub use super::layer_norm::layer_norm;
-    pub use super::linear::{linear, linear_int8};
+    pub use super::linear::{linear, linear_quantized};
     pub use super::rms_norm::rms_norm;
     pub use super::rotary::{rotary_embedding, rotary_tables};
     pub use super::softmax::{log_softmax, softmax};

@@ -5,9 +5,10 @@
 
 use super::functional as f;
 use super::optim;
-use crate::device::cpu::gemv::quantize_int8;
+use crate::device::cpu::quantized::{Bits, Form, QuantizedMatrix};
 use crate::testing::{Case, Input};
 use crate::{DType, Device, Generator, Tensor};
+use half::f16;
 
 /// How an op is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,9 +311,11 @@ fn layers() -> Vec<Op> {
             Case::new(vec![normal([3, 7]), normal([5, 7])], |x| f::linear(&x[0], &x[1], None)).scaled(7.0)
                 .composite(|x| x[0].matmul(&x[1].t())),
         ]),
-        op!("linear_int8" Primitive "linear/mod.rs",
-            no gradient: "weights rounded to 8 bits are for decoding; inputs that want a gradient are refused",
-            [3, 11].into_iter().flat_map(|rows| one(vec![Input::between(-250.0, 250.0, [rows, 33])], on_int8)).collect()),
+        op!("linear_quantized" Primitive "linear/mod.rs",
+            no gradient: "rounded weights are for decoding; inputs that want a gradient are refused",
+            [3, 31].into_iter()
+                .flat_map(|rows| [on_4_bits as fn(&[Tensor]) -> Tensor, on_8_bits].map(|f| (rows, f)))
+                .flat_map(|(rows, f)| one(vec![Input::between(-250.0, 250.0, [rows, 33])], f)).collect()),
         op!("layer_norm" Fused "layer_norm/mod.rs", vec![
             Case::new(vec![normal([70, 33]), normal([33]), normal([33])],
                 |x| f::layer_norm(&x[0], &x[1], Some(&x[2]), 1e-5)),
@@ -349,19 +352,41 @@ fn layers() -> Vec<Op> {
     ]
 }
 
-/// `linear_int8` on whole numbers, with scales that are powers of two: then every sum is exact, also in f32, and nothing may differ
-/// at all. Three rows are streamed, eleven go through the product of floats.
-fn on_int8(x: &[Tensor]) -> Tensor {
+fn on_4_bits(x: &[Tensor]) -> Tensor {
+    on_integers(x, Bits::Four, 8)
+}
+
+fn on_8_bits(x: &[Tensor]) -> Tensor {
+    on_integers(x, Bits::Eight, 128)
+}
+
+/// `linear_quantized` on whole numbers, with scales that are powers of two: then every sum is exact, also in f32, and nothing may
+/// differ at all.
+fn on_integers(x: &[Tensor], bits: Bits, zero: u8) -> Tensor {
     let (outputs, inputs) = (5, 34);
-    let weight = |i: usize| match i % inputs {
-        0 => 127.0,
-        _ => (i * 37 % 255) as f32 - 127.0,
+    let form = Form {
+        bits,
+        group: 32,
+        minima: true,
+        zero,
     };
-    let weight: Vec<f32> = (0..outputs * inputs).map(weight).collect();
+    let weight = QuantizedMatrix::build([outputs, inputs], form, 1.0, |output, row| {
+        for group in 0..2 {
+            let value =
+                |k: usize| ((output * 34 + group * 32 + k) * 37 % (2 * usize::from(zero))) as u8;
+            let values: Vec<u8> = (0..32).map(value).collect();
+            row.set(
+                group,
+                &values,
+                f16::from_f32(0.5),
+                f16::from_f32(group as f32),
+            );
+        }
+    });
     let bias = Tensor::arange(-2.0, 3.0, 1.0, DType::F32, Device::Cpu);
-    // The largest input sets the scale: 254 = 127 * 256 / 128.
-    let x = x[0].detach().round().pad(&[(0, 1)], 254.0);
-    f::linear_int8(&x, &quantize_int8(&weight, outputs, inputs), Some(&bias))
+    // The largest input sets the scale: 32767 / 128, so that steps are of 1 / 128.
+    let x = x[0].detach().round().pad(&[(0, 1)], 32767.0 / 128.0);
+    f::linear_quantized(&x, &weight, Some(&bias))
 }
 
 /// What changes weights in place, here on copies.

@@ -9,8 +9,8 @@
 
 pub mod attention;
 pub mod gemm;
-pub mod gemv;
 pub mod isa;
 pub mod peak;
+pub mod quantized;
 pub(crate) mod scratch;
 pub mod threads;

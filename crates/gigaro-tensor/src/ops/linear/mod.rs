@@ -3,7 +3,7 @@
 use super::matmul::{precision, product, product_with_bias};
 use crate::autograd::{Saved, is_grad_enabled, record};
 use crate::device::cpu::gemm::Compute;
-use crate::device::cpu::gemv::{Int8Matrix, Weight, gemv};
+use crate::device::cpu::quantized::QuantizedMatrix;
 use crate::storage::Buffer;
 use crate::{DType, Tensor};
 
@@ -34,8 +34,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     recorded(&x.reshape([rows, i]), weight, bias, precision()).reshape(shape)
 }
 
-/// `x @ weight.t() + bias` with weights in 8 bits: a step of decoding reads a quarter of the bytes
-/// that f32 takes.
+/// `x @ weight.t() + bias` with weights of small integers: a step of decoding reads a quarter of the bytes that f32 takes, or less.
+///
+/// A row of the result depends on the same row of `x` alone, to the last bit.
 ///
 /// # Shapes
 /// `x: (.., I)`, `weight: (O, I)`, `bias: (O)` -> `(.., O)` in f32
@@ -43,15 +44,15 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 /// If shapes do not fit, or `x` or `bias` wants a gradient: rounded weights have no backward.
 #[must_use]
 #[track_caller]
-pub fn linear_int8(x: &Tensor, weight: &Int8Matrix, bias: Option<&Tensor>) -> Tensor {
+pub fn linear_quantized(x: &Tensor, weight: &QuantizedMatrix, bias: Option<&Tensor>) -> Tensor {
     let (i, o) = (weight.inputs(), weight.outputs());
     assert!(
         !is_grad_enabled() || !(x.requires_grad() || bias.is_some_and(Tensor::requires_grad)),
-        "linear_int8: weights in 8 bits have no backward; compute inside no_grad"
+        "linear_quantized: rounded weights have no backward; compute inside no_grad"
     );
     assert!(
         x.ndim() > 0 && x.size(-1) == i && bias.is_none_or(|b| *b.shape() == [o]),
-        "linear_int8: x of shape {}, weight ({o}, {i}), bias {:?}",
+        "linear_quantized: x of shape {}, weight ({o}, {i}), bias {:?}",
         x.layout().shape(),
         bias.map(Tensor::shape)
     );
@@ -61,13 +62,11 @@ pub fn linear_int8(x: &Tensor, weight: &Int8Matrix, bias: Option<&Tensor>) -> Te
     let (x, bias) = (single(x), bias.map(single));
     let mut y = Buffer::scratch::<f32>(rows * o);
     let bias = bias.as_ref().map(|b| b.data::<f32>());
-    gemv(
-        (rows, i, o),
+    weight.multiply(
+        rows,
         &x.data::<f32>()[..rows * i],
-        Weight::Int8(weight),
         bias.as_deref().map(|b| &b[..o]),
-        y.as_mut::<f32>(),
-        precision(),
+        &mut y.as_mut::<f32>()[..rows * o],
     );
     Tensor::from_buffer(y, shape, DType::F32)
 }
