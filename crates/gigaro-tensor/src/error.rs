@@ -20,4 +20,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A GGUF file is damaged, of another kind, or holds what is not supported.
+    #[error("{path}: not a usable GGUF file ({reason}); if it should be one, fetch it again")]
+    Gguf {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }

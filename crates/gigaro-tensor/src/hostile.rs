@@ -1,9 +1,10 @@
-//! The parser of foreign bytes in this crate, behind a function of arbitrary bytes.
+//! The parsers of foreign bytes in this crate, each behind a function of arbitrary bytes.
 //!
 //! It feeds the bytes to the parser and, where they are accepted, checks that what came out holds together. It panics where
 //! that fails; being refused is fine. A fuzz target in `fuzz/` calls it, and so does an ordinary test, with thousands of
 //! mutations of valid files.
 
+use crate::io::gguf::{Gguf, Value, write_gguf};
 use crate::io::{read_safetensors, write_safetensors};
 
 /// A safetensors file.
@@ -22,6 +23,36 @@ pub fn safetensors(bytes: &[u8]) {
             tensor.to_bytes() == tensor_again.to_bytes(),
             "writing changed {name}"
         );
+    }
+}
+
+/// A GGUF file.
+pub fn gguf(bytes: &[u8]) {
+    let Ok(file) = Gguf::from_bytes(bytes.to_vec()) else {
+        return;
+    };
+    for tensor in file.tensors() {
+        let numel: usize = tensor.shape.iter().product();
+        assert_eq!(tensor.numel(), numel, "{}", tensor.name);
+        assert_eq!(tensor.dequantize().len(), numel, "{}", tensor.name);
+    }
+    let entries: Vec<(String, Value)> = file
+        .metadata_entries()
+        .filter(|(key, _)| *key != "general.alignment")
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .collect();
+    let tensors: Vec<_> = file.tensors().collect();
+    let written = write_gguf(&entries, &tensors).expect("what was read can be written");
+    let again = Gguf::from_bytes(written).expect("our own file is read");
+    assert!(
+        tensors
+            .iter()
+            .eq(again.tensors().collect::<Vec<_>>().iter())
+    );
+    for (key, value) in entries {
+        // As text, since no NaN equals itself.
+        let kept = again.metadata(&key).map(|v| format!("{v:?}"));
+        assert_eq!(kept, Some(format!("{value:?}")), "writing changed {key}");
     }
 }
 
@@ -51,6 +82,28 @@ mod tests {
         let dice = Generator::new(2);
         for _ in 0..3000 {
             safetensors(&mutated(&seed, &dice));
+        }
+    }
+
+    #[test]
+    fn no_gguf_file_panics() {
+        let seed = include_bytes!("../tests/fixtures/blocks.gguf");
+        assert_eq!(
+            Gguf::from_bytes(seed.to_vec())
+                .expect("is valid")
+                .tensors()
+                .count(),
+            11
+        );
+        gguf(seed);
+        let dice = Generator::new(3);
+        // What counts and claims is in the first kilobytes; the data behind them only costs time.
+        let header = &seed[..2048];
+        for _ in 0..3000 {
+            let mut file = mutated(header, &dice);
+            file.extend_from_slice(&seed[2048..]);
+            gguf(&file);
+            gguf(&mutated(seed, &dice));
         }
     }
 }

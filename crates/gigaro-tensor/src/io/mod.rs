@@ -1,4 +1,6 @@
-//! Weight files: safetensors in and out.
+//! Weight files: safetensors in and out; the [`gguf`] of llama.cpp.
+
+pub mod gguf;
 
 use std::collections::BTreeMap;
 use std::path::Path;
