@@ -1,6 +1,9 @@
 //! A table of vectors, looked up by number.
 
-use gigaro_tensor::{Generator, Tensor, functional};
+use std::sync::Arc;
+
+use gigaro_tensor::cpu::quantized::QuantizedMatrix;
+use gigaro_tensor::{DType, Device, Generator, Tensor, functional};
 
 use crate::{Module, init, join};
 
@@ -9,6 +12,8 @@ use crate::{Module, init, join};
 pub struct Embedding {
     /// `(num_embeddings, embedding_dim)`.
     pub weight: Tensor,
+    /// Stands in for `weight` where the table is of small integers.
+    quantized: Option<Arc<QuantizedMatrix>>,
 }
 
 impl Embedding {
@@ -28,6 +33,19 @@ impl Embedding {
     pub fn from_weight(weight: Tensor) -> Self {
         Self {
             weight: weight.requires_grad_(true),
+            quantized: None,
+        }
+    }
+
+    /// A table of small integers, `(num_embeddings, embedding_dim)`, whose rows are turned into floats when they are looked up: for
+    /// inference only.
+    #[must_use]
+    pub fn from_quantized(table: Arc<QuantizedMatrix>) -> Self {
+        let shape = [table.outputs(), table.inputs()];
+        Self {
+            // One number in the shape of the table, so that widths can still be asked for.
+            weight: Tensor::zeros([1, 1], DType::F32, Device::Cpu).expand(shape),
+            quantized: Some(table),
         }
     }
 
@@ -38,7 +56,20 @@ impl Embedding {
     #[must_use]
     #[track_caller]
     pub fn forward(&self, ids: &Tensor) -> Tensor {
-        functional::embedding(ids, &self.weight)
+        let Some(table) = &self.quantized else {
+            return functional::embedding(ids, &self.weight);
+        };
+        let width = table.inputs();
+        let numbers = ids.to_dtype(DType::I64).to_vec::<i64>();
+        let mut rows = vec![0.0; numbers.len() * width];
+        for (&id, row) in numbers.iter().zip(rows.chunks_exact_mut(width)) {
+            let place = usize::try_from(id).ok().filter(|&i| i < table.outputs());
+            let Some(place) = place else {
+                panic!("Embedding: there is no row {id} among {}", table.outputs())
+            };
+            table.dequantize_row(place, row);
+        }
+        Tensor::from_vec(rows, [ids.shape(), &[width]].concat())
     }
 }
 

@@ -101,12 +101,12 @@ impl BlockFormat {
     }
 }
 
-fn half_at(block: &[u8], at: usize) -> f32 {
+pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// Sixteen bytes of two numbers each; `number(q, i)` makes element `i` of them.
-fn nibbles(bytes: &[u8], out: &mut [f32], number: impl Fn(u8, usize) -> f32) {
+pub(super) fn nibbles<T>(bytes: &[u8], out: &mut [T], number: impl Fn(u8, usize) -> T) {
     for (i, &byte) in bytes[..16].iter().enumerate() {
         out[i] = number(byte & 0xF, i);
         out[i + 16] = number(byte >> 4, i + 16);
@@ -114,7 +114,7 @@ fn nibbles(bytes: &[u8], out: &mut [f32], number: impl Fn(u8, usize) -> f32) {
 }
 
 /// The fifth bit of each of 32 elements, in its place.
-fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
+pub(super) fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
     let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     move |i| ((bits >> i & 1) as u8) << 4
 }
@@ -122,7 +122,7 @@ fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
 /// Scale and offset of group `g` of eight, six bits each in twelve bytes: those of the first four groups lie in the lower bits of
 /// bytes `g` and `g + 4`; those of the others in the nibbles of byte `g + 4`, and their upper two bits in the top of bytes `g - 4`
 /// and `g`.
-fn scale_and_offset(packed: &[u8], g: usize) -> (u8, u8) {
+pub(super) fn scale_and_offset(packed: &[u8], g: usize) -> (u8, u8) {
     if g < 4 {
         return (packed[g] & 63, packed[g + 4] & 63);
     }
@@ -151,18 +151,30 @@ fn k_quants(block: &[u8], nibbles: &[u8], high: impl Fn(usize, usize) -> u8, out
 
 fn q6_k(block: &[u8], out: &mut [f32]) {
     let d = half_at(block, 208);
+    let mut values = [0; 256];
+    q6_k_values(block, &mut values);
+    for (g, (out, values)) in out
+        .chunks_exact_mut(16)
+        .zip(values.chunks_exact(16))
+        .enumerate()
+    {
+        let scale = d * f32::from(block[192 + g].cast_signed());
+        for (x, &q) in out.iter_mut().zip(values) {
+            *x = scale * (f32::from(q) - 32.0);
+        }
+    }
+}
+
+/// The whole numbers of a block of Q6_K.
+pub(super) fn q6_k_values(block: &[u8], out: &mut [u8; 256]) {
     for (half, out) in out.chunks_exact_mut(128).enumerate() {
         let low = &block[half * 64..][..64];
         let high = &block[128 + half * 32..][..32];
-        let scales = &block[192 + half * 8..][..8];
         for (quarter, out) in out.chunks_exact_mut(32).enumerate() {
             for (i, x) in out.iter_mut().enumerate() {
                 let byte = low[quarter % 2 * 32 + i];
                 let low = if quarter < 2 { byte & 0xF } else { byte >> 4 };
-                let high = high[i] >> (2 * quarter) & 3;
-                let q = f32::from(low | high << 4) - 32.0;
-                let scale = scales[2 * quarter + i / 16].cast_signed();
-                *x = d * f32::from(scale) * q;
+                *x = low | (high[i] >> (2 * quarter) & 3) << 4;
             }
         }
     }

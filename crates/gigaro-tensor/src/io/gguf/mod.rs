@@ -5,7 +5,7 @@
 //! entries of metadata: key, type, value                      value.rs
 //! tensors: name, dims, format, offset into the data
 //! padding to general.alignment (32 unless said otherwise)
-//! data of the tensors, each aligned                          format.rs, dequantize.rs
+//! data of the tensors, each aligned                          format.rs, dequantize.rs, quantized.rs
 //! ```
 //!
 //! All numbers are little-endian. Versions 2 and 3 are read; version 1 counted in 32 bits and has died out. The file is mapped
@@ -20,6 +20,7 @@
 mod dequantize;
 mod format;
 mod header;
+mod quantized;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -180,6 +181,15 @@ impl GgufTensor<'_> {
     #[must_use]
     pub fn dequantize(&self) -> Vec<f32> {
         self.format.dequantize(self.bytes)
+    }
+
+    /// The bytes of each row, in order: the blocks of each output of a matrix `(out, in)`.
+    #[must_use]
+    pub fn rows(&self) -> Vec<&[u8]> {
+        let rows: usize = self.shape.iter().rev().skip(1).product();
+        self.bytes
+            .chunks_exact((self.bytes.len() / rows.max(1)).max(1))
+            .collect()
     }
 
     /// The same as a tensor of f32.

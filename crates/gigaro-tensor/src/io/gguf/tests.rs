@@ -34,6 +34,33 @@ fn every_format_gives_the_numbers_of_the_reference_implementation() {
 }
 
 #[test]
+fn matrices_for_products_hold_the_numbers_of_the_file() {
+    let file = Gguf::open(fixture("blocks.gguf")).expect("is read");
+    for format in BlockFormat::ALL {
+        let tensor = file.tensor(&format.to_string()).expect("is in the file");
+        let inputs = tensor.shape[tensor.shape.len() - 1];
+        let rows: Vec<&[u8]> = tensor.rows().into_iter().rev().collect();
+        let Some(matrix) = format.quantized(inputs, &rows) else {
+            assert!(format.block_len() == 1, "{format}");
+            continue;
+        };
+        let mut row = vec![0.0; inputs];
+        for (o, exact) in tensor.dequantize().chunks_exact(inputs).rev().enumerate() {
+            matrix.dequantize_row(o, &mut row);
+            let largest = exact.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+            // Scales of more than 11 bits are rounded; a scale and an offset may nearly cancel.
+            let allowed = if format.block_len() == 32 { 1e-6 } else { 2e-3 };
+            for (x, y) in row.iter().zip(exact) {
+                assert!(
+                    (x - y).abs() <= allowed * largest,
+                    "{format}: {x} is not {y}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_type_of_metadata_is_read() {
     let file = Gguf::open(fixture("blocks.gguf")).expect("is read");
     let check =

@@ -1,7 +1,10 @@
 //! `gigaro bench decode`: text from a model, one token after the other, for one text or many at once.
 //!
-//! As the peers' side has it: 32 tokens are read, 64 are drawn greedily, and all of that time counts. What bounds it for a
-//! single text is memory: every token reads every weight once. Texts that are written together share that reading.
+//! As the peers' side has it: 32 tokens are read, 64 are drawn greedily, and all of that time counts; reading and writing are told
+//! apart beside it. What bounds writing a single text is memory: every token reads every weight once. Texts that are written together
+//! share that reading, and so do the tokens of a prompt.
+
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use gigaro_models::gpt::KvCache;
@@ -12,15 +15,10 @@ use gigaro_train::resources::memory_available;
 use serde_json::json;
 
 use super::presets::Preset;
-use super::timing::median_seconds;
+use super::timing::{median, median_seconds};
 use super::{BenchArgs, report};
 use crate::flags::Weights;
 use crate::output::Output;
-
-/// Tokens read before the first is drawn.
-const PROMPT: usize = 32;
-/// Tokens drawn.
-const DRAWN: usize = 64;
 
 /// Let a GPT of random weights write
 #[derive(Debug, clap::Args)]
@@ -34,6 +32,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
 
+    /// Tokens that are read before the first is drawn
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    prompt: u16,
+
+    /// Tokens that are drawn
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=4096))]
+    tokens: u16,
+
     /// What weights are held in
     #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
     dtype: Weights,
@@ -44,28 +50,37 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     args.shared.set_threads();
+    let (batch, drawn) = (usize::from(args.batch), usize::from(args.tokens));
+    let length = usize::from(args.prompt) + drawn;
     // A context of 1024 whatever the preset trains with, as the peers' side has it.
     let config = GptConfig {
-        max_seq_len: 1024,
+        max_seq_len: length.max(1024),
         ..args.preset.config()
     };
-    let batch = usize::from(args.batch);
-    check_memory(&config, batch)?;
+    check_memory(&config, batch * length)?;
     let mut model = Gpt::new(&config, &Generator::new(0));
     model.store_weights(args.dtype.format());
-    let prompt: Vec<u32> = (0..PROMPT as u32).map(|i| i * 97 % 4096).collect();
-    let mut cache = KvCache::with_capacity(&model, batch, PROMPT + DRAWN);
-    let mut run = || write(&model, &mut cache, &prompt);
+    let prompt: Vec<u32> = (0..u32::from(args.prompt)).map(|i| i * 97 % 4096).collect();
+    let mut cache = KvCache::with_capacity(&model, batch, length);
+    let mut reading = Vec::new();
+    let mut run = || reading.push(write(&model, &mut cache, &prompt, drawn));
     let seconds = autocast(args.dtype.products(), || {
         median_seconds(args.shared.repeats, &mut run)
     });
-    let rate = f64::from(args.batch) * DRAWN as f64 / seconds;
+    reading.drain(..3); // the warm-up
+    let reading = median(reading);
+    let texts = f64::from(args.batch);
+    let rate = texts * drawn as f64 / seconds;
+    // The first token is drawn from what reading the prompt left.
+    let writing = texts * (drawn - 1) as f64 / (seconds - reading);
+    let prompt_rate = texts * f64::from(args.prompt) / reading;
     let read = model.bytes_per_token();
-    // Texts that are written together read the weights once for all of them (8-bit ones once for every few: a floor).
-    let used = read as f64 * rate / f64::from(args.batch);
+    // Texts that are written together read the weights once for all of them (a floor, where they are more than a kernel takes).
+    let used = read as f64 * writing / texts;
     let bandwidth = cpu::peak::read_bandwidth();
     output.say(format_args!(
-        "{} in {}, {} parameters, {} texts at once, {} of weights per step: {rate:.1} tokens/s, {:.1} GB/s, {:.0} % of the measured {:.1} GB/s",
+        "{} in {}, {} parameters, {} texts at once, {} of weights per step: {rate:.1} tokens/s in all; reading {prompt_rate:.1} tokens/s, \
+         writing {writing:.1} tokens/s, {:.1} GB/s, {:.0} % of the measured {:.1} GB/s",
         args.preset.name(),
         args.dtype.name(),
         Count(config.num_params() as f64),
@@ -77,6 +92,8 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     ));
     let figures = json!({
         "tokens_per_s": rate,
+        "prompt_tokens_per_s": prompt_rate,
+        "drawn_tokens_per_s": writing,
         "weight_bytes_per_token": read,
         "gb_per_s": used / 1e9,
         "memory_gb_per_s": bandwidth / 1e9,
@@ -84,23 +101,26 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     report("decode", args.dtype.name(), figures, output)
 }
 
-/// Writes a text in every row of the cache.
-fn write(model: &Gpt, cache: &mut KvCache, prompt: &[u32]) {
+/// Writes a text in every row of the cache; the seconds that reading the prompt takes.
+fn write(model: &Gpt, cache: &mut KvCache, prompt: &[u32], drawn: usize) -> f64 {
+    let start = Instant::now();
     let rows: Vec<usize> = (0..cache.rows()).collect();
     rows.iter().for_each(|&row| cache.truncate(row, 0));
     let prompts: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, prompt)).collect();
     let mut logits = model.decode_ragged(&prompts, cache);
-    for _ in 1..DRAWN {
+    let reading = start.elapsed().as_secs_f64();
+    for _ in 1..drawn {
         let best = logits.argmax(-1).to_vec::<i64>();
         let best: Vec<u32> = best.into_iter().map(|token| token as u32).collect();
         logits = model.decode_rows(&best, &rows, cache);
     }
+    reading
 }
 
-fn check_memory(config: &GptConfig, batch: usize) -> Result<()> {
+fn check_memory(config: &GptConfig, cached: usize) -> Result<()> {
     // The weights, a rounded copy beside them, and the keys and values of all texts.
     let kv_width = 2 * config.n_kv_head * config.d_model / config.n_head;
-    let cache = batch * (PROMPT + DRAWN) * config.n_layer * kv_width * 4;
+    let cache = cached * config.n_layer * kv_width * 4;
     let needed = config.num_params() * 6 + cache as u64;
     match memory_available() {
         Some(available) if needed > available => bail!(

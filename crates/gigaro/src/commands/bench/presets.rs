@@ -14,10 +14,13 @@ pub(super) enum Preset {
     /// GPT-2 small in its full context of 1024, batch 16
     #[value(name = "gpt2-124m-1024")]
     Gpt2Full,
+    /// SmolLM2-135M's shape: a Llama of 30 layers, width 576, vocabulary 49152
+    #[value(name = "smollm2-135m")]
+    SmolLm2,
 }
 
 impl Preset {
-    /// The model: GPT-2's form throughout.
+    /// The model.
     pub(super) fn config(self) -> GptConfig {
         match self {
             Self::Small => GptConfig::small(),
@@ -26,6 +29,10 @@ impl Preset {
                 ..GptConfig::gpt2_124m()
             },
             Self::Gpt2Full => GptConfig::gpt2_124m(),
+            Self::SmolLm2 => GptConfig {
+                tied_head: true,
+                ..GptConfig::llama(49_152, 2048, 30, 9, 3, 576, 1536)
+            },
         }
     }
 
@@ -33,7 +40,7 @@ impl Preset {
     pub(super) fn batch(self) -> usize {
         match self {
             Self::Small => 8,
-            Self::Gpt2 => 4,
+            Self::Gpt2 | Self::SmolLm2 => 4,
             Self::Gpt2Full => 16,
         }
     }

@@ -21,7 +21,7 @@ fn seconds(work: impl FnOnce()) -> f64 {
 }
 
 /// The middle value; of an even number of values, the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     if values.len().is_multiple_of(2) {

@@ -2,7 +2,7 @@
 
 use super::super::isa::{self, Isa};
 use super::super::threads::{SendPtr, parallel_for};
-use super::inputs::Tile;
+use super::inputs::{Tile, Tiles};
 use super::{Form, PANEL, QuantizedMatrix, kernel_portable};
 #[cfg(target_arch = "x86_64")]
 use super::{kernel_avx2, kernel_avx512};
@@ -80,7 +80,7 @@ impl QuantizedMatrix {
         }
         let isa = isa::isa();
         let (kernel, tile_rows) = kernel(isa);
-        let tiles = Tile::cut(isa, inputs, x, self.form, tile_rows);
+        let tiles = Tiles::cut(isa, inputs, x, self.form, tile_rows);
         let panels = outputs.div_ceil(PANEL);
         let task_panels = (TASK_BYTES / self.panel_bytes()).clamp(1, panels);
         let (wide, high) = (
