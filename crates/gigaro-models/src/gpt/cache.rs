@@ -7,14 +7,13 @@
 //! through products and attention whose sums do not depend on what else is in the call, so feeding a
 //! prompt at once, in pieces, or token by token, alone or in company, gives the same bits.
 //!
-//! How the tokens of a call look back is in `lookback.rs`. Who gets which row is not decided here but
+//! How the tokens of a call look back at pages is in [`PagedCache`]. Who gets which row is not decided here but
 //! in `generate/batch.rs`.
 
 use gigaro_nn::Mode;
-use gigaro_tensor::{DType, Device, Tensor, no_grad};
+use gigaro_tensor::{DType, Device, PagedCache, Part, Tensor, no_grad};
 
 use super::Gpt;
-use super::lookback::{Lookback, Part};
 
 /// Tokens of one row to read in a call, and how many of the logits are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -28,17 +27,16 @@ pub struct DecodePart<'a> {
     pub logits: usize,
 }
 
-/// Keys and values of the texts so far, a row for each sequence.
+/// Keys and values of the texts so far, a row for each sequence. Memory is taken in pages as texts grow.
 #[derive(Debug)]
 pub struct KvCache {
-    /// Per layer, `(rows, capacity, n_kv_head, D)` each. Zeros behind a row's tokens.
-    layers: Vec<(Tensor, Tensor)>,
-    /// Tokens held, per row.
-    lens: Vec<usize>,
-    capacity: usize,
+    rows: PagedCache,
 }
 
 impl KvCache {
+    /// Tokens of a page.
+    pub const PAGE_TOKENS: usize = PagedCache::PAGE_TOKENS;
+
     /// An empty cache for one text up to the model's context: row 0.
     #[must_use]
     pub fn new(model: &Gpt) -> Self {
@@ -51,24 +49,28 @@ impl KvCache {
         Self::with_capacity(model, rows, model.config.max_seq_len)
     }
 
-    /// An empty cache for so many texts of at most `capacity` tokens: less memory than the whole context takes.
+    /// An empty cache for so many texts of at most `capacity` tokens.
     #[must_use]
     pub fn with_capacity(model: &Gpt, rows: usize, capacity: usize) -> Self {
         let c = &model.config;
-        let capacity = capacity.min(c.max_seq_len);
-        let shape = [rows, capacity, c.n_kv_head, c.d_model / c.n_head];
-        let empty = || Tensor::zeros(shape, DType::F32, Device::Cpu);
+        let shape = [c.n_layer, c.n_kv_head, c.head_dim()];
         Self {
-            layers: (0..c.n_layer).map(|_| (empty(), empty())).collect(),
-            lens: vec![0; rows],
-            capacity,
+            rows: PagedCache::new(shape, rows, capacity.min(c.max_seq_len)),
+        }
+    }
+
+    /// The same with at most so many pages for all rows together, instead of as many as they may come to need.
+    #[must_use]
+    pub fn with_pages(self, pages: usize) -> Self {
+        Self {
+            rows: self.rows.with_pages(pages),
         }
     }
 
     /// Sequences that it has room for.
     #[must_use]
     pub const fn rows(&self) -> usize {
-        self.lens.len()
+        self.rows.texts()
     }
 
     /// Tokens that a row holds.
@@ -78,7 +80,7 @@ impl KvCache {
     #[must_use]
     #[track_caller]
     pub fn len(&self, row: usize) -> usize {
-        self.lens[row]
+        self.rows.len(row)
     }
 
     /// Whether a row holds no token.
@@ -88,7 +90,7 @@ impl KvCache {
     #[must_use]
     #[track_caller]
     pub fn is_empty(&self, row: usize) -> bool {
-        self.lens[row] == 0
+        self.len(row) == 0
     }
 
     /// Tokens that still fit into a row.
@@ -98,40 +100,55 @@ impl KvCache {
     #[must_use]
     #[track_caller]
     pub fn room(&self, row: usize) -> usize {
-        self.capacity - self.lens[row]
+        self.rows.capacity() - self.len(row)
     }
 
-    /// Bytes that each row takes.
+    /// Bytes that a row takes when it is full.
     #[must_use]
     pub fn row_bytes(&self) -> usize {
-        let held: usize = self.layers.iter().map(|(k, v)| k.numel() + v.numel()).sum();
-        held / self.rows().max(1) * DType::F32.size_bytes()
+        self.rows.capacity().div_ceil(Self::PAGE_TOKENS) * self.page_bytes()
+    }
+
+    /// Bytes of a page.
+    #[must_use]
+    pub const fn page_bytes(&self) -> usize {
+        self.rows.page_bytes()
+    }
+
+    /// Pages that can still be had.
+    #[must_use]
+    pub fn free_pages(&self) -> usize {
+        self.rows.free_pages()
+    }
+
+    /// Pages that reading `tokens` more tokens in a row takes.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    #[track_caller]
+    pub fn pages_for(&self, row: usize, tokens: usize) -> usize {
+        self.rows.pages_for(row, tokens)
+    }
+
+    /// Pages that would be free if the row were: those that no other row begins with.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    #[track_caller]
+    pub fn own_pages(&self, row: usize) -> usize {
+        self.rows.own_pages(row)
     }
 
     /// Puts the first `len` tokens of row `from` into row `to` instead of what that held: a text that begins like another
-    /// need not be read again.
+    /// need not be read again. Whole pages are shared, not copied.
     ///
     /// # Panics
     /// If there is no such row, both are the same, or `from` does not hold as many tokens.
     #[track_caller]
     pub fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
-        let held = self.lens[from];
-        assert!(
-            from != to && len <= held,
-            "KvCache: cannot copy {len} of {held} tokens of row {from} to row {to}"
-        );
-        self.truncate(to, 0);
-        if len > 0 {
-            for (keys, values) in &self.layers {
-                for kept in [keys, values] {
-                    let begun = kept.narrow(0, from, 1).narrow(1, 0, len);
-                    // Both rows lie in one storage, which is not read while it is written.
-                    let copied = Tensor::from_vec(begun.to_vec::<f32>(), begun.shape());
-                    kept.narrow(0, to, 1).narrow(1, 0, len).copy_(&copied);
-                }
-            }
-        }
-        self.lens[to] = len;
+        self.rows.copy_prefix(from, to, len);
     }
 
     /// Forgets a row's tokens from position `len` on; 0 makes the row free for another text.
@@ -140,22 +157,7 @@ impl KvCache {
     /// If there are not as many, or no such row.
     #[track_caller]
     pub fn truncate(&mut self, row: usize, len: usize) {
-        let held = self.lens[row];
-        assert!(
-            len <= held,
-            "KvCache: cannot keep {len} of {held} tokens of row {row}"
-        );
-        if len == held {
-            return;
-        }
-        // Zeros, because attention multiplies what lies behind a row by a weight of zero, and a model
-        // whose training diverged may have left NaN there.
-        for (keys, values) in &self.layers {
-            for kept in [keys, values] {
-                kept.narrow(0, row, 1).narrow(1, len, held - len).zero_();
-            }
-        }
-        self.lens[row] = len;
+        self.rows.truncate(row, len);
     }
 }
 
@@ -278,14 +280,15 @@ impl Gpt {
     /// by them.
     #[track_caller]
     fn extend(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
-        let parts = admit(parts, cache);
+        let places = admit(parts, cache);
         let ids: Vec<i64> = parts
             .iter()
             .flat_map(|p| p.ids.iter().map(|&id| i64::from(id)))
             .collect();
         let positions: Vec<i64> = parts
             .iter()
-            .flat_map(|p| p.start as i64..(p.start + p.ids.len()) as i64)
+            .map(|p| (cache.len(p.row), p.ids.len()))
+            .flat_map(|(start, n)| start as i64..(start + n) as i64)
             .collect();
         let n = ids.len();
         let positions = Tensor::from_vec(positions, [n]);
@@ -301,21 +304,19 @@ impl Gpt {
                 sin.index_select(0, &positions),
             )
         });
-        let lookback = Lookback::new(&parts);
-        for (block, (keys, values)) in self.blocks.iter().zip(&cache.layers) {
+        let rows = &mut cache.rows;
+        rows.reserve(&places);
+        for (layer, block) in self.blocks.iter().enumerate() {
             let [q, k, v] =
                 block
                     .attn
                     .heads(&block.ln_1.forward(&x), &ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
-            lookback.keep(keys, &k);
-            lookback.keep(values, &v);
-            let y = lookback.attend(&q, keys, values); // (1, N, C)
+            rows.write(layer, &places, &k, &v);
+            let y = rows.attend(layer, &places, &q); // (1, N, C)
             x = x + block.attn.out.forward(&y);
             x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);
         }
-        for part in &parts {
-            cache.lens[part.row] += part.ids.len();
-        }
+        rows.advance(&places);
         x
     }
 }
@@ -340,12 +341,12 @@ fn wanted_rows(parts: &[DecodePart<'_>]) -> Vec<i64> {
     wanted
 }
 
-/// The parts with their places in the call and in their rows.
+/// The parts as the cache knows them.
 ///
 /// # Panics
 /// If a part is empty or does not fit, or a row is named twice.
 #[track_caller]
-fn admit<'a>(parts: &[DecodePart<'a>], cache: &KvCache) -> Vec<Part<'a>> {
+fn admit(parts: &[DecodePart<'_>], cache: &KvCache) -> Vec<Part> {
     let (mut at, mut named) = (0, vec![false; cache.rows()]);
     let admitted = parts.iter().map(|&DecodePart { row, ids, .. }| {
         assert!(
@@ -357,19 +358,18 @@ fn admit<'a>(parts: &[DecodePart<'a>], cache: &KvCache) -> Vec<Part<'a>> {
             !ids.is_empty() && ids.len() <= cache.room(row),
             "Gpt: {} more tokens for row {row}, {} of {} held",
             ids.len(),
-            cache.lens[row],
-            cache.capacity
+            cache.len(row),
+            cache.rows.capacity()
         );
         named[row] = true;
         at += ids.len();
         Part {
-            row,
-            start: cache.lens[row],
+            text: row,
             at: at - ids.len(),
-            ids,
+            tokens: ids.len(),
         }
     });
-    let admitted: Vec<Part<'a>> = admitted.collect();
+    let admitted: Vec<Part> = admitted.collect();
     assert!(!admitted.is_empty(), "Gpt: there is nothing to read");
     admitted
 }

@@ -6,7 +6,7 @@
 //! Llama's (`model.layers.0.self_attn.q_proj.weight`).
 //!
 //! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
-//! - `cache.rs`: decoding a token at a time, for one text or many at once. `lookback.rs`: how they attend.
+//! - `cache.rs`: decoding a token at a time, for one text or many at once.
 //! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings.
 //! - `logprobs.rs`: log-probabilities of given tokens, with gradients.
 //! - `cost.rs`: parameters, arithmetic and memory before anything is built.
@@ -21,7 +21,6 @@ mod hugging_face;
 mod hugging_face_config;
 mod init;
 mod logprobs;
-mod lookback;
 #[cfg(test)]
 mod tests;
 mod weights;

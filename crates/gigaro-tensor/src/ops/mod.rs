@@ -17,6 +17,7 @@ mod gather;
 mod layer_norm;
 mod linear;
 mod matmul;
+pub(crate) use matmul::precision;
 pub mod optim;
 mod reduce;
 #[cfg(feature = "testing")]

@@ -9,7 +9,7 @@ use crate::device::cpu::gemm::Compute;
 use crate::{DType, Tensor};
 
 /// What products compute in on this thread.
-pub(super) fn precision() -> Compute {
+pub(crate) fn precision() -> Compute {
     if autocast_dtype() == Some(DType::BF16) {
         Compute::BF16
     } else {

@@ -12,7 +12,7 @@ use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 /// Queries of a task: many for each time that keys are packed, few enough for the cache.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 
 /// See [`forward`](super::forward); everything is checked.
 pub(super) fn run(
@@ -41,26 +41,35 @@ pub(super) fn run(
             precision,
             at: (b, h),
             queries,
-            k: k.head(b, h / group),
-            v: v.head(b, h / group),
+            keys: Keys::Rows {
+                k: k.head(b, h / group),
+                v: v.head(b, h / group),
+            },
         };
         let out = base.get().wrapping_add(b * strides[0] + h * strides[1]);
         let lse = lse.get().wrapping_add((b * dims.h + h) * dims.t);
         // SAFETY: `check` found all rows inside the slices, and these rows are this task's own.
-        unsafe { pass.run(&q.head(b, h), out, strides[2], lse) };
+        unsafe { pass.run(&q.head(b, h), out, strides[2], Some(lse)) };
     });
 }
 
+/// Where a task finds its keys and values.
+pub(super) enum Keys<'a> {
+    /// In rows, to be packed block after block.
+    Rows { k: Head, v: Head },
+    /// Packed, a pointer to the keys and one to the values of each whole block of [`BLOCK_K`].
+    Packed(&'a [(*const u32, *const u32)]),
+}
+
 /// One task.
-struct Forward<'a> {
-    dims: &'a Dims,
-    rule: &'a Rule<'a>,
-    precision: Precision,
+pub(super) struct Forward<'a> {
+    pub(super) dims: &'a Dims,
+    pub(super) rule: &'a Rule<'a>,
+    pub(super) precision: Precision,
     /// Batch entry and head.
-    at: (usize, usize),
-    queries: Queries,
-    k: Head,
-    v: Head,
+    pub(super) at: (usize, usize),
+    pub(super) queries: Queries,
+    pub(super) keys: Keys<'a>,
 }
 
 /// The buffers of a task.
@@ -68,9 +77,11 @@ struct Buffers {
     /// Queries, tile after tile.
     queries: *mut u32,
     /// Keys of a block, `[key / NR][units(d)][NR]`.
-    keys: *mut u32,
-    /// Values of a block, `[d / NR][units(keys)][NR]`.
-    values: *mut u32,
+    keys: *const u32,
+    /// Values of a block, `[d / NR][value_units][NR]`.
+    values: *const u32,
+    /// Units of a panel of values: those of the block's keys, or more.
+    value_units: usize,
     /// Scores of a tile, `[row][LD]`.
     scores: *mut f32,
     /// Sums of weighted values, `[row][width]`.
@@ -84,23 +95,25 @@ impl Forward<'_> {
     }
 
     /// # Safety
-    /// `out` and `lse` are good for the queries of the head, and the task's own.
-    unsafe fn run(&self, q: &Head, out: *mut f32, stride: usize, lse: *mut f32) {
+    /// `out` and `lse` are good for the queries of the head, and the task's own. Packed keys hold all that the queries see.
+    pub(super) unsafe fn run(&self, q: &Head, out: *mut f32, stride: usize, lse: Option<*mut f32>) {
         let (p, d, width) = (&self.precision, self.dims.d, self.width());
         let rows = self.queries.rows();
+        let packed = usize::from(matches!(self.keys, Keys::Rows { .. }));
         let mut scratch = [
             Scratch::take(rows * p.units(d)),
-            Scratch::take(BLOCK_K * p.units(d)),
-            Scratch::take(p.units(BLOCK_K) * width),
+            Scratch::take(packed * BLOCK_K * p.units(d)),
+            Scratch::take(packed * p.units(BLOCK_K) * width),
             Scratch::take(super::kernel::MR * LD),
             Scratch::take(rows * width),
         ];
         scratch[4].floats()[..rows * width].fill(0.0);
         let [queries, keys, values, scores, sums] = scratch.each_mut().map(Scratch::as_mut_ptr);
-        let buffers = Buffers {
+        let mut buffers = Buffers {
             queries,
             keys,
             values,
+            value_units: 0,
             scores: scores.cast(),
             sums: sums.cast(),
         };
@@ -111,14 +124,17 @@ impl Forward<'_> {
             self.queries.pack(p, q, d, buffers.queries);
             for first in (0..end).step_by(BLOCK_K) {
                 let block = first..(first + BLOCK_K).min(end);
-                pack_keys(p, &self.k, block.clone(), d, buffers.keys);
-                p.pack_along(
-                    &self.v,
-                    block.clone(),
-                    p.units(block.len()),
-                    d,
-                    buffers.values,
-                );
+                match &self.keys {
+                    Keys::Rows { k, v } => {
+                        buffers.value_units = p.units(block.len());
+                        pack_keys(p, k, block.clone(), d, keys);
+                        p.pack_along(v, block.clone(), buffers.value_units, d, values);
+                    }
+                    Keys::Packed(blocks) => {
+                        (buffers.keys, buffers.values) = blocks[first / BLOCK_K];
+                        buffers.value_units = p.units(BLOCK_K);
+                    }
+                }
                 for tile in 0..self.queries.tiles() {
                     self.tile(&buffers, self.queries.tile(tile), &block, &mut running);
                 }
@@ -133,7 +149,9 @@ impl Forward<'_> {
                 out.iter_mut()
                     .zip(sums)
                     .for_each(|(o, &x)| *o = x * inverse);
-                *lse.add(at) = log * LN_2;
+                if let Some(lse) = lse {
+                    *lse.add(at) = log * LN_2;
+                }
             }
         }
     }
@@ -194,7 +212,7 @@ impl Forward<'_> {
             // Weights in bf16 lie in the first half of a row of scores.
             let run = p.table.wide_rows[rows.len()];
             for panel in 0..width / NR {
-                let b = to.values.add(panel * p.units(block.len()) * NR);
+                let b = to.values.add(panel * to.value_units * NR);
                 let tile = sum_tile(to.sums.add(rows.start * width + panel * NR), width);
                 run(p.units(keys), a, 1, b, &tile);
             }
