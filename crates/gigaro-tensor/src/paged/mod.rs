@@ -18,6 +18,7 @@ use crate::device::cpu::attention::paged::{self, Layout, Span};
 use crate::device::cpu::gemm::Compute;
 use crate::ops::precision;
 use crate::storage::Buffer;
+use crate::storage::pages::ask_for_huge;
 use crate::{DType, Tensor, functional};
 
 /// Keys and values of some texts, for all layers of a model.
@@ -262,6 +263,10 @@ impl PagedCache {
             words: held,
             holders,
         } = &mut self.pages[page];
+        if held.capacity() < words {
+            *held = Vec::with_capacity(words);
+            ask_for_huge(held.as_mut_ptr().cast(), words * 4);
+        }
         held.clear();
         held.resize(words, 0);
         *holders = 1;

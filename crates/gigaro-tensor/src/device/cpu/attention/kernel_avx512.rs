@@ -5,6 +5,9 @@ use crate::device::cpu::gemm::kernel_avx512::store;
 use crate::device::cpu::gemm::kernels::Tile;
 use std::arch::x86_64::*;
 
+/// How far ahead `B` is fetched, in 32-bit units: keys of a text that is being written come from memory.
+const AHEAD: usize = 1 << 10;
+
 /// Units of one f32.
 pub(super) fn single() -> Table {
     let rows = table!(kernel_single, LD);
@@ -39,6 +42,8 @@ unsafe fn kernel_single<const M: usize, const ROWS: usize>(
     // SAFETY: passed on to the caller.
     unsafe {
         for _ in 0..steps {
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD).cast());
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD + 16).cast());
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
             for i in 0..M {
                 let x = _mm512_set1_ps(*a.add(i * ROWS));

@@ -30,6 +30,7 @@ mod rounding;
 mod tests;
 
 use super::threads::parallel_chunks_mut;
+use crate::storage::pages::ask_for_huge;
 use half::f16;
 
 pub use rounding::{quantize_int4, quantize_int8};
@@ -173,7 +174,10 @@ impl QuantizedMatrix {
             lines: Vec::new(),
         };
         let bytes = outputs.div_ceil(PANEL) * this.panel_bytes();
-        this.lines = vec![Line([0; 64]); bytes.div_ceil(64)];
+        let lines = bytes.div_ceil(64);
+        this.lines = Vec::with_capacity(lines);
+        ask_for_huge(this.lines.as_mut_ptr().cast(), lines * 64);
+        this.lines.resize(lines, Line([0; 64]));
         let panel_bytes = this.panel_bytes();
         if bytes > 0 {
             parallel_chunks_mut(&mut this.bytes_mut()[..bytes], panel_bytes, |p, panel| {
