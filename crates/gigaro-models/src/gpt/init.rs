@@ -9,11 +9,12 @@
 //! could tell which token stands there. Value embeddings begin at zero.
 
 use gigaro_nn::{Dropout, Embedding, LayerNorm, Linear, RmsNorm, init};
-use gigaro_tensor::{DType, Device, Generator, Tensor, functional::rotary_tables};
+use gigaro_tensor::{DType, Device, Generator, Tensor};
 
 use super::Gpt;
 use super::block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
 use super::config::{FeedForwardKind, GptConfig, NormKind, Position};
+use super::rope;
 
 /// Deviation of GPT-2's weights.
 const STD: f64 = 0.02;
@@ -29,12 +30,10 @@ pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
     let c = config.d_model;
     let rotary = match config.position {
         Position::Learned => None,
-        Position::Rotary { theta } => Some(rotary_tables(
-            0,
-            config.max_seq_len,
-            config.head_dim(),
-            theta,
-        )),
+        Position::Rotary { theta, scaling } => {
+            let frequencies = rope::frequencies(config.head_dim(), theta, scaling);
+            Some(rope::tables(config.max_seq_len, &frequencies))
+        }
     };
     let token_std = if config.is_learned() || config.tied_head {
         STD
@@ -79,22 +78,33 @@ impl Draw<'_> {
     }
 
     fn with_bias(&self, weight: Tensor) -> Linear {
-        let bias = self
-            .config
-            .bias
-            .then(|| Tensor::zeros([weight.size(0)], DType::F32, Device::Cpu));
+        self.layer(weight, self.config.bias)
+    }
+
+    fn layer(&self, weight: Tensor, has_bias: bool) -> Linear {
+        let bias = has_bias.then(|| Tensor::zeros([weight.size(0)], DType::F32, Device::Cpu));
         Linear::from_weights(weight, bias)
     }
 
     /// A matrix into a part of the layer.
     fn into(&self, out: usize) -> Linear {
+        self.with_bias(self.into_weight(out))
+    }
+
+    /// A matrix into the heads.
+    fn into_heads(&self, out: usize) -> Linear {
+        let config = self.config;
+        self.layer(self.into_weight(out), config.bias || config.qkv_bias)
+    }
+
+    fn into_weight(&self, out: usize) -> Tensor {
         let c = self.config.d_model;
         let std = if self.config.is_learned() {
             STD
         } else {
             1.0 / (c as f64).sqrt()
         };
-        self.with_bias(self.normal([out, c], std))
+        self.normal([out, c], std)
     }
 
     /// A matrix whose result is added to the residual stream.
@@ -113,12 +123,12 @@ impl Draw<'_> {
         let (d, dropout) = (config.head_dim(), Dropout::new(config.dropout));
         let (q_width, kv_width) = (config.n_head * d, config.n_kv_head * d);
         let qkv = if config.is_learned() {
-            QkvProjection::Fused(self.into(q_width + 2 * kv_width))
+            QkvProjection::Fused(self.into_heads(q_width + 2 * kv_width))
         } else {
             QkvProjection::Separate {
-                q: self.into(q_width),
-                k: self.into(kv_width),
-                v: self.into(kv_width),
+                q: self.into_heads(q_width),
+                k: self.into_heads(kv_width),
+                v: self.into_heads(kv_width),
             }
         };
         let head_norm = || config.qk_norm.then(|| RmsNorm::new(d, config.eps));

@@ -29,6 +29,7 @@ const EXAMPLE: &str = "\
 Examples:
   gigaro serve                                     the last finished run, on http://127.0.0.1:8000
   gigaro serve runs/speedrun --dtype bf16 --slots 32
+  gigaro serve SmolLM2-135M-Instruct.Q4_1.gguf
   gigaro serve --host 0.0.0.0 --api-key-file keys.txt
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'";
@@ -40,7 +41,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
-    /// Checkpoints or folders of runs, each served under its folder's name [default: the last finished run]
+    /// Checkpoints, folders of runs, Hugging Face folders or .gguf files, each served under its name [default: the last finished run]
     checkpoints: Vec<PathBuf>,
 
     /// Port to listen on; 0 takes one that is free
@@ -167,7 +168,7 @@ fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<M
     let (mut sources, mut needed) = (Vec::<ModelSource>::new(), 0);
     for path in paths {
         // What is wrong with a checkpoint is said before anything else is begun.
-        let (checkpoint, config) = open_config(&path)?;
+        let (place, config) = open_config(&path)?;
         let bytes = memory(&config, args.dtype, engine);
         needed += bytes;
         let name = name_of(&path)?;
@@ -181,7 +182,7 @@ fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<M
             Count(config.num_params() as f64),
             args.dtype.name(),
             Bytes(bytes),
-            checkpoint.dir().display()
+            place.display()
         ));
         let weights = args.dtype;
         sources.push(ModelSource {
@@ -215,11 +216,16 @@ fn memory(config: &GptConfig, weights: Weights, engine: &EngineSettings) -> u64 
     config.num_params() * (4 + held) + rows * row
 }
 
-/// The name of the folder that was given.
+/// The name of the folder that was given, or of the file without its end.
 fn name_of(path: &Path) -> Result<String> {
     let whole = std::path::absolute(path);
     let whole = whole.with_context(|| format!("cannot use the path {}", path.display()))?;
-    let name = whole.file_name().and_then(|name| name.to_str());
+    let name = if path.is_file() {
+        whole.file_stem()
+    } else {
+        whole.file_name()
+    };
+    let name = name.and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         Usage(format!(
             "{} has no name that a client could write: give a folder whose name is UTF-8",
