@@ -11,6 +11,7 @@ use crate::preferences::{self, Preferences, store};
 use crate::shards::Shard;
 use crate::template::ChatTemplate;
 use crate::tokenizer::{END, END_OF_TEXT, Tokenizer};
+use gigaro_tensor::io::gguf::Gguf;
 use std::io::Cursor;
 
 /// A stand-in for the file's name in messages.
@@ -21,6 +22,15 @@ const PROBE: &str = "It's <|endoftext|>  12½ naïve\u{3000}漢字🙂\r\n\n\t e
 /// `tokenizer.json`.
 pub fn tokenizer_json(bytes: &[u8]) {
     if let Ok(tokenizer) = Tokenizer::from_json(bytes, PLACE) {
+        check_tokenizer(&tokenizer);
+    }
+}
+
+/// The tokenizer in a GGUF file.
+pub fn gguf_tokenizer(bytes: &[u8]) {
+    if let Ok(file) = Gguf::from_bytes(bytes.to_vec())
+        && let Ok(tokenizer) = Tokenizer::from_gguf(&file, PLACE)
+    {
         check_tokenizer(&tokenizer);
     }
 }

@@ -8,6 +8,7 @@ use crate::lora::{ADAPTER_CONFIG, read_config};
 use crate::{Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_tensor::Generator;
+use gigaro_tensor::io::gguf::Gguf;
 use std::path::Path;
 
 /// A model's `config.json`, ours or that of transformers.
@@ -19,6 +20,23 @@ pub fn config_json(bytes: &[u8]) {
         config.check().expect("what is read has been checked");
         let again = GptConfig::from_json(&config.to_json()).expect("our own file is read");
         assert_eq!(again, config, "writing changed the configuration");
+    }
+}
+
+/// A model in a GGUF file.
+pub fn gguf_model(bytes: &[u8]) {
+    let Ok(file) = Gguf::from_bytes(bytes.to_vec()) else {
+        return;
+    };
+    let Ok(config) = GptConfig::from_gguf(&file) else {
+        return;
+    };
+    config.check().expect("what is read has been checked");
+    // A long context is no lie that could be told from the file, and its tables take long to make.
+    if config.max_seq_len * config.head_dim() < 1 << 16
+        && let Ok(model) = Gpt::from_gguf(&file, "foreign")
+    {
+        assert_eq!(model.num_parameters() as u64, config.num_params());
     }
 }
 
@@ -88,6 +106,16 @@ mod tests {
             GptConfig::from_json(text).expect("the seeds are valid");
         }
         check(config_json, &seeds);
+    }
+
+    #[test]
+    fn no_model_in_gguf_panics() {
+        let config = GptConfig::llama(7, 8, 1, 2, 1, 8, 8);
+        let model = Gpt::new(&config, &Generator::new(1));
+        let seed = crate::gpt::gguf_tests::written(&model, "llama");
+        let file = Gguf::from_bytes(seed.clone()).expect("is valid");
+        Gpt::from_gguf(&file, "seed").expect("the seed is valid");
+        check(gguf_model, &[seed]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     align, bench, chat, compare, completions, doctor, evaluate, generate, info, label, man,
-    pretrain, reward, serve, sft, speedrun, tokenizer, world,
+    perplexity, pretrain, reward, serve, sft, speedrun, tokenizer, world,
 };
 use crate::output::Output;
 
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Align(align::Args),
     Evaluate(evaluate::Args),
     Compare(compare::Args),
+    Perplexity(perplexity::Args),
     Generate(generate::Args),
     Chat(chat::Args),
     Serve(serve::Args),
@@ -62,6 +63,7 @@ impl Command {
             Self::Align(args) => args.run.compute.json,
             Self::Evaluate(args) => args.compute.json,
             Self::Compare(args) => args.compute.json,
+            Self::Perplexity(args) => args.json,
             Self::Generate(args) => args.compute.json,
             Self::Chat(args) => args.compute.json,
             Self::Label(args) => args.json,
@@ -84,6 +86,7 @@ impl Command {
             Self::Align(args) => align::run(args, output),
             Self::Evaluate(args) => evaluate::run(args, output),
             Self::Compare(args) => compare::run(args, output),
+            Self::Perplexity(args) => perplexity::run(args, output),
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
             Self::Serve(args) => serve::run(args, output),

@@ -43,6 +43,8 @@ impl Precision {
 /// What weights are held in where they are only read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Weights {
+    /// As they are stored: small integers if a GGUF file has such, else 32-bit floats
+    Auto,
     /// 32-bit floats
     F32,
     /// 16-bit brain floats
@@ -54,13 +56,14 @@ pub(crate) enum Weights {
 }
 
 impl Weights {
-    /// As the models call it.
-    pub(crate) fn format(self) -> WeightFormat {
+    /// As the models call it; `None` for whatever is stored.
+    pub(crate) fn format(self) -> Option<WeightFormat> {
         match self {
-            Self::F32 => WeightFormat::F32,
-            Self::Bf16 => WeightFormat::Bf16,
-            Self::Int8 => WeightFormat::Int8,
-            Self::Int4 => WeightFormat::Int4,
+            Self::Auto => None,
+            Self::F32 => Some(WeightFormat::F32),
+            Self::Bf16 => Some(WeightFormat::Bf16),
+            Self::Int8 => Some(WeightFormat::Int8),
+            Self::Int4 => Some(WeightFormat::Int4),
         }
     }
 
@@ -68,14 +71,14 @@ impl Weights {
     pub(crate) fn products(self) -> DType {
         match self {
             Self::Bf16 => DType::BF16,
-            Self::F32 | Self::Int8 | Self::Int4 => DType::F32,
+            Self::Auto | Self::F32 | Self::Int8 | Self::Int4 => DType::F32,
         }
     }
 
     /// Bytes of a weight, about.
     pub(crate) fn bytes(self) -> u64 {
         match self {
-            Self::F32 => 4,
+            Self::Auto | Self::F32 => 4,
             Self::Bf16 => 2,
             // Of 4 bits too: the projection onto the vocabulary is a good part of a small model.
             Self::Int8 | Self::Int4 => 1,
@@ -85,6 +88,7 @@ impl Weights {
     /// The short name, as users type it.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod failure;
 mod flags;
+mod imported;
 mod interrupt;
 mod machine;
 mod output;

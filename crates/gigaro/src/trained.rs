@@ -1,5 +1,7 @@
 //! A trained model as commands use it: weights, tokenizer, and what they say together.
 //!
+//! Models of other projects come in through `imported.rs`.
+//!
 //! Not training and not the format of a checkpoint (`gigaro-train`); not the loop that draws tokens (`gigaro-models`).
 
 use std::path::{Path, PathBuf};
@@ -9,15 +11,15 @@ use gigaro_data::{Tokenizer, template};
 use gigaro_models::generate::{
     BatchRequest, Completion, Reply, SampleError, SamplingParams, Vocabulary, generate_batch, reply,
 };
-use gigaro_models::gpt::KvCache;
+use gigaro_models::gpt::{KvCache, WeightFormat};
 use gigaro_models::{ActorCritic, Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_tensor::{DType, autocast, no_grad};
-use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST, MANIFEST};
+use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::weights;
 
-use crate::failure::Usage;
 use crate::flags::Precision;
+use crate::imported::Imported;
 use crate::pipeline::job::{BEST, PPO, PRETRAIN, SFT, last_run};
 
 /// Texts that are completed at the same time.
@@ -29,17 +31,37 @@ pub(crate) struct Trained {
     pub(crate) tokenizer: Tokenizer,
     /// The files that say in which format it is given conversations, where it has one of its own; name and bytes.
     pub(crate) beside: Vec<(String, Vec<u8>)>,
-    /// The checkpoint's own folder.
+    /// The checkpoint's own folder, or the file that holds it all.
     pub(crate) dir: PathBuf,
 }
 
 impl Trained {
-    /// The newest checkpoint at or under `path`.
+    /// The newest checkpoint at or under `path`, or the model of another project that is there.
     ///
     /// # Errors
     /// If it is missing, damaged, or of another kind, in a sentence.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let (checkpoint, config) = open_config(path)?;
+        Self::open_in(path, None)
+    }
+
+    /// As [`Trained::open`], the weights held in `format`: as they are stored, if none is named.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn open_in(path: &Path, format: Option<WeightFormat>) -> Result<Self> {
+        let mut trained = match Imported::at(path)? {
+            Some(imported) => imported.open(format.is_none())?,
+            None => Self::open_own(path)?,
+        };
+        if let Some(format) = format {
+            trained.model.store_weights(format);
+        }
+        Ok(trained)
+    }
+
+    /// The newest checkpoint at or under `path`.
+    fn open_own(path: &Path) -> Result<Self> {
+        let (checkpoint, config) = own_checkpoint(path)?;
         let dir = checkpoint.dir().to_owned();
         let shown = dir.display();
         let Some(json) = checkpoint.tokenizer()? else {
@@ -123,12 +145,21 @@ impl Trained {
     }
 }
 
-/// The newest checkpoint at or under `path` and what its model is built like, before its weights are read.
+/// Where the model at or under `path` is and what it is built like, before its weights are read.
 ///
 /// # Errors
 /// If it is missing, damaged, or of another kind, in a sentence.
-pub(crate) fn open_config(path: &Path) -> Result<(Checkpoint, GptConfig)> {
-    refuse_file(path)?;
+pub(crate) fn open_config(path: &Path) -> Result<(PathBuf, GptConfig)> {
+    if let Some(imported) = Imported::at(path)? {
+        let config = imported.config()?;
+        return Ok((imported.path().to_owned(), config));
+    }
+    let (checkpoint, config) = own_checkpoint(path)?;
+    Ok((checkpoint.dir().to_owned(), config))
+}
+
+/// The newest checkpoint of ours at or under `path`, and its configuration.
+fn own_checkpoint(path: &Path) -> Result<(Checkpoint, GptConfig)> {
     let checkpoint = Checkpoint::open(newest_stage(path))?;
     let config = String::from_utf8_lossy(&checkpoint.file(CONFIG)?).into_owned();
     let shown = checkpoint.dir().display();
@@ -274,25 +305,14 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot use the path {}", path.display()))
 }
 
-/// Models are in folders; a file in one of them is a likely mistake.
-fn refuse_file(path: &Path) -> Result<()> {
-    if path.is_file() {
-        return Err(Usage(format!(
-            "{} is a file, but a model is a folder: give a run's, or a checkpoint's with {MANIFEST} in it",
-            path.display()
-        ))
-        .into());
-    }
-    Ok(())
-}
-
 /// The checkpoint to use: the one given, or that of the last finished run.
 ///
 /// # Errors
 /// If none is given and no run was finished here.
 pub(crate) fn chosen_checkpoint(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
-        refuse_file(path)?;
+        // A file that is no model is a likely mistake, and said before anything else.
+        Imported::at(path)?;
         return Ok(path.to_owned());
     }
     match last_run() {

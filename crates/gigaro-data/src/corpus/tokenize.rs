@@ -5,7 +5,7 @@
 
 use super::Document;
 use crate::shards::{self, SetWriter};
-use crate::tokenizer::{BpeTrainer, END_OF_TEXT, Tokenizer};
+use crate::tokenizer::{BpeTrainer, Tokenizer};
 use crate::tokens::Tokens;
 use crate::{Error, Result, world};
 use std::path::Path;
@@ -123,7 +123,7 @@ fn encode_all(
     mut progress: impl FnMut(Progress),
     mut sink: impl FnMut(&[u32]) -> Result<()>,
 ) -> Result<()> {
-    let start = tokenizer.special(END_OF_TEXT);
+    let start = tokenizer.document_start();
     in_batches(documents, u64::MAX, |batch, so_far| {
         let texts: Vec<&str> = batch
             .iter()

@@ -22,13 +22,22 @@ fn no_tokenizer_json_panics() {
     let bpe = Tokenizer::train(["the cat sat on the mat"], 270, &SPECIAL_TOKENS).expect("trains");
     let characters =
         Tokenizer::characters(["hello wörld"], &["<|endoftext|>"]).expect("characters");
-    check(
-        tokenizer_json,
-        &[
-            bpe.to_json().into_bytes(),
-            characters.to_json().into_bytes(),
-        ],
-    );
+    let foreign = crate::tokenizer::foreign_tests::every_kind();
+    let all = [bpe, characters].into_iter().chain(foreign);
+    let seeds: Vec<Vec<u8>> = all
+        .map(|tokenizer| tokenizer.to_json().into_bytes())
+        .collect();
+    check(tokenizer_json, &seeds);
+}
+
+#[test]
+fn no_tokenizer_in_gguf_panics() {
+    let files = crate::tokenizer::foreign_tests::written();
+    for file in &files {
+        let file = Gguf::from_bytes(file.clone()).expect("is read");
+        Tokenizer::from_gguf(&file, "seed").expect("the seeds are valid");
+    }
+    check(gguf_tokenizer, &files);
 }
 
 #[test]

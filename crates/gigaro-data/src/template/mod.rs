@@ -23,6 +23,7 @@ use minijinja::Environment;
 use serde_json::{Map, Value};
 
 use crate::chat::{Message, Rendered, Role};
+use crate::tokenizer::Before;
 use crate::{Error, Result, Tokenizer};
 use guard::Marks;
 
@@ -297,7 +298,12 @@ impl ChatTemplate {
         let (mut at, mut marked) = (0, false);
         let mut learn = false;
         let flush = |words: &mut String, out: &mut Rendered, learn: bool| {
-            self.tokenizer.encode_into(words, &mut out.ids);
+            let before = match out.ids.last() {
+                None => Before::Nothing,
+                Some(&id) if self.is_written_special(id) => Before::Special,
+                Some(_) => Before::Text,
+            };
+            self.tokenizer.encode_after(words, before, &mut out.ids);
             out.loss.resize(out.ids.len(), learn);
             words.clear();
         };
@@ -323,6 +329,11 @@ impl ChatTemplate {
         }
         flush(&mut words, &mut out, learn);
         out
+    }
+
+    fn is_written_special(&self, id: u32) -> bool {
+        let specials = self.tokenizer.specials();
+        specials.binary_search_by_key(&id, |&(_, id)| id).is_ok()
     }
 
     /// The longest special token that a text begins with.

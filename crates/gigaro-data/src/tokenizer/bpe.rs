@@ -2,17 +2,21 @@
 //!
 //! The rule (Sennrich, Haddow, Birch 2016, <https://arxiv.org/abs/1508.07909>; on bytes: GPT-2): start from the bytes,
 //! join the adjacent pair that was learnt earliest, the leftmost of equals, until no pair is known. Words come from
-//! `pretokenize`, merges from `train` or a file.
+//! `pretokenize`, merges from `train` or a file. SentencePiece's BPE starts from characters, and is otherwise the same.
 
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The merges of a byte-level BPE, ready for use.
+/// The merges of a BPE, ready for use.
 #[derive(Clone, Debug)]
 pub(crate) struct Bpe {
     /// The token of each single byte.
     byte_ids: [u32; 256],
+    /// The tokens of single characters, if merging starts from these; a character without one is spelled in bytes.
+    characters: Option<FxHashMap<char, u32>>,
+    /// Words that are tokens and are not merged, if there are such.
+    whole: Option<FxHashMap<Box<[u8]>, u32>>,
     /// Pairs in the order they were learnt, with the token they make.
     merges: Vec<Merge>,
     /// `(left, right)` -> place in `merges`.
@@ -29,7 +33,7 @@ pub(crate) struct Merge {
 
 /// No merge is known.
 const NO_RANK: u32 = u32::MAX;
-/// Words up to this many bytes are merged by rescanning, longer ones with a heap. A scan over so few ranks is faster than
+/// Words up to this many symbols are merged by rescanning, longer ones with a heap. A scan over so few ranks is faster than
 /// a heap, and a hostile word of a megabyte must not take a quadratic time.
 const SCAN_LIMIT: usize = 96;
 
@@ -42,9 +46,32 @@ impl Bpe {
             .collect();
         Bpe {
             byte_ids,
+            characters: None,
+            whole: None,
             merges,
             ranks,
         }
+    }
+
+    /// The same, starting from characters rather than bytes, as SentencePiece does.
+    pub(crate) fn from_characters(self, ids: FxHashMap<char, u32>) -> Bpe {
+        Bpe {
+            characters: Some(ids),
+            ..self
+        }
+    }
+
+    /// The same, but a word that is one of these tokens is that token, whatever merging would make of it.
+    pub(crate) fn with_whole_words(self, ids: FxHashMap<Box<[u8]>, u32>) -> Bpe {
+        Bpe {
+            whole: Some(ids),
+            ..self
+        }
+    }
+
+    /// Whether words that are tokens are not merged.
+    pub(crate) fn has_whole_words(&self) -> bool {
+        self.whole.is_some()
     }
 
     pub(crate) fn merges(&self) -> &[Merge] {
@@ -61,10 +88,28 @@ impl Bpe {
     }
 
     /// Appends the tokens of one word.
-    pub(crate) fn encode_word(&self, word: &[u8], out: &mut Vec<u32>) {
+    pub(crate) fn encode_word(&self, word: &str, out: &mut Vec<u32>) {
+        if let Some(whole) = &self.whole
+            && let Some(&id) = whole.get(word.as_bytes())
+        {
+            return out.push(id);
+        }
         let start = out.len();
-        out.extend(word.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
-        let len = if word.len() <= SCAN_LIMIT {
+        let spell = |bytes: &[u8], out: &mut Vec<u32>| {
+            out.extend(bytes.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
+        };
+        match &self.characters {
+            None => spell(word.as_bytes(), out),
+            Some(ids) => {
+                for character in word.chars() {
+                    match ids.get(&character) {
+                        Some(&id) => out.push(id),
+                        None => spell(character.encode_utf8(&mut [0; 4]).as_bytes(), out),
+                    }
+                }
+            }
+        }
+        let len = if out.len() - start <= SCAN_LIMIT {
             self.merge_by_scan(&mut out[start..])
         } else {
             self.merge_by_heap(&mut out[start..])
@@ -195,11 +240,11 @@ impl WordCache {
 
     /// Appends the tokens of one word, as [`Bpe::encode_word`] gives them.
     #[inline]
-    pub(crate) fn encode_word(&mut self, bpe: &Bpe, word: &[u8], out: &mut Vec<u32>) {
+    pub(crate) fn encode_word(&mut self, bpe: &Bpe, word: &str, out: &mut Vec<u32>) {
         if word.len() > CACHED_WORD_LEN {
             return bpe.encode_word(word, out);
         }
-        let key = pack(word);
+        let key = pack(word.as_bytes());
         let slot = &mut self.slots[slot_of(key)];
         if slot.key != key {
             let start = out.len();
@@ -267,8 +312,8 @@ mod tests {
         #[test]
         fn the_heap_the_scan_and_the_cache_agree(word in "[ab]{0,90}") {
             let bpe = crowded();
-            let word = word.as_bytes();
-            let mut scanned: Vec<u32> = word.iter().map(|&b| u32::from(b)).collect();
+            let word = word.as_str();
+            let mut scanned: Vec<u32> = word.as_bytes().iter().map(|&b| u32::from(b)).collect();
             let mut heaped = scanned.clone();
             let len = bpe.merge_by_scan(&mut scanned);
             scanned.truncate(len);
@@ -286,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_word_of_a_megabyte_is_merged_in_reasonable_time() {
-        let word = vec![b'a'; 1 << 20];
+        let word = "a".repeat(1 << 20);
         let mut ids = Vec::new();
         crowded().encode_word(&word, &mut ids);
         // "aa" and then "aaaa" are the only merges that apply.

@@ -1,6 +1,7 @@
 //! Encoding at speed: one text after another through a word cache, or a batch of texts on all threads.
 
 use super::bpe::WordCache;
+use super::rules::Before;
 use super::{Model, Tokenizer, pretokenize};
 use crate::parallel;
 
@@ -13,10 +14,16 @@ pub struct Encoder {
 impl Encoder {
     /// Appends the tokens of a text, exactly as [`Tokenizer::encode`] gives them.
     pub fn encode_into(&mut self, text: &str, out: &mut Vec<u32>) {
+        self.encode_after(text, Before::Nothing, out);
+    }
+
+    pub(super) fn encode_after(&mut self, text: &str, before: Before, out: &mut Vec<u32>) {
         match &self.tokenizer.tables.model {
             Model::Bpe(bpe) => {
-                for word in pretokenize::words(text) {
-                    self.cache.encode_word(bpe, word.as_bytes(), out);
+                let rules = self.tokenizer.tables.rules;
+                let text = rules.normalize(text, before);
+                for word in pretokenize::words(&text, rules.pattern) {
+                    self.cache.encode_word(bpe, word, out);
                 }
             }
             Model::Characters(characters) => characters.encode_into(text, out),

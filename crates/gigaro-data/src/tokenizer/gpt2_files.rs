@@ -4,6 +4,7 @@
 //! holds what the two formats share.
 
 use super::json::{BpeFile, assemble_bpe, text_of};
+use super::rules::Rules;
 use super::{END_OF_TEXT, Tokenizer};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -46,6 +47,9 @@ pub(super) fn read(
             vocab,
             merges,
             specials,
+            visible: Vec::new(),
+            rules: Rules::default(),
+            ignore_merges: false,
         },
         &format!("{encoder_place} with {bpe_place}"),
     )

@@ -1,19 +1,20 @@
 //! `tokenizer.json`, the ecosystem's single-file tokenizer.
 //!
-//! Of its many models this reads two: byte-level BPE with GPT-2's pattern, and BPE without merges or pre-tokeniser, which is
-//! how a character tokenizer is spelled in it. Both are written so that Hugging Face's libraries give the same ids. Anything
-//! else in the file that would change the ids is refused by name rather than ignored.
+//! Of its many models this reads three: byte-level BPE, SentencePiece's BPE with its fallback to bytes, and BPE without merges or
+//! pre-tokeniser, which is how a character tokenizer is spelled in it. All are written so that Hugging Face's libraries give the
+//! same ids. What is done to a text before merging is in `rules`. Anything else in the file that would change the ids is refused by
+//! name rather than ignored.
 
 use super::bpe::{Bpe, Merge};
 use super::character::Characters;
-use super::{Model, Tables, Tokenizer, alphabet};
+use super::rules::Rules;
+use super::{Model, Tables, Tokenizer, alphabet, sentencepiece};
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 
-const ADVICE: &str =
-    "give a tokenizer.json of a byte-level BPE with GPT-2's pattern, or of single characters";
+const ADVICE: &str = "give a tokenizer.json of a byte-level BPE (as of GPT-2, SmolLM, Llama 3, Qwen), of SentencePiece's BPE (Llama 2), or of single characters";
 
 /// The parts of the file that decide about ids.
 #[derive(Deserialize)]
@@ -24,6 +25,8 @@ struct File {
     normalizer: Value,
     #[serde(default)]
     pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
     model: ModelPart,
 }
 
@@ -31,6 +34,17 @@ struct File {
 struct AddedToken {
     id: u32,
     content: String,
+    /// Others are text that has a token of its own.
+    #[serde(default = "yes")]
+    special: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -48,6 +62,8 @@ struct ModelPart {
     end_of_word_suffix: Option<String>,
     #[serde(default)]
     ignore_merges: bool,
+    #[serde(default)]
+    byte_fallback: bool,
 }
 
 /// Both spellings of a merge: `"a b"` (before 2024) and `["a", "b"]`.
@@ -58,73 +74,98 @@ enum MergePart {
     Pair(String, String),
 }
 
-/// What `tokenizer.json` and GPT-2's files say about a byte-level BPE, still as text.
+/// What files say about a BPE, still as text.
 pub(super) struct BpeFile {
     pub(super) vocab: HashMap<String, u32>,
     pub(super) merges: Vec<(String, String)>,
     pub(super) specials: Vec<(String, u32)>,
+    /// Those of the specials that are text to whoever reads what a model wrote.
+    pub(super) visible: Vec<u32>,
+    pub(super) rules: Rules,
+    /// Whether a word that is a token is that token, whatever its merges would make of it.
+    pub(super) ignore_merges: bool,
 }
 
 /// Reads the contents of a `tokenizer.json`.
 pub(super) fn read(bytes: &[u8], place: &str) -> Result<Tokenizer> {
     let file: File = serde_json::from_str(text_of(bytes, place)?)
         .map_err(|error| Error::malformed(place, format!("not a tokenizer: {error}"), ADVICE))?;
-    refuse_unknown_rules(&file, place)?;
-    let specials: Vec<_> = file
-        .added_tokens
-        .into_iter()
-        .map(|token| (token.content, token.id))
-        .collect();
+    check_model(&file, place)?;
+    let start = document_start(&file.post_processor);
+    let rules = rules(&file).map_err(|what| Error::malformed(place, what, ADVICE))?;
+    let mut visible = Vec::new();
+    let mut specials = Vec::new();
+    for token in file.added_tokens {
+        if !token.special {
+            visible.push(token.id);
+        }
+        specials.push((token.content, token.id));
+    }
     let vocab = file.model.vocab;
-    if file.pre_tokenizer.is_null() && file.model.merges.is_empty() {
+    let Some(rules) = rules else {
         return assemble_characters(vocab, specials, place);
+    };
+    let file = BpeFile {
+        merges: pairs(file.model.merges, place)?,
+        ignore_merges: file.model.ignore_merges,
+        vocab,
+        specials,
+        visible,
+        rules,
+    };
+    let tokenizer = assemble_bpe(file, place)?;
+    match start.and_then(|name| tokenizer.special(&name)) {
+        Some(id) => Ok(tokenizer.with_document_start(Some(id))),
+        None => Ok(tokenizer),
     }
-    let mut merges = Vec::with_capacity(file.model.merges.len());
-    for (i, merge) in file.model.merges.into_iter().enumerate() {
-        merges.push(match merge {
-            MergePart::Pair(left, right) => (left, right),
-            MergePart::Line(line) => match line.split_once(' ') {
-                Some((left, right)) => (left.to_owned(), right.to_owned()),
-                None => {
-                    let problem = format!("{line:?} is not two tokens with a space between them");
-                    return Err(Error::malformed(
-                        format!("{place}, merge {i}"),
-                        problem,
-                        ADVICE,
-                    ));
-                }
-            },
-        });
-    }
-    assemble_bpe(
-        BpeFile {
-            vocab,
-            merges,
-            specials,
-        },
-        place,
-    )
 }
 
-/// Refuses whatever would give other ids than the two kinds that are read here.
-fn refuse_unknown_rules(file: &File, place: &str) -> Result<()> {
-    let refuse = |what: String| Err(Error::malformed(place, what, ADVICE));
-    let kind_of = |value: &Value| {
-        value
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or("unknown")
-            .to_owned()
+fn pairs(merges: Vec<MergePart>, place: &str) -> Result<Vec<(String, String)>> {
+    let pair = |(i, merge)| match merge {
+        MergePart::Pair(left, right) => Ok((left, right)),
+        MergePart::Line(line) => match line.split_once(' ') {
+            Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
+            None => {
+                let problem = format!("{line:?} is not two tokens with a space between them");
+                Err(Error::malformed(
+                    format!("{place}, merge {i}"),
+                    problem,
+                    ADVICE,
+                ))
+            }
+        },
     };
+    merges.into_iter().enumerate().map(pair).collect()
+}
+
+/// The rules of a BPE; `None` if it is of single characters.
+fn rules(file: &File) -> std::result::Result<Option<Rules>, String> {
+    let (normalizer, pre, model) = (&file.normalizer, &file.pre_tokenizer, &file.model);
+    if model.byte_fallback {
+        let specials: HashSet<&str> = file
+            .added_tokens
+            .iter()
+            .map(|t| t.content.as_str())
+            .collect();
+        let text = model.vocab.keys().map(String::as_str);
+        let pattern = sentencepiece::pattern_of(text.filter(|token| !specials.contains(token)));
+        return Rules::read_sentencepiece(normalizer, pre, pattern).map(Some);
+    }
+    if pre.is_null() && model.merges.is_empty() {
+        if normalizer.is_null() {
+            return Ok(None);
+        }
+        return Err("it has a normalizer, which would change the text".to_owned());
+    }
+    Rules::read_byte_level(normalizer, pre).map(Some)
+}
+
+/// Refuses a model that would give other ids than those that are read here.
+fn check_model(file: &File, place: &str) -> Result<()> {
+    let refuse = |what: String| Err(Error::malformed(place, what, ADVICE));
     let model = &file.model;
     if let Some(kind) = model.kind.as_deref().filter(|&kind| kind != "BPE") {
         return refuse(format!("its model is {kind:.40}, not BPE"));
-    }
-    if !file.normalizer.is_null() {
-        return refuse(format!(
-            "it has the normalizer {:.40}, which would change the text",
-            kind_of(&file.normalizer)
-        ));
     }
     let affix = |affix: &Option<String>| affix.as_deref().is_some_and(|affix| !affix.is_empty());
     if affix(&model.continuing_subword_prefix) || affix(&model.end_of_word_suffix) {
@@ -133,61 +174,66 @@ fn refuse_unknown_rules(file: &File, place: &str) -> Result<()> {
                 .to_owned(),
         );
     }
-    if model.ignore_merges {
-        return refuse("it sets ignore_merges, which is not supported".to_owned());
-    }
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
         return refuse("it sets dropout, so that the same text would get different ids".to_owned());
     }
-    let pre = &file.pre_tokenizer;
-    if pre.is_null() {
-        if !model.merges.is_empty() {
-            return refuse("it has merges and no pre_tokenizer".to_owned());
+    for token in &file.added_tokens {
+        let name = &token.content;
+        if token.lstrip || token.rstrip {
+            return refuse(format!(
+                "its token {name:?} takes the space beside it, which is not supported"
+            ));
         }
-        return Ok(());
-    }
-    if kind_of(pre) != "ByteLevel" {
-        return refuse(format!(
-            "its pre_tokenizer is {:.40}, not ByteLevel",
-            kind_of(pre)
-        ));
-    }
-    if pre
-        .get("add_prefix_space")
-        .and_then(Value::as_bool)
-        .unwrap_or(true)
-    {
-        return refuse("its pre_tokenizer adds a space before the text".to_owned());
-    }
-    if !pre
-        .get("use_regex")
-        .and_then(Value::as_bool)
-        .unwrap_or(true)
-    {
-        return refuse("its pre_tokenizer does not use GPT-2's pattern".to_owned());
+        if !token.special && name.trim().is_empty() {
+            return refuse(format!(
+                "its added token {name:?} is space, which is not supported"
+            ));
+        }
     }
     Ok(())
 }
 
-/// Puts a byte-level BPE together and checks that its parts fit.
+/// The name of the special token that stands before each document.
+fn document_start(processor: &Value) -> Option<String> {
+    if let Some(steps) = processor["processors"].as_array() {
+        return steps.iter().find_map(document_start);
+    }
+    let first = processor["single"].get(0)?;
+    first["SpecialToken"]["id"].as_str().map(str::to_owned)
+}
+
+/// Puts a BPE together and checks that its parts fit.
 pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
     let refuse = |what: String| Error::malformed(place, what, ADVICE);
     let mut tokens = by_id(&file.vocab, &file.specials, place)?;
     let special_ids = ids_of(&file.specials);
     let is_special = |id: u32| special_ids.contains(&id);
+    let by_characters = file.rules.is_sentencepiece();
     for (spelled, &id) in &file.vocab {
         // A special token may stand in the vocabulary under its plain name, which then is its text.
-        if !is_special(id) {
-            tokens[id as usize] = alphabet::read(spelled).ok_or_else(|| {
-                refuse(format!(
-                    "the token {spelled:?} is not written in GPT-2's byte alphabet"
-                ))
-            })?;
+        if is_special(id) {
+            continue;
         }
+        tokens[id as usize] = if by_characters {
+            if spelled.contains(' ') {
+                return Err(refuse(format!(
+                    "the token {spelled:?} has a space, which no text has after normalising"
+                )));
+            }
+            sentencepiece::read(spelled)
+        } else {
+            let outside =
+                || format!("the token {spelled:?} is not written in GPT-2's byte alphabet");
+            alphabet::read(spelled).ok_or_else(|| refuse(outside()))?
+        };
     }
     let mut byte_ids = [0; 256];
     for byte in 0..=255u8 {
-        let spelled = alphabet::char_of_byte(byte).to_string();
+        let spelled = if by_characters {
+            sentencepiece::spell_byte(byte)
+        } else {
+            alphabet::char_of_byte(byte).to_string()
+        };
         let id = file
             .vocab
             .get(&spelled)
@@ -216,11 +262,28 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
             joined: id(&format!("{left}{right}"))?,
         });
     }
-    let vocabulary = tokens.into_iter().collect();
-    Ok(Tokenizer::assemble(
-        Model::Bpe(Box::new(Bpe::new(byte_ids, merges))),
-        vocabulary,
+    let mut bpe = Bpe::new(byte_ids, merges);
+    let text = |(token, &id): (&String, &u32)| (!is_special(id)).then(|| (token.clone(), id));
+    if by_characters {
+        let vocab = file.vocab.iter().filter_map(text).collect();
+        bpe = bpe.from_characters(sentencepiece::characters(&vocab));
+    }
+    if file.ignore_merges {
+        let words = (0..)
+            .zip(&tokens)
+            .filter(|(id, token)| !is_special(*id) && !token.is_empty());
+        bpe = bpe.with_whole_words(
+            words
+                .map(|(id, token)| (token.as_slice().into(), id))
+                .collect(),
+        );
+    }
+    Ok(Tokenizer::assemble_with(
+        Model::Bpe(Box::new(bpe)),
+        file.rules,
+        tokens.into_iter().collect(),
         file.specials,
+        file.visible,
     ))
 }
 
@@ -326,48 +389,69 @@ pub(super) fn text_of<'a>(bytes: &'a [u8], place: &str) -> Result<&'a str> {
     })
 }
 
-/// Writes the contents of a `tokenizer.json`.
-pub(super) fn write(tables: &Tables) -> String {
+/// Writes the contents of a `tokenizer.json`; `start` is what each document begins with, where that is to be said.
+pub(super) fn write(tables: &Tables, start: Option<(&str, u32)>) -> String {
     let special_ids = ids_of(&tables.specials);
-    let spell = |id: u32| {
-        let bytes = tables.vocabulary.get(id);
-        match tables.model {
-            Model::Bpe(_) if !special_ids.contains(&id) => alphabet::spell(bytes),
-            _ => String::from_utf8_lossy(bytes).into_owned(),
-        }
-    };
     let vocab: Map<String, Value> = (0..tables.vocabulary.len() as u32)
         .filter(|&id| !tables.vocabulary.get(id).is_empty())
-        .map(|id| (spell(id), Value::from(id)))
+        .map(|id| (spell(tables, &special_ids, id), Value::from(id)))
         .collect();
     let added: Vec<Value> = tables
         .specials
         .iter()
         .map(|(name, id)| {
             json!({"id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
-                   "normalized": false, "special": true})
+                   "normalized": false, "special": !tables.visible.contains(id)})
         })
         .collect();
-    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
-    let (pre_tokenizer, decoder, merges) = match &tables.model {
+    let ([normalizer, pre_tokenizer, decoder], merges, ignore_merges) = match &tables.model {
         Model::Bpe(bpe) => {
-            let merges: Vec<Value> = bpe
-                .merges()
-                .iter()
+            let spell = |id| spell(tables, &special_ids, id);
+            let merges = bpe.merges().iter();
+            let merges: Vec<Value> = merges
                 .map(|m| json!([spell(m.left), spell(m.right)]))
                 .collect();
-            (byte_level.clone(), byte_level, merges)
+            (tables.rules.write(), merges, bpe.has_whole_words())
         }
-        Model::Characters(_) => (Value::Null, json!({"type": "Fuse"}), Vec::new()),
+        Model::Characters(_) => {
+            let rules = [Value::Null, Value::Null, json!({"type": "Fuse"})];
+            (rules, Vec::new(), false)
+        }
     };
     let file = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
-        "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": decoder,
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer, "post_processor": start.map(post_processor), "decoder": decoder,
         "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-                  "vocab": vocab, "merges": merges},
+                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": tables.rules.is_sentencepiece(),
+                  "ignore_merges": ignore_merges, "vocab": vocab, "merges": merges},
     });
     let mut text = serde_json::to_string_pretty(&file).expect("names and numbers serialise");
     text.push('\n');
     text
+}
+
+/// A token as the file spells it.
+fn spell(tables: &Tables, special_ids: &HashSet<u32>, id: u32) -> String {
+    let bytes = tables.vocabulary.get(id);
+    match &tables.model {
+        Model::Bpe(bpe) if !special_ids.contains(&id) => match *bytes {
+            _ if !tables.rules.is_sentencepiece() => alphabet::spell(bytes),
+            // A byte that a text falls back to is another token than the character that it may be.
+            [byte] if bpe.byte_ids()[usize::from(byte)] == id => sentencepiece::spell_byte(byte),
+            _ => sentencepiece::spell(bytes),
+        },
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// A post-processor that puts a token before each document.
+fn post_processor((name, id): (&str, u32)) -> Value {
+    let special = json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, text("A")],
+        "pair": [special, text("A"), special, text("B")],
+        "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]}},
+    })
 }

@@ -1,32 +1,39 @@
 //! Text to token ids and back.
 //!
-//! One type, [`Tokenizer`], for the two kinds in use: byte-level BPE as GPT-2 has it, which takes any text, and single
-//! characters, for small experiments. Both read and write the ecosystem's `tokenizer.json`.
+//! One type, [`Tokenizer`], for the kinds in use: byte-level BPE as GPT-2 has it, which takes any text and is what is trained here;
+//! the same with the rules of SmolLM, Llama 3 and Qwen; SentencePiece's BPE, as of Llama 2; and single characters, for small
+//! experiments. All read and write the ecosystem's `tokenizer.json`, and are read out of GGUF files.
 //!
 //! **User text never becomes a special token.** [`Tokenizer::encode`] reads `<|endoftext|>` as thirteen characters of text; the
 //! only way to a special token is to ask for its id by name with [`Tokenizer::special`]. So no text that a user types, and
 //! no document of a corpus, can forge the end of a turn.
 //!
-//! Cutting into words is in `pretokenize`, merging in `bpe`, training in `train`, the files in `json` and `gpt2_files`. How a
-//! conversation becomes tokens is in [`crate::chat`].
+//! Cutting into words is in `pretokenize`, what comes before that in `rules`, merging in `bpe`, training in `train`, the files in
+//! `json`, `gpt2_files` and `gguf`. How a conversation becomes tokens is in [`crate::chat`].
 
 mod alphabet;
 mod bpe;
 mod character;
 mod encoder;
+mod gguf;
 mod gpt2_files;
 mod json;
 mod pretokenize;
+mod rules;
+mod sentencepiece;
 mod train;
 mod vocabulary;
 
 pub use encoder::Encoder;
 pub(crate) use pretokenize::last_cut;
+pub(crate) use rules::Before;
 pub use train::{BpeTrainer, TieBreak};
 
 use crate::{Error, Result, beside};
 use bpe::Bpe;
 use character::Characters;
+use gigaro_tensor::io::gguf::Gguf;
+use rules::Rules;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -49,16 +56,22 @@ pub const SPECIAL_TOKENS: [&str; 5] = [END_OF_TEXT, USER, ASSISTANT, SYSTEM, END
 #[derive(Clone)]
 pub struct Tokenizer {
     tables: Arc<Tables>,
+    document_start: Option<u32>,
 }
 
+#[derive(Clone)]
 struct Tables {
     model: Model,
+    rules: Rules,
     vocabulary: Vocabulary,
     /// Name and id, in the order of the ids.
     specials: Vec<(String, u32)>,
+    /// Those of them that are text to whoever reads what a model wrote, in order.
+    visible: Vec<u32>,
     hash: String,
 }
 
+#[derive(Clone)]
 enum Model {
     Bpe(Box<Bpe>),
     Characters(Characters),
@@ -182,6 +195,14 @@ impl Tokenizer {
         gpt2_files::read(encoder_json, vocab_bpe, encoder_place, bpe_place)
     }
 
+    /// Reads the tokenizer in the metadata of a GGUF file; `place` names it in messages.
+    ///
+    /// # Errors
+    /// If there is none, its parts do not fit together, or it is of a kind that this crate does not read.
+    pub fn from_gguf(gguf: &Gguf, place: &str) -> Result<Tokenizer> {
+        gguf::read(gguf, place)
+    }
+
     /// Writes a `tokenizer.json` that Hugging Face's libraries read too, beside its place first and then renamed.
     ///
     /// # Errors
@@ -192,24 +213,85 @@ impl Tokenizer {
 
     /// The contents of the `tokenizer.json`.
     pub fn to_json(&self) -> String {
-        json::write(&self.tables)
+        // That a document begins with `<|endoftext|>` is the rule, and not written.
+        let start = self
+            .document_start
+            .filter(|&id| self.special(END_OF_TEXT) != Some(id));
+        let named = |id: u32| self.specials().iter().find(|(_, special)| *special == id);
+        let start = start.and_then(named).map(|(name, id)| (name.as_str(), *id));
+        json::write(&self.tables, start)
     }
 
-    fn assemble(
+    fn assemble(model: Model, vocabulary: Vocabulary, specials: Vec<(String, u32)>) -> Tokenizer {
+        Tokenizer::assemble_with(model, Rules::default(), vocabulary, specials, Vec::new())
+    }
+
+    fn assemble_with(
         model: Model,
+        rules: Rules,
         vocabulary: Vocabulary,
         mut specials: Vec<(String, u32)>,
+        mut visible: Vec<u32>,
     ) -> Tokenizer {
         specials.sort_by_key(|&(_, id)| id);
-        let hash = fingerprint(&model, &vocabulary, &specials);
+        visible.sort_unstable();
+        let mut tables = Tables {
+            model,
+            rules,
+            vocabulary,
+            specials,
+            visible,
+            hash: String::new(),
+        };
+        tables.hash = fingerprint(&tables);
+        let tokenizer = Tokenizer {
+            tables: Arc::new(tables),
+            document_start: None,
+        };
+        let start = tokenizer.special(END_OF_TEXT);
+        tokenizer.with_document_start(start)
+    }
+
+    /// The special token that a document begins with: `<|endoftext|>` where there is one, if whoever made the tokenizer says nothing
+    /// else.
+    pub fn document_start(&self) -> Option<u32> {
+        self.document_start
+    }
+
+    /// The same, but documents begin with this token, or with none.
+    #[must_use]
+    pub fn with_document_start(self, start: Option<u32>) -> Tokenizer {
         Tokenizer {
-            tables: Arc::new(Tables {
-                model,
-                vocabulary,
-                specials,
-                hash,
-            }),
+            document_start: start.filter(|&id| self.is_special(id)),
+            ..self
         }
+    }
+
+    /// The same, but these tokens end an answer, also if their file has them shown to whoever reads it.
+    ///
+    /// # Errors
+    /// If one of them is a token of text, which ends nothing.
+    pub fn with_ends(self, ends: &[u32]) -> Result<Tokenizer> {
+        let mut tokenizer = self;
+        for &id in ends
+            .iter()
+            .filter(|&&id| !tokenizer.is_special(id))
+            .collect::<Vec<_>>()
+        {
+            let tables = Arc::make_mut(&mut tokenizer.tables);
+            let Ok(shown) = tables.visible.binary_search(&id) else {
+                let text = tokenizer.decode(&[id]);
+                return Err(Error::setting(
+                    format!(
+                        "the token {id} ({text:?}) is to end an answer, but it is a token of text"
+                    ),
+                    "correct eos_token_id in config.json and generation_config.json, or the tokenizer",
+                ));
+            };
+            tables.visible.remove(shown);
+            tables.hash = fingerprint(tables);
+        }
+        Ok(tokenizer)
     }
 
     /// The tokens of a text. Special tokens are never among them, whatever the text says.
@@ -223,12 +305,21 @@ impl Tokenizer {
 
     /// Appends the tokens of a text. For many texts an [`Encoder`] is several times faster.
     pub fn encode_into(&self, text: &str, out: &mut Vec<u32>) {
+        self.encode_after(text, Before::Nothing, out);
+    }
+
+    /// Appends the tokens of a text that does not stand alone.
+    pub(crate) fn encode_after(&self, text: &str, before: Before, out: &mut Vec<u32>) {
         // A text this long repeats its words, so the cache pays for being made.
         const LONG: usize = 1 << 16;
         match &self.tables.model {
-            Model::Bpe(_) if text.len() >= LONG => self.encoder().encode_into(text, out),
+            Model::Bpe(_) if text.len() >= LONG => {
+                self.encoder().encode_after(text, before, out);
+            }
             Model::Bpe(bpe) => {
-                pretokenize::words(text).for_each(|word| bpe.encode_word(word.as_bytes(), out))
+                let text = self.tables.rules.normalize(text, before);
+                pretokenize::words(&text, self.tables.rules.pattern)
+                    .for_each(|word| bpe.encode_word(word, out));
             }
             Model::Characters(characters) => characters.encode_into(text, out),
         }
@@ -245,9 +336,13 @@ impl Tokenizer {
     }
 
     /// The text of the tokens. Special tokens appear as their names, ids outside the vocabulary as nothing, and bytes that
-    /// are not UTF-8 as U+FFFD.
+    /// are not UTF-8 as U+FFFD. The space that SentencePiece puts before a text is taken off.
     pub fn decode(&self, ids: &[u32]) -> String {
-        match String::from_utf8(self.decode_bytes(ids)) {
+        let mut bytes = self.decode_bytes(ids);
+        if self.tables.rules.prefixes() && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }
@@ -281,22 +376,31 @@ impl Tokenizer {
             .map(|&(_, id)| id)
     }
 
-    /// The special tokens with their ids, in the order of the ids.
+    /// The special tokens with their ids, in the order of the ids: all that a chat template writes and a text does not, also those
+    /// that are shown to whoever reads an answer, such as `<think>`.
     pub fn specials(&self) -> &[(String, u32)] {
         &self.tables.specials
     }
 
-    /// Whether `id` is a special token.
+    /// Whether `id` is a special token that is no part of a text: it has nothing to show, and ends an answer.
     pub fn is_special(&self, id: u32) -> bool {
-        self.tables
-            .specials
-            .binary_search_by_key(&id, |&(_, id)| id)
-            .is_ok()
+        let specials = &self.tables.specials;
+        let is_known = specials.binary_search_by_key(&id, |&(_, id)| id).is_ok();
+        is_known && self.tables.visible.binary_search(&id).is_err()
     }
 
     /// Whether the tokens are single characters.
     pub fn is_character_level(&self) -> bool {
         matches!(self.tables.model, Model::Characters(_))
+    }
+
+    /// Which kind it is, in words.
+    pub fn kind(&self) -> &'static str {
+        match &self.tables.model {
+            Model::Characters(_) => "characters",
+            Model::Bpe(_) if self.tables.rules.is_sentencepiece() => "SentencePiece BPE",
+            Model::Bpe(_) => "byte-level BPE",
+        }
     }
 
     /// SHA-256 of everything that decides which ids a text gets, in hexadecimal. Weights carry it, so that a tokenizer that
@@ -323,11 +427,7 @@ impl Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if self.is_character_level() {
-            "characters"
-        } else {
-            "byte-level BPE"
-        };
+        let kind = self.kind();
         f.debug_struct("Tokenizer")
             .field("kind", &kind)
             .field("vocab_size", &self.vocab_size())
@@ -367,15 +467,24 @@ fn check_special_names(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn fingerprint(model: &Model, vocabulary: &Vocabulary, specials: &[(String, u32)]) -> String {
+fn fingerprint(tables: &Tables) -> String {
     let mut sha = Sha256::new();
     let mut part = |bytes: &[u8]| {
         sha.update((bytes.len() as u64).to_le_bytes());
         sha.update(bytes);
     };
-    match model {
+    match &tables.model {
         Model::Bpe(bpe) => {
-            part(b"byte-level BPE, the pattern of GPT-2");
+            if tables.rules.is_gpt2() {
+                part(b"byte-level BPE, the pattern of GPT-2");
+            } else {
+                // As tokenizer.json spells them, which does not change with names in this crate.
+                let written = tables.rules.write().map(|rule| rule.to_string());
+                written.iter().for_each(|rule| part(rule.as_bytes()));
+            }
+            if bpe.has_whole_words() {
+                part(b"words that are tokens are not merged");
+            }
             let merges: Vec<u8> = bpe
                 .merges()
                 .iter()
@@ -392,9 +501,13 @@ fn fingerprint(model: &Model, vocabulary: &Vocabulary, specials: &[(String, u32)
         }
         Model::Characters(_) => part(b"characters"),
     }
-    vocabulary.iter().for_each(&mut part);
-    for (name, id) in specials {
+    tables.vocabulary.iter().for_each(&mut part);
+    for (name, id) in &tables.specials {
         part(name.as_bytes());
+        part(&id.to_le_bytes());
+    }
+    for id in &tables.visible {
+        part(b"shown");
         part(&id.to_le_bytes());
     }
     hex(&sha.finalize())
@@ -409,5 +522,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+#[cfg(test)]
+pub(crate) mod foreign_tests;
 #[cfg(test)]
 mod tests;

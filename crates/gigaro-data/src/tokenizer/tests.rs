@@ -151,8 +151,8 @@ fn foreign_kinds_of_tokenizer_are_refused_by_name() {
     );
     check(
         r#""normalizer": null"#,
-        r#""normalizer": {"type": "NFC"}"#,
-        "normalizer NFC",
+        r#""normalizer": {"type": "NFKC"}"#,
+        "normalizer NFKC",
     );
     check(
         r#""add_prefix_space": false"#,
@@ -161,9 +161,9 @@ fn foreign_kinds_of_tokenizer_are_refused_by_name() {
     );
     check(r#""use_regex": true"#, r#""use_regex": false"#, "pattern");
     check(
-        r#""ignore_merges": false"#,
-        r#""ignore_merges": true"#,
-        "ignore_merges",
+        r#""lstrip": false"#,
+        r#""lstrip": true"#,
+        "takes the space beside it",
     );
     check(r#""!": 5"#, r#""!": 4000000000"#, "does not fit");
     check(r#""!": 5"#, r#""!": 6"#, "two tokens");

@@ -7,6 +7,7 @@
 //! Reference: Sennrich, Haddow, Birch (2016), <https://arxiv.org/abs/1508.07909>.
 
 use super::bpe::{Bpe, Merge};
+use super::pretokenize::Pattern;
 use super::vocabulary::Vocabulary;
 use super::{Model, Tokenizer, alphabet, check_special_names, pretokenize};
 use crate::{Error, Result, parallel};
@@ -152,7 +153,7 @@ impl BpeTrainer {
 }
 
 fn count_words(text: &str, words: &mut FxHashMap<Box<[u8]>, u64>) {
-    for word in pretokenize::words(text) {
+    for word in pretokenize::words(text, Pattern::Gpt2) {
         match words.get_mut(word.as_bytes()) {
             Some(count) => *count += 1,
             None => {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::hugging_face_config;
+use super::rope::RopeScaling;
 
 /// A configuration that no model can be built from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +54,21 @@ pub enum Position {
     Rotary {
         /// The slowest of the rotations takes about `2 pi theta` tokens.
         theta: f64,
+        /// How the slow ones were made slower for a longer context, if they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scaling: Option<RopeScaling>,
     },
+}
+
+impl Position {
+    /// Rotations as they were first published.
+    #[must_use]
+    pub const fn rotary(theta: f64) -> Self {
+        Self::Rotary {
+            theta,
+            scaling: None,
+        }
+    }
 }
 
 /// The function inside the feed-forward part.
@@ -100,6 +115,9 @@ pub struct GptConfig {
     /// Whether products (and LayerNorm) have a bias.
     #[serde(default = "default_true")]
     pub bias: bool,
+    /// Whether the products into queries, keys and values have one even if no other has, as in Qwen2.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub qkv_bias: bool,
     /// Whether the token embeddings are the projection onto the vocabulary.
     #[serde(default = "default_true")]
     pub tied_head: bool,
@@ -159,6 +177,7 @@ impl GptConfig {
             position: Position::Learned,
             activation: FeedForwardKind::GeluTanh,
             bias: true,
+            qkv_bias: false,
             tied_head: true,
             qk_norm: false,
             value_embeddings: false,
@@ -196,7 +215,7 @@ impl GptConfig {
             n_kv_head,
             d_ff,
             norm: NormKind::RmsNorm,
-            position: Position::Rotary { theta: 10_000.0 },
+            position: Position::rotary(10_000.0),
             activation: FeedForwardKind::SwiGlu,
             bias: false,
             tied_head: false,
@@ -317,7 +336,12 @@ impl GptConfig {
                 "logit_soft_cap is {cap}; it must be positive, or left out"
             ));
         }
-        if let Position::Rotary { theta } = self.position {
+        if let Position::Rotary { theta, scaling } = self.position {
+            if let Some(scaling) = scaling.filter(|s| !s.is_sane()) {
+                return impossible(format!(
+                    "the scaling of its rotary positions is {scaling:?}; numbers must be positive, and low_freq_factor the smaller one"
+                ));
+            }
             if !(theta.is_finite() && theta > 0.0) {
                 return impossible(format!(
                     "theta is {theta}; it must be positive, 10000 is usual"

@@ -61,6 +61,8 @@ impl GptConfig {
         };
         let biases = if self.bias {
             q + 2 * kv + c + ups * ff + c
+        } else if self.qkv_bias {
+            q + 2 * kv
         } else {
             0
         };

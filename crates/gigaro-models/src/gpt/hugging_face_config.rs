@@ -3,20 +3,28 @@
 use serde_json::{Map, Value, json};
 
 use super::config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
+use super::rope::RopeScaling;
 
 type Keys = Map<String, Value>;
 
-const SUPPORTED: &str = "supported are the forms of gpt2, llama and qwen3";
+const SUPPORTED: &str = "supported are the forms of gpt2, llama, mistral, qwen2 and qwen3";
 
 /// Reads keys as transformers writes them.
 pub(super) fn read(keys: &Keys) -> Result<GptConfig, ConfigError> {
     match keys.get("model_type").and_then(Value::as_str) {
         Some("gpt2") => gpt2(keys),
-        Some("llama") => llama(keys, false),
-        Some("qwen3") => llama(keys, true),
+        Some("llama" | "mistral") => llama(keys),
+        Some("qwen2") => Ok(GptConfig {
+            qkv_bias: true,
+            ..llama(keys)?
+        }),
+        Some("qwen3") => Ok(GptConfig {
+            qk_norm: true,
+            ..llama(keys)?
+        }),
         Some(other) => Err(unsupported(format!("model_type {other}"), SUPPORTED)),
         None if keys.contains_key("n_embd") => gpt2(keys),
-        None if keys.contains_key("hidden_size") => llama(keys, false),
+        None if keys.contains_key("hidden_size") => llama(keys),
         None => Err(ConfigError::Unreadable {
             reason: "it has none of the keys d_model, n_embd and hidden_size".to_owned(),
         }),
@@ -111,7 +119,7 @@ fn gpt2(keys: &Keys) -> Result<GptConfig, ConfigError> {
     })
 }
 
-fn llama(keys: &Keys, qk_norm: bool) -> Result<GptConfig, ConfigError> {
+fn llama(keys: &Keys) -> Result<GptConfig, ConfigError> {
     let (heads, width) = (
         needed(keys, "num_attention_heads")?,
         needed(keys, "hidden_size")?,
@@ -140,14 +148,21 @@ fn llama(keys: &Keys, qk_norm: bool) -> Result<GptConfig, ConfigError> {
             "both or neither is",
         ));
     }
+    // Qwen's files name a window and say beside it that it is not used.
     must_be(keys, "use_sliding_window", false)?;
+    if let (Some(window), None) = (
+        present(keys, "sliding_window"),
+        present(keys, "use_sliding_window"),
+    ) {
+        return Err(unsupported(
+            format!("sliding_window {window:.20}"),
+            "use a model without it",
+        ));
+    }
     Ok(GptConfig {
-        position: Position::Rotary {
-            theta: theta(keys)?,
-        },
+        position: rotary(keys)?,
         bias,
         tied_head: flag(keys, "tie_word_embeddings", false)?,
-        qk_norm,
         eps: number(keys, "rms_norm_eps", 1e-6)?,
         ..GptConfig::llama(
             needed(keys, "vocab_size")?,
@@ -161,9 +176,10 @@ fn llama(keys: &Keys, qk_norm: bool) -> Result<GptConfig, ConfigError> {
     })
 }
 
-/// The base of the rotations, in the newer place or the older one.
-fn theta(keys: &Keys) -> Result<f64, ConfigError> {
+/// The base of the rotations and their scaling, in the newer place or the older one.
+fn rotary(keys: &Keys) -> Result<Position, ConfigError> {
     let mut theta = number(keys, "rope_theta", 10_000.0)?;
+    let mut scaling = None;
     for place in ["rope_parameters", "rope_scaling"] {
         let Some(inner) = present(keys, place).and_then(Value::as_object) else {
             continue;
@@ -171,22 +187,41 @@ fn theta(keys: &Keys) -> Result<f64, ConfigError> {
         let kind = present(inner, "rope_type")
             .or(present(inner, "type"))
             .and_then(Value::as_str);
-        if let Some(kind) = kind.filter(|&k| k != "default") {
-            return Err(unsupported(
-                format!("rotary positions of type {kind}"),
-                "supported is the default type",
-            ));
+        match kind {
+            None | Some("default") => {}
+            Some("llama3") => scaling = Some(llama3(inner)?),
+            Some(kind) => {
+                return Err(unsupported(
+                    format!("rotary positions of type {kind}"),
+                    "supported are the types default and llama3",
+                ));
+            }
         }
         theta = number(inner, "rope_theta", theta)?;
     }
-    Ok(theta)
+    Ok(Position::Rotary { theta, scaling })
+}
+
+fn llama3(keys: &Keys) -> Result<RopeScaling, ConfigError> {
+    let known = |key: &str| match present(keys, key) {
+        Some(_) => number(keys, key, 0.0),
+        None => Err(ConfigError::Unreadable {
+            reason: format!("{key} of its rotary positions is missing"),
+        }),
+    };
+    Ok(RopeScaling {
+        factor: known("factor")?,
+        low_freq_factor: known("low_freq_factor")?,
+        high_freq_factor: known("high_freq_factor")?,
+        original_max_seq_len: needed(keys, "original_max_position_embeddings")?,
+    })
 }
 
 /// The keys of transformers for this configuration; none if it has no such form.
 pub(super) fn write(config: &GptConfig) -> Keys {
     let form = match config.position {
         Position::Learned => write_gpt2(config),
-        Position::Rotary { theta } => write_llama(config, theta),
+        Position::Rotary { theta, scaling } => write_llama(config, theta, scaling),
     };
     match form {
         Some(Value::Object(keys)) => keys,
@@ -215,14 +250,16 @@ fn write_gpt2(c: &GptConfig) -> Option<Value> {
     })
 }
 
-fn write_llama(c: &GptConfig, theta: f64) -> Option<Value> {
-    // Qwen3 has biases in attention alone, so the two do not combine.
+fn write_llama(c: &GptConfig, theta: f64, scaling: Option<RopeScaling>) -> Option<Value> {
+    // Qwen2 and Qwen3 have biases in attention alone, so these do not combine.
     let same = c.norm == NormKind::RmsNorm
         && c.activation == FeedForwardKind::SwiGlu
-        && !(c.qk_norm && c.bias)
+        && u8::from(c.qk_norm) + u8::from(c.bias) + u8::from(c.qkv_bias) <= 1
         && !c.value_embeddings;
     let (architecture, model_type) = if c.qk_norm {
         ("Qwen3ForCausalLM", "qwen3")
+    } else if c.qkv_bias {
+        ("Qwen2ForCausalLM", "qwen2")
     } else {
         ("LlamaForCausalLM", "llama")
     };
@@ -233,8 +270,18 @@ fn write_llama(c: &GptConfig, theta: f64) -> Option<Value> {
             "intermediate_size": c.d_ff, "num_hidden_layers": c.n_layer, "num_attention_heads": c.n_head,
             "num_key_value_heads": c.n_kv_head, "head_dim": c.head_dim(), "hidden_act": "silu",
             "rms_norm_eps": c.eps, "rope_theta": theta, "attention_bias": c.bias, "mlp_bias": c.bias,
-            "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+            "rope_parameters": write_rope(theta, scaling),
             "tie_word_embeddings": c.tied_head, "torch_dtype": "float32",
         })
     })
+}
+
+fn write_rope(theta: f64, scaling: Option<RopeScaling>) -> Value {
+    match scaling {
+        None => json!({"rope_type": "default", "rope_theta": theta}),
+        Some(s) => json!({
+            "rope_type": "llama3", "rope_theta": theta, "factor": s.factor, "low_freq_factor": s.low_freq_factor,
+            "high_freq_factor": s.high_freq_factor, "original_max_position_embeddings": s.original_max_seq_len,
+        }),
+    }
 }

@@ -9,32 +9,41 @@
 //! could tell which token stands there. Value embeddings begin at zero.
 
 use gigaro_nn::{Dropout, Embedding, LayerNorm, Linear, RmsNorm, init};
-use gigaro_tensor::{DType, Device, Generator, Tensor, functional::rotary_tables};
+use gigaro_tensor::{DType, Device, Generator, Tensor};
 
 use super::Gpt;
 use super::block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
 use super::config::{FeedForwardKind, GptConfig, NormKind, Position};
+use super::rope;
 
 /// Deviation of GPT-2's weights.
 const STD: f64 = 0.02;
 
-struct Draw<'a> {
-    config: &'a GptConfig,
-    /// `None` leaves zeros, for weights that are loaded anyway.
-    generator: Option<&'a Generator>,
+/// What matrices begin as.
+#[derive(Clone, Copy)]
+pub(super) enum Fill<'a> {
+    /// Drawn.
+    Random(&'a Generator),
+    /// Zeros, for weights that are copied into them.
+    Zeros,
+    /// One zero in the shape of each, for weights that take their place.
+    Shapes,
 }
 
-pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
-    let draw = Draw { config, generator };
+struct Draw<'a> {
+    config: &'a GptConfig,
+    fill: Fill<'a>,
+}
+
+pub(super) fn fresh(config: &GptConfig, fill: Fill<'_>) -> Gpt {
+    let draw = Draw { config, fill };
     let c = config.d_model;
     let rotary = match config.position {
         Position::Learned => None,
-        Position::Rotary { theta } => Some(rotary_tables(
-            0,
-            config.max_seq_len,
-            config.head_dim(),
-            theta,
-        )),
+        Position::Rotary { theta, scaling } => {
+            let frequencies = rope::frequencies(config.head_dim(), theta, scaling);
+            Some(rope::tables(config.max_seq_len, &frequencies))
+        }
     };
     let token_std = if config.is_learned() || config.tied_head {
         STD
@@ -62,9 +71,10 @@ pub(super) fn fresh(config: &GptConfig, generator: Option<&Generator>) -> Gpt {
 
 impl Draw<'_> {
     fn normal(&self, shape: [usize; 2], std: f64) -> Tensor {
-        match self.generator {
-            Some(generator) => init::normal(shape, 0.0, std, generator),
-            None => Tensor::zeros(shape, DType::F32, Device::Cpu),
+        match self.fill {
+            Fill::Random(generator) => init::normal(shape, 0.0, std, generator),
+            Fill::Zeros => Tensor::zeros(shape, DType::F32, Device::Cpu),
+            Fill::Shapes => Tensor::zeros([1, 1], DType::F32, Device::Cpu).expand(shape),
         }
     }
 
@@ -79,22 +89,33 @@ impl Draw<'_> {
     }
 
     fn with_bias(&self, weight: Tensor) -> Linear {
-        let bias = self
-            .config
-            .bias
-            .then(|| Tensor::zeros([weight.size(0)], DType::F32, Device::Cpu));
+        self.layer(weight, self.config.bias)
+    }
+
+    fn layer(&self, weight: Tensor, has_bias: bool) -> Linear {
+        let bias = has_bias.then(|| Tensor::zeros([weight.size(0)], DType::F32, Device::Cpu));
         Linear::from_weights(weight, bias)
     }
 
     /// A matrix into a part of the layer.
     fn into(&self, out: usize) -> Linear {
+        self.with_bias(self.into_weight(out))
+    }
+
+    /// A matrix into the heads.
+    fn into_heads(&self, out: usize) -> Linear {
+        let config = self.config;
+        self.layer(self.into_weight(out), config.bias || config.qkv_bias)
+    }
+
+    fn into_weight(&self, out: usize) -> Tensor {
         let c = self.config.d_model;
         let std = if self.config.is_learned() {
             STD
         } else {
             1.0 / (c as f64).sqrt()
         };
-        self.with_bias(self.normal([out, c], std))
+        self.normal([out, c], std)
     }
 
     /// A matrix whose result is added to the residual stream.
@@ -104,7 +125,11 @@ impl Draw<'_> {
             let std = STD / (2.0 * self.config.n_layer as f64).sqrt();
             self.normal(shape, std)
         } else {
-            Tensor::zeros(shape, DType::F32, Device::Cpu)
+            let fill = match self.fill {
+                Fill::Random(_) => Fill::Zeros,
+                other => other,
+            };
+            Draw { fill, ..*self }.normal(shape, 0.0)
         })
     }
 
@@ -113,12 +138,12 @@ impl Draw<'_> {
         let (d, dropout) = (config.head_dim(), Dropout::new(config.dropout));
         let (q_width, kv_width) = (config.n_head * d, config.n_kv_head * d);
         let qkv = if config.is_learned() {
-            QkvProjection::Fused(self.into(q_width + 2 * kv_width))
+            QkvProjection::Fused(self.into_heads(q_width + 2 * kv_width))
         } else {
             QkvProjection::Separate {
-                q: self.into(q_width),
-                k: self.into(kv_width),
-                v: self.into(kv_width),
+                q: self.into_heads(q_width),
+                k: self.into_heads(kv_width),
+                v: self.into_heads(kv_width),
             }
         };
         let head_norm = || config.qk_norm.then(|| RmsNorm::new(d, config.eps));

@@ -7,8 +7,11 @@
 //!
 //! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
 //! - `cache.rs`: decoding a token at a time, for one text or many at once.
-//! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings.
+//! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings. `hugging_face_folder.rs`: both.
+//! - `gguf.rs`: a model out of a GGUF file; `gguf_names.rs`: which tensor is which.
+//! - `rope.rs`: how fast queries and keys are rotated.
 //! - `logprobs.rs`: log-probabilities of given tokens, with gradients.
+//! - `perplexity.rs`: how well a text is foreseen.
 //! - `cost.rs`: parameters, arithmetic and memory before anything is built.
 //!
 //! Not here: sampling (`generate/`), training loops (gigaro-train).
@@ -17,10 +20,18 @@ mod block;
 mod cache;
 mod config;
 mod cost;
+mod gguf;
+mod gguf_names;
+#[cfg(test)]
+pub(crate) mod gguf_tests;
 mod hugging_face;
 mod hugging_face_config;
+mod hugging_face_folder;
+mod import_error;
 mod init;
 mod logprobs;
+mod perplexity;
+mod rope;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -33,8 +44,14 @@ pub use block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
 pub use cache::{DecodePart, KvCache};
 pub use config::{ConfigError, FeedForwardKind, GptConfig, NormKind, Position};
 pub use cost::MemoryEstimate;
+pub use gguf::{GgufSource, gguf_source};
+pub use gguf_names::RowOrder;
 pub use hugging_face::is_conv1d;
+pub use hugging_face_folder::{CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX};
+pub use import_error::ImportError;
 pub use logprobs::LOGPROB_BYTES;
+pub use perplexity::Perplexity;
+pub use rope::RopeScaling;
 pub use weights::WeightFormat;
 
 use crate::lora::LoraConfig;
@@ -81,7 +98,7 @@ impl Gpt {
         if let Err(e) = config.check() {
             panic!("Gpt::new: {e}");
         }
-        init::fresh(config, Some(generator))
+        init::fresh(config, init::Fill::Random(generator))
     }
 
     /// A model of zeros, for weights to be loaded into: drawing some first takes longer than reading them.
@@ -94,7 +111,12 @@ impl Gpt {
         if let Err(e) = config.check() {
             panic!("Gpt::zeroed: {e}");
         }
-        init::fresh(config, None)
+        init::fresh(config, init::Fill::Zeros)
+    }
+
+    /// A model of shapes, for weights that take the place of what it has.
+    fn shaped(config: &GptConfig) -> Self {
+        init::fresh(config, init::Fill::Shapes)
     }
 
     /// Logits of every position.

@@ -467,7 +467,7 @@ fn configurations_of_transformers_are_read() {
         "num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":16,"rms_norm_eps":1e-05,
         "rope_parameters":{"rope_type":"default","rope_theta":500000.0}}"#;
     let want = GptConfig {
-        position: Position::Rotary { theta: 500_000.0 },
+        position: Position::rotary(500_000.0),
         ..GptConfig::llama(64, 16, 2, 4, 2, 32, 64)
     };
     assert_eq!(GptConfig::from_json(llama).unwrap(), want);
@@ -518,8 +518,8 @@ fn a_configuration_that_cannot_work_is_refused_with_a_sentence() {
         ),
         (
             r#"{"hidden_size":8,"num_attention_heads":2,"num_hidden_layers":1,"vocab_size":5,"intermediate_size":8,
-            "rope_scaling":{"rope_type":"llama3","factor":8.0}}"#,
-            "llama3",
+            "rope_scaling":{"rope_type":"yarn","factor":8.0}}"#,
+            "yarn",
         ),
     ] {
         let message = GptConfig::from_json(text).unwrap_err().to_string();

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use gigaro_data::Tokenizer;
-use gigaro_data::tokenizer::END_OF_TEXT;
 use serde_json::{Value, json};
 
 use super::fields::{Body, Fields, wrong_kind};
@@ -40,7 +39,7 @@ impl Prompt {
 /// A text as a document that begins: after the token that separates documents, if there is one, as in training. Names of special
 /// tokens in the text are text.
 pub(super) fn document(tokenizer: &Tokenizer, text: &str) -> Prompt {
-    let mut ids: Vec<u32> = tokenizer.special(END_OF_TEXT).into_iter().collect();
+    let mut ids: Vec<u32> = tokenizer.document_start().into_iter().collect();
     let hidden = ids.len();
     tokenizer.encode_into(text, &mut ids);
     Prompt {

@@ -23,7 +23,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
-    /// A checkpoint or the folder of a run [default: the last finished run]
+    /// A checkpoint, the folder of a run, a Hugging Face folder or a .gguf file [default: the last finished run]
     checkpoint: Option<PathBuf>,
 
     /// At most this many questions of each kind

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use gigaro_data::chat::Message;
-use gigaro_data::tokenizer::END_OF_TEXT;
 use serde_json::{Value, json};
 
 use crate::failure::{Interrupted, Usage};
@@ -21,7 +20,8 @@ const EXAMPLE: &str = "\
 Examples:
   gigaro generate \"Once upon a time\"
   gigaro generate --checkpoint runs/speedrun --temperature 0 --max-tokens 50 < prompt.txt
-  gigaro generate --checkpoint runs/tuned --raw \"Once upon a time\"";
+  gigaro generate --checkpoint runs/tuned --raw \"Once upon a time\"
+  gigaro generate --checkpoint SmolLM2-135M-Instruct.Q4_1.gguf \"Name three fruits.\"";
 
 /// Let a trained model go on with a text; one with a chat template of its own answers it
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,8 @@ pub(crate) struct Args {
     /// The text to go on with [default: read from stdin]
     prompt: Option<String>,
 
-    /// A checkpoint or the folder of a run [default: the last finished run]
-    #[arg(long, value_name = "DIR")]
+    /// A checkpoint, the folder of a run, a Hugging Face folder or a .gguf file [default: the last finished run]
+    #[arg(long, value_name = "PATH")]
     checkpoint: Option<PathBuf>,
 
     /// Go on with the text as it stands, even if the checkpoint has a chat template, by which the text would be a message
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 
 /// The prompt as a document that begins: with the token that separates documents, if there is one.
 fn document(trained: &Trained, text: &str) -> Vec<u32> {
-    let mut ids: Vec<u32> = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
+    let mut ids: Vec<u32> = trained.tokenizer.document_start().into_iter().collect();
     trained.tokenizer.encode_into(text, &mut ids);
     ids
 }

@@ -1,15 +1,18 @@
 //! `gigaro info`: what a checkpoint holds, or what a recipe says.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use gigaro_data::Tokenizer;
 use gigaro_models::GptConfig;
 use gigaro_models::gpt::{FeedForwardKind, NormKind, Position};
+use gigaro_tensor::io::gguf::Gguf;
 use gigaro_train::checkpoint::{CONFIG, Checkpoint, RunState};
 use gigaro_train::quantity::{Bytes, Count, Seconds};
 use serde_json::{Value, json};
 
+use crate::imported::Imported;
 use crate::output::Output;
 use crate::recipe::{self, BUILTIN, Recipe};
 use crate::trained::newest_stage;
@@ -17,6 +20,7 @@ use crate::trained::newest_stage;
 const EXAMPLE: &str = "\
 Examples:
   gigaro info runs/speedrun              a run's newest checkpoint, all hashes checked
+  gigaro info SmolLM2.Q4_1.gguf          a model that others made
   gigaro info                            the built-in recipes
   gigaro info speedrun                   one of them
   gigaro info my.toml --json             a recipe of your own, as JSON";
@@ -25,7 +29,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
-    /// A checkpoint or a run's folder, a recipe file, or the name of a built-in recipe [default: list those]
+    /// A checkpoint or a run's folder, a Hugging Face folder, a .gguf file, a recipe file, or the name of a built-in recipe [default: list those]
     what: Option<String>,
 
     /// End stdout with one JSON object; everything for people goes to stderr
@@ -34,11 +38,60 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
+    let path = args.what.as_deref().map(Path::new);
+    if let Some(path) = path.filter(|path| path.is_dir() || has_end(path, "gguf"))
+        && let Some(imported) = Imported::at(path)?
+    {
+        return show_imported(&imported, output);
+    }
     match &args.what {
         Some(what) if Path::new(what).is_dir() => show_checkpoint(Path::new(what), output),
         Some(what) => show_recipe(&recipe::load(what)?, output),
         None => list_recipes(output),
     }
+}
+
+fn has_end(path: &Path, end: &str) -> bool {
+    path.extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case(end))
+}
+
+/// A model that others made. What of it is not supported is the error.
+fn show_imported(imported: &Imported, output: &Output) -> Result<()> {
+    let path = imported.path();
+    let (config, tokenizer) = (imported.config()?, imported.tokenizer()?);
+    output.fields(
+        &format!("Model in {}", path.display()),
+        &model_lines(&config),
+    );
+    output.fields("\nTokenizer", &tokenizer_lines(Some(&tokenizer)));
+    let mut formats = BTreeMap::new();
+    if let Imported::Gguf(path) = imported {
+        for tensor in Gguf::open(path)?.tensors() {
+            let entry = formats
+                .entry(tensor.format.to_string())
+                .or_insert((0_u64, 0_u64));
+            *entry = (entry.0 + 1, entry.1 + tensor.bytes.len() as u64);
+        }
+        let line = |(format, (tensors, bytes)): (&String, &(u64, u64))| {
+            (
+                format.clone(),
+                format!("{tensors} tensors, {}", Bytes(*bytes)),
+            )
+        };
+        let lines: Vec<(String, String)> = formats.iter().map(line).collect();
+        let lines: Vec<(&str, String)> =
+            lines.iter().map(|(f, l)| (f.as_str(), l.clone())).collect();
+        output.fields("\nFormats of the weights", &lines);
+    }
+    output.result(&json!({
+        "checkpoint": path,
+        "parameters": config.num_params(),
+        "config": config,
+        "tokenizer": { "vocab_size": tokenizer.vocab_size(), "hash": tokenizer.hash() },
+        "formats": formats.into_iter().map(|(f, (n, bytes))| (f, json!({ "tensors": n, "bytes": bytes })))
+            .collect::<serde_json::Map<String, Value>>(),
+    }))
 }
 
 fn list_recipes(output: &Output) -> Result<()> {
@@ -111,7 +164,8 @@ fn model_lines(config: &GptConfig) -> Vec<(&'static str, String)> {
     };
     let position = match config.position {
         Position::Learned => "learned positions",
-        Position::Rotary { .. } => "rotary positions",
+        Position::Rotary { scaling: None, .. } => "rotary positions",
+        Position::Rotary { .. } => "rotary positions, scaled",
     };
     let norm = match config.norm {
         NormKind::LayerNorm => "LayerNorm",
@@ -176,11 +230,7 @@ fn tokenizer_lines(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, String)>
     let Some(tokenizer) = tokenizer else {
         return vec![("kind", "none in this checkpoint".into())];
     };
-    let kind = if tokenizer.is_character_level() {
-        "characters"
-    } else {
-        "byte-level BPE"
-    };
+    let kind = tokenizer.kind();
     let specials: Vec<&str> = tokenizer
         .specials()
         .iter()

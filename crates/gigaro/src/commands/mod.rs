@@ -11,6 +11,7 @@ pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod label;
 pub(crate) mod man;
+pub(crate) mod perplexity;
 pub(crate) mod pretrain;
 pub(crate) mod reward;
 pub(crate) mod serve;

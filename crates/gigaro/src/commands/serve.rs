@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use gigaro_models::GptConfig;
+use gigaro_models::gpt::WeightFormat;
 use gigaro_serve::conversations::Store;
 use gigaro_serve::engine::{EngineSettings, LoadedModel, ModelSource, ModelState, PromptWriter};
 use gigaro_serve::server::{Access, Keys, Limits, Server, Settings};
@@ -29,6 +30,7 @@ const EXAMPLE: &str = "\
 Examples:
   gigaro serve                                     the last finished run, on http://127.0.0.1:8000
   gigaro serve runs/speedrun --dtype bf16 --slots 32
+  gigaro serve SmolLM2-135M-Instruct.Q4_1.gguf
   gigaro serve --host 0.0.0.0 --api-key-file keys.txt
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'";
@@ -40,7 +42,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
-    /// Checkpoints or folders of runs, each served under its folder's name [default: the last finished run]
+    /// Checkpoints, folders of runs, Hugging Face folders or .gguf files, each served under its name [default: the last finished run]
     checkpoints: Vec<PathBuf>,
 
     /// Port to listen on; 0 takes one that is free
@@ -64,7 +66,7 @@ pub(crate) struct Args {
     threads: Option<u16>,
 
     /// What weights are held in
-    #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     dtype: Weights,
 
     /// Replies written at the same time, at most
@@ -167,7 +169,7 @@ fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<M
     let (mut sources, mut needed) = (Vec::<ModelSource>::new(), 0);
     for path in paths {
         // What is wrong with a checkpoint is said before anything else is begun.
-        let (checkpoint, config) = open_config(&path)?;
+        let (place, config) = open_config(&path)?;
         let bytes = memory(&config, args.dtype, engine);
         needed += bytes;
         let name = name_of(&path)?;
@@ -181,7 +183,7 @@ fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<M
             Count(config.num_params() as f64),
             args.dtype.name(),
             Bytes(bytes),
-            checkpoint.dir().display()
+            place.display()
         ));
         let weights = args.dtype;
         sources.push(ModelSource {
@@ -202,7 +204,7 @@ fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<M
 /// The weights while they are read, which is in 32 bits, or as they are held, and the keys and values.
 fn memory(config: &GptConfig, weights: Weights, engine: &EngineSettings) -> u64 {
     let held = match weights {
-        Weights::F32 => 0,
+        Weights::Auto | Weights::F32 => 0,
         rounded => rounded.bytes(),
     };
     let context = engine
@@ -215,11 +217,16 @@ fn memory(config: &GptConfig, weights: Weights, engine: &EngineSettings) -> u64 
     config.num_params() * (4 + held) + rows * row
 }
 
-/// The name of the folder that was given.
+/// The name of the folder that was given, or of the file without its end.
 fn name_of(path: &Path) -> Result<String> {
     let whole = std::path::absolute(path);
     let whole = whole.with_context(|| format!("cannot use the path {}", path.display()))?;
-    let name = whole.file_name().and_then(|name| name.to_str());
+    let name = if path.is_file() {
+        whole.file_stem()
+    } else {
+        whole.file_name()
+    };
+    let name = name.and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         Usage(format!(
             "{} has no name that a client could write: give a folder whose name is UTF-8",
@@ -230,13 +237,13 @@ fn name_of(path: &Path) -> Result<String> {
 }
 
 fn load(path: &Path, weights: Weights) -> Result<LoadedModel> {
-    let trained = Trained::open(path)?;
+    let trained = Trained::open_in(path, weights.format())?;
     let chat = prompt_writer(&trained).map_err(|e| format!("{e:#}"));
     Ok(LoadedModel {
         model: trained.model,
         tokenizer: trained.tokenizer,
         chat,
-        weights: weights.format(),
+        weights: weights.format().unwrap_or(WeightFormat::F32),
     })
 }
 

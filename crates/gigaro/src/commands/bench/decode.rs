@@ -59,7 +59,9 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     };
     check_memory(&config, batch * length)?;
     let mut model = Gpt::new(&config, &Generator::new(0));
-    model.store_weights(args.dtype.format());
+    if let Some(format) = args.dtype.format() {
+        model.store_weights(format);
+    }
     let prompt: Vec<u32> = (0..u32::from(args.prompt)).map(|i| i * 97 % 4096).collect();
     let mut cache = KvCache::with_capacity(&model, batch, length);
     let mut reading = Vec::new();

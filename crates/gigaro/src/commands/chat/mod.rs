@@ -29,13 +29,14 @@ const EXAMPLE: &str = "\
 Examples:
   gigaro chat
   gigaro chat runs/speedrun --temperature 0
+  gigaro chat SmolLM2-135M-Instruct.Q4_1.gguf
   echo \"What is the capital of Estia?\" | gigaro chat";
 
 /// Talk to a fine-tuned model in the terminal
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
-    /// A checkpoint or the folder of a run [default: the last finished run]
+    /// A checkpoint, the folder of a run, a Hugging Face folder or a .gguf file [default: the last finished run]
     checkpoint: Option<PathBuf>,
 
     /// Instructions that stand before the conversation

@@ -1,7 +1,6 @@
 //! Models held against each other: the same held-out prompts, what each does with them, and whose answers are preferred.
 
 use anyhow::{Result, bail};
-use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_data::world::{Disguised, Labeller, Prompt, World};
 use gigaro_models::generate::SamplingParams;
 use gigaro_tensor::DType;
@@ -121,7 +120,7 @@ impl Exam {
             Manner::Plain | Manner::FewShot => {
                 let page = self.page();
                 let tokens = |p: &Prompt| {
-                    let mut ids = trained.tokenizer.special(END_OF_TEXT).into_iter().collect();
+                    let mut ids = trained.tokenizer.document_start().into_iter().collect();
                     let text = match manner {
                         Manner::FewShot => format!("{page}Question: {} Answer:", p.text),
                         _ => p.text.clone(),
