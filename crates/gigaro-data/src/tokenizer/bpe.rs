@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 /// The merges of a BPE, ready for use.
 #[derive(Clone, Debug)]
 pub(crate) struct Bpe {
-    /// The token of each single byte.
+    /// The token of each single byte, or [`NO_TOKEN`].
     byte_ids: [u32; 256],
     /// The tokens of single characters, if merging starts from these; a character without one is spelled in bytes.
     characters: Option<FxHashMap<char, u32>>,
@@ -31,6 +31,8 @@ pub(crate) struct Merge {
     pub(crate) joined: u32,
 }
 
+/// A byte that the vocabulary lacks: it is left out of a text, as in the libraries that such vocabularies come from.
+pub(crate) const NO_TOKEN: u32 = u32::MAX;
 /// No merge is known.
 const NO_RANK: u32 = u32::MAX;
 /// Words up to this many symbols are merged by rescanning, longer ones with a heap. A scan over so few ranks is faster than
@@ -96,7 +98,8 @@ impl Bpe {
         }
         let start = out.len();
         let spell = |bytes: &[u8], out: &mut Vec<u32>| {
-            out.extend(bytes.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
+            let ids = bytes.iter().map(|&byte| self.byte_ids[usize::from(byte)]);
+            out.extend(ids.filter(|&id| id != NO_TOKEN));
         };
         match &self.characters {
             None => spell(word.as_bytes(), out),

@@ -5,7 +5,7 @@
 //! same ids. What is done to a text before merging is in `rules`. Anything else in the file that would change the ids is refused by
 //! name rather than ignored.
 
-use super::bpe::{Bpe, Merge};
+use super::bpe::{Bpe, Merge, NO_TOKEN};
 use super::character::Characters;
 use super::rules::Rules;
 use super::{Model, Tables, Tokenizer, alphabet, sentencepiece};
@@ -239,8 +239,15 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
             .get(&spelled)
             .copied()
             .filter(|&id| !is_special(id));
-        byte_ids[usize::from(byte)] =
-            id.ok_or_else(|| refuse(format!("the byte {byte:#04x} ({spelled}) has no token")))?;
+        byte_ids[usize::from(byte)] = match id {
+            Some(id) => id,
+            None if is_rare(byte) => NO_TOKEN,
+            None => {
+                return Err(refuse(format!(
+                    "the byte {byte:#04x} ({spelled}) has no token"
+                )));
+            }
+        };
     }
     let mut merges = Vec::with_capacity(file.merges.len());
     for (i, (left, right)) in file.merges.iter().enumerate() {
@@ -285,6 +292,13 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
         file.specials,
         file.visible,
     ))
+}
+
+/// Whether a vocabulary may lack the token of a byte: control characters, and what begins no character or one of a script that few
+/// texts have. Some that were trained on clean text do.
+const fn is_rare(byte: u8) -> bool {
+    let control = byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7f;
+    control || matches!(byte, 0xc0 | 0xc1 | 0xf1..=0xff)
 }
 
 fn assemble_characters(
