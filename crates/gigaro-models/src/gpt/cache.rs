@@ -135,6 +135,15 @@ impl KvCache {
         self.lens[to] = len;
     }
 
+    /// Forgets everything, whatever a call that was cut short has left.
+    pub fn clear(&mut self) {
+        for (keys, values) in &self.layers {
+            keys.zero_();
+            values.zero_();
+        }
+        self.lens.fill(0);
+    }
+
     /// Forgets a row's tokens from position `len` on; 0 makes the row free for another text.
     ///
     /// # Panics
@@ -185,8 +194,12 @@ impl Gpt {
                 ids,
                 logits: ids.len(),
             };
-            self.logits(&self.ln_f.forward(&self.extend(&[part], cache)))
-                .squeeze(0)
+            self.logits(
+                &self
+                    .ln_f
+                    .forward(&self.extend(&[part], cache, &mut |_, _| {})),
+            )
+            .squeeze(0)
         })
     }
 
@@ -259,7 +272,7 @@ impl Gpt {
         let mut logits = Vec::new();
         for parts in self.calls(parts) {
             let wanted = wanted_rows(parts);
-            let x = no_grad(|| self.extend(parts, cache).squeeze(0));
+            let x = no_grad(|| self.extend(parts, cache, &mut |_, _| {}).squeeze(0));
             if wanted.is_empty() {
                 continue;
             }
@@ -280,6 +293,25 @@ impl Gpt {
             [all] => all.clone(),
             several => Tensor::cat(&several.iter().collect::<Vec<_>>(), 0),
         }
+    }
+
+    /// Reads some tokens for each of some rows as [`Gpt::decode_parts`] does, and gives what the logits would be projected from for every
+    /// one of them, part after part: `(N, C)`, the rows of [`Gpt::hidden`].
+    ///
+    /// # Panics
+    /// As [`Gpt::decode_parts`].
+    #[must_use]
+    #[track_caller]
+    pub fn decode_hidden(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
+        let read = |parts: &&[DecodePart<'_>]| {
+            no_grad(|| {
+                self.ln_f
+                    .forward(&self.extend(parts, cache, &mut |_, _| {}).squeeze(0))
+                    .to_dtype(DType::F32)
+            })
+        };
+        let hidden: Vec<Tensor> = self.calls(parts).iter().map(read).collect();
+        Tensor::cat(&hidden.iter().collect::<Vec<_>>(), 0)
     }
 
     /// The parts that may go through the layers together. Products with weights in 8 bits round
@@ -308,8 +340,15 @@ impl Gpt {
 
     /// What the last layer leaves for each of the tokens, part after part: `(1, N, C)`; the rows grow
     /// by them.
+    ///
+    /// `watch` is shown each layer's queries `(1, N, H, D)` and the cache's keys `(rows, capacity, Hkv, D)`.
     #[track_caller]
-    fn extend(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
+    pub(super) fn extend(
+        &self,
+        parts: &[DecodePart<'_>],
+        cache: &mut KvCache,
+        watch: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Tensor {
         let parts = admit(parts, cache);
         let ids: Vec<i64> = parts
             .iter()
@@ -341,6 +380,7 @@ impl Gpt {
                     .heads(&block.ln_1.forward(&x), &ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
             lookback.keep(keys, &k);
             lookback.keep(values, &v);
+            watch(&q, keys);
             let y = lookback.attend(&q, keys, values); // (1, N, C)
             x = x + block.attn.out.forward(&y);
             x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);

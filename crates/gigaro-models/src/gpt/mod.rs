@@ -8,11 +8,13 @@
 //! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
 //! - `cache.rs`: decoding a token at a time, for one text or many at once. `lookback.rs`: how they attend.
 //! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings.
+//! - `attention_view.rs`: what a token was drawn by looking at.
 //! - `logprobs.rs`: log-probabilities of given tokens, with gradients.
 //! - `cost.rs`: parameters, arithmetic and memory before anything is built.
 //!
 //! Not here: sampling (`generate/`), training loops (gigaro-train).
 
+mod attention_view;
 mod block;
 mod cache;
 mod config;
