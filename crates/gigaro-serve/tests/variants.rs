@@ -227,8 +227,8 @@ fn a_reply_under_way_is_finished_by_the_weights_that_began_it() {
     long["max_tokens"] = 200.into();
     let whole = reply(&server, &long);
     for checkpoint in ["newer", "other"] {
+        let first = serve_all(vec![changing("small")], settings());
         let again = std::thread::scope(|scope| {
-            let first = serve_all(vec![changing("small")], settings());
             let (first, long) = (&first, &long);
             let under_way = scope.spawn(move || reply(first, long));
             service::until(|| metric(first, "gigaro_requests_running") > 0.0);

@@ -95,7 +95,7 @@ fn on_signal(action: Action) -> Result<()> {
     static ACTION: OnceLock<Mutex<Action>> = OnceLock::new();
     let mut given = Some(action);
     let current =
-        ACTION.get_or_init(|| Mutex::new(given.take().unwrap_or_else(|| Box::new(|| ()))));
+        ACTION.get_or_init(|| Mutex::new(given.take().unwrap_or_else(|| Box::new(|_| ()))));
     match given {
         // Someone was here before: the handler is set, only what it does changes.
         Some(action) => {

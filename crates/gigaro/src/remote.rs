@@ -47,10 +47,8 @@ fn read_key(path: &Path) -> Result<String> {
     let shown = path.display();
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read the key in {shown}"))?;
-    let lines = text.lines().map(str::trim);
-    let key = lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .next();
+    let mut lines = text.lines().map(str::trim);
+    let key = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
     match key {
         Some(key) if !key.contains(':') => Ok(key.to_owned()),
         Some(_) => Err(Usage(format!(

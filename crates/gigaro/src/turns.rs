@@ -111,10 +111,10 @@ impl Turns {
         tools: &[Value],
     ) -> gigaro_data::Result<Vec<u32>> {
         match self {
-            Self::House(_) => Err(gigaro_data::Error::setting(
-                "the house format has no words for functions",
-                "tell the model of them in the system's message",
-            )),
+            Self::House(_) => Err(gigaro_data::Error::Setting {
+                problem: "the house format has no words for functions".into(),
+                advice: "tell the model of them in the system's message".into(),
+            }),
             Self::Template(template) => template.prompt_with_tools(messages, tools),
         }
     }

@@ -193,15 +193,17 @@ fn function(value: Value, place: &str, nested: bool) -> Result<Function, ApiErro
     let mut fields = Fields::inside(value, place)?;
     let is_function = |value: &Value| *value == "function";
     fields.refuse("type", is_function, "only functions can be called here")?;
-    let inner = if nested {
+    if nested {
         let path = fields.path("function");
         let mut inner = Fields::inside(fields.required("function")?, &path)?;
         fields.finish()?;
-        described(&mut inner).and_then(|function| inner.finish().map(|()| function))
-    } else {
-        described(&mut fields).and_then(|function| fields.finish().map(|()| function))
-    };
-    inner
+        let function = described(&mut inner)?;
+        inner.finish()?;
+        return Ok(function);
+    }
+    let function = described(&mut fields)?;
+    fields.finish()?;
+    Ok(function)
 }
 
 fn described(fields: &mut Fields) -> Result<Function, ApiError> {

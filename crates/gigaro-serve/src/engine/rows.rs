@@ -188,7 +188,8 @@ mod tests {
         other.variant = 2;
         let place = place(&rows, &other, &prompt(0..60, 4), 1).expect("a row is free");
         assert_eq!(place.kept, 0);
-        let reading = [(0, &prompt(0..60, 9)[..])].into_iter();
+        let read = prompt(0..60, 9);
+        let reading = [(0, &read[..])].into_iter();
         assert_eq!(
             follow(&rows, reading, &other, &prompt(0..60, 4), 1, 0),
             None

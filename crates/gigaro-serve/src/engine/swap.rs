@@ -115,17 +115,13 @@ impl Service {
     /// If another one is being read, or this one cannot be served; then nothing has changed.
     pub(crate) fn swap(&self, checkpoint: Option<&Path>) -> Result<(), SwapError> {
         let name = self.name.clone();
+        if matches!(*self.states[0].borrow(), ModelState::Loading) {
+            return Err(SwapError::Loading { name });
+        }
         let _held = match self.reading.try_lock() {
             Ok(held) => held,
             Err(TryLockError::Poisoned(held)) => held.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let first = matches!(*self.states[0].borrow(), ModelState::Loading);
-                return Err(if first {
-                    SwapError::Loading { name }
-                } else {
-                    SwapError::Busy { name }
-                });
-            }
+            Err(TryLockError::WouldBlock) => return Err(SwapError::Busy { name }),
         };
         self.read(checkpoint)
             .map_err(|problem| SwapError::Unusable { name, problem })

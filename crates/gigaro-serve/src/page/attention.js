@@ -33,7 +33,7 @@ export function attentionView(spans, look, fail, visible) {
   const layers = choice("Layer", ["all layers"]);
   const heads = choice("Head", ["all heads"]);
   const words = element("p", { class: "help", role: "status" }, "Choose a token: the darker a text before it, the more the model looked there.");
-  const before = element("div", { class: "tokens prompt-tokens", dir: "auto", role: "group", "aria-label": "What the model read before the answer", hidden: true });
+  const before = element("div", { class: "tokens prompt-tokens", dir: "auto", role: "group", tabindex: "0", "aria-label": "What the model read before the answer", hidden: true });
   const view = element("div", { class: "attention" },
     element("div", { class: "attention-controls" }, layers, heads), words, before);
 
@@ -70,7 +70,8 @@ export function attentionView(spans, look, fail, visible) {
       span.title = percent(weights[i]);
     });
     const top = weights.map((weight, i) => [weight, i]).sort((a, b) => b[0] - a[0]).slice(0, 4);
-    const name = (i) => `${visible(all[i].textContent)} ${percent(weights[i])}`;
+    const textOf = (i) => (i < texts.length ? texts[i] : all[i].textContent);
+    const name = (i) => `${visible(textOf(i))} ${percent(weights[i])}`;
     words.textContent = `For ${visible(spans[token].textContent)} it looked most at: ${top.map(([, i]) => name(i)).join(", ")}`;
   }
 
