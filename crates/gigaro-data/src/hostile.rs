@@ -96,6 +96,11 @@ pub fn chat_template(bytes: &[u8]) {
         let text = template.text(&messages, false).expect("was just rendered");
         assert_eq!(tokenizer.decode(&rendered.ids), text);
     }
+    let told = [serde_json::json!({ "role": "user", "content": PROBE })];
+    let tools = [serde_json::json!({ "type": "function", "function": { "name": PROBE } })];
+    if let Ok(ids) = template.prompt_with_tools(&told, &tools) {
+        assert!(!ids.is_empty(), "there is nothing to answer");
+    }
 }
 
 /// Preferences in JSONL, and the same bytes as items to label.

@@ -49,6 +49,7 @@ pub struct Metrics {
     waiting: Family<ModelLabel, Gauge>,
     kv_tokens: Family<ModelLabel, Gauge>,
     kv_capacity: Family<ModelLabel, Gauge>,
+    version: Family<ModelLabel, Gauge>,
     first_token: Latencies,
     between_tokens: Latencies,
     steps: Family<ModelLabel, Counter>,
@@ -68,6 +69,7 @@ impl Default for Metrics {
             waiting: Family::default(),
             kv_tokens: Family::default(),
             kv_capacity: Family::default(),
+            version: Family::default(),
             first_token: Family::new_with_constructor(latency),
             between_tokens: Family::new_with_constructor(latency),
             steps: Family::default(),
@@ -86,27 +88,8 @@ impl Default for Metrics {
 impl Metrics {
     fn registered(&self) -> Registry {
         let mut registry = Registry::with_prefix("gigaro");
+        self.register_gauges(&mut registry);
         let r = &mut registry;
-        r.register(
-            "requests_running",
-            "Requests that have a slot",
-            self.running.clone(),
-        );
-        r.register(
-            "requests_waiting",
-            "Requests that wait for a slot",
-            self.waiting.clone(),
-        );
-        r.register(
-            "kv_cache_tokens",
-            "Tokens whose keys and values are held, for replies under way and for prompts to come",
-            self.kv_tokens.clone(),
-        );
-        r.register(
-            "kv_cache_capacity_tokens",
-            "Tokens whose keys and values could be held",
-            self.kv_capacity.clone(),
-        );
         r.register_with_unit(
             "time_to_first_token",
             "From the arrival of a request to the first token of its reply",
@@ -155,6 +138,35 @@ impl Metrics {
         registry
     }
 
+    /// What is so at this moment.
+    fn register_gauges(&self, r: &mut Registry) {
+        r.register(
+            "requests_running",
+            "Requests that have a slot",
+            self.running.clone(),
+        );
+        r.register(
+            "requests_waiting",
+            "Requests that wait for a slot",
+            self.waiting.clone(),
+        );
+        r.register(
+            "kv_cache_tokens",
+            "Tokens whose keys and values are held, for replies under way and for prompts to come",
+            self.kv_tokens.clone(),
+        );
+        r.register(
+            "kv_cache_capacity_tokens",
+            "Tokens whose keys and values could be held",
+            self.kv_capacity.clone(),
+        );
+        r.register(
+            "model_version",
+            "How many checkpoints have been served under this name",
+            self.version.clone(),
+        );
+    }
+
     /// All of it as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -162,6 +174,15 @@ impl Metrics {
         // Writing into a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// Another checkpoint serves a model from now on.
+    pub(crate) fn model_version(&self, model: &str, version: u64) {
+        let label = ModelLabel {
+            model: model.to_owned(),
+        };
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        self.version.get_or_create(&label).set(version);
     }
 
     /// The counters of one model, found once so that a step need not look them up.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gigaro_models::gpt::WeightFormat;
-use gigaro_serve::conversations::{State, Store};
+use gigaro_serve::conversations::{Outcome, State, Store, Training};
 use gigaro_serve::server::{Access, Keys, Server, Settings};
 use serde_json::{Value, json};
 use service::{Answer, get, model, post, raw, request, settings, source, until};
@@ -443,4 +443,102 @@ fn another_site_in_the_same_browser_reaches_nothing() {
         403
     );
     assert_eq!(get(&server, &path).status, 200);
+}
+
+#[test]
+fn what_was_said_is_told_by_day_and_what_was_trained_on_it_beside() {
+    let (folder, server) = serve(settings());
+    let history = || get(&server, "/api/feedback/history").json();
+    assert_eq!(history(), json!({ "days": [], "trainings": [] }));
+    let (id, question) = begun(&server, "the king");
+    let path = format!("/api/conversations/{id}/answers");
+    post(&server, &path, &long(question, 4));
+    let rating = format!("/api/answers/{}/rating", question + 1);
+    send(&server, "PUT", &rating, "", &json!({ "rating": 1 }));
+    let days = history()["days"].clone();
+    assert_eq!(days.as_array().map(Vec::len), Some(1), "{days}");
+    assert_eq!(
+        (&days[0]["up"], &days[0]["down"], &days[0]["compared"]),
+        (&json!(1), &json!(0), &json!(0))
+    );
+    let training = Training {
+        at_ms: 1_764_000_000_000,
+        run: "speedrun-dpo".into(),
+        algorithm: "dpo".into(),
+        learned_from: 24,
+        win_rate: Some([0.6, 0.55, 0.65]),
+        outcome: Outcome::Better,
+        taken: true,
+        swapped: None,
+    };
+    let store = Store::open(folder.path().join("chat.db")).expect("the same store");
+    store.note_training(&training).expect("noted");
+    let noted = folder.path().join("chat.trainings.jsonl");
+    let mut text = std::fs::read_to_string(&noted).expect("a file beside the store");
+    text += "damaged\n";
+    std::fs::write(&noted, text).expect("written");
+    store
+        .note_training(&Training {
+            outcome: Outcome::Undecided,
+            ..training
+        })
+        .expect("noted");
+    let trainings = history()["trainings"].clone();
+    assert_eq!(trainings.as_array().map(Vec::len), Some(2), "{trainings}");
+    assert_eq!(
+        (&trainings[0]["outcome"], &trainings[1]["outcome"]),
+        (&json!("undecided"), &json!("better"))
+    );
+    assert_eq!(trainings[1]["win_rate"], json!([0.6, 0.55, 0.65]));
+}
+
+#[test]
+fn what_a_token_was_drawn_by_looking_at_is_told_for_one_head_or_all() {
+    let (_folder, server) = serve(settings());
+    let (id, question) = begun(&server, "who reads about rivers?");
+    let path = format!("/api/conversations/{id}/answers");
+    post(&server, &path, &long(question, 6));
+    let look = |more: Value| {
+        let mut body = json!({ "answer": question + 1, "token": 4 });
+        let fields = body.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        post(&server, "/api/attention", &body)
+    };
+    let all = look(json!({})).json();
+    let of = |told: &Value| -> Vec<f64> {
+        let weights = told["weights"].as_array().expect("weights").iter();
+        weights.map(|w| w.as_f64().expect("a number")).collect()
+    };
+    let prompt = all["prompt"].as_array().expect("the prompt's tokens");
+    assert_eq!(of(&all).len(), prompt.len() + 4);
+    assert!((of(&all).iter().sum::<f64>() - 1.0).abs() < 1e-2);
+    let text: String = prompt.iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        text,
+        "<|endoftext|><|user|> who reads about rivers?<|end|><|assistant|>"
+    );
+    let [layers, heads] = [&all["layers"], &all["heads"]].map(|n| n.as_u64().expect("a number"));
+    let mut sums = vec![0.0; of(&all).len()];
+    for layer in 0..layers {
+        for head in 0..heads {
+            let one = of(&look(json!({ "layer": layer, "head": head })).json());
+            for (sum, weight) in sums.iter_mut().zip(one) {
+                *sum += weight / (layers * heads) as f64;
+            }
+        }
+    }
+    for (mean, sum) in of(&all).iter().zip(sums) {
+        assert!((mean - sum).abs() < 1e-4, "{mean} {sum}");
+    }
+    for (more, part) in [
+        (json!({ "token": 6 }), "the answer has 6 tokens"),
+        (json!({ "layer": layers }), "the model has 2 of them"),
+        (json!({ "head": heads }), "the model has 4 of them"),
+        (json!({ "eyes": 2 }), "eyes"),
+    ] {
+        let answer = look(more);
+        assert_eq!(answer.status, 400);
+        assert!(answer.sentence().contains(part), "{}", answer.body);
+    }
+    assert_eq!(look(json!({ "answer": question })).status, 404);
 }

@@ -42,6 +42,8 @@ fn asked(seed: u64, prompt: usize, reply: usize, scope: &str) -> GenerateRequest
             ..SamplingParams::default()
         },
         prompt_logprobs: None,
+        constraint: None,
+        embed: false,
         tenant: format!("tenant {}", seed % 3).into(),
         cache_scope: scope.into(),
     }
@@ -61,7 +63,7 @@ async fn whole(mut ticket: Ticket) -> (Got, Usage) {
     };
     while let Some(event) = ticket.next().await {
         match event {
-            Event::Admitted => {}
+            Event::Admitted | Event::Embedding(_) => {}
             Event::PromptLogprobs(scores) => got.prompt_logprobs = scores,
             Event::Token {
                 token,

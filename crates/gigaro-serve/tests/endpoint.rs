@@ -5,7 +5,7 @@ mod peer;
 use std::time::{Duration, Instant};
 
 use gigaro_data::chat::Message;
-use gigaro_serve::endpoint::{Endpoint, EndpointError, Key, Patience};
+use gigaro_serve::endpoint::{Endpoint, EndpointError, Heard, Key, Patience};
 
 use peer::{Asked, Peer, Say};
 
@@ -299,4 +299,74 @@ fn a_setting_that_the_model_does_not_take_is_left_out_from_then_on() {
         "{error}"
     );
     assert_eq!(stubborn.seen().len(), 3);
+}
+
+/// All that a stream said, and how it ended.
+fn follow(peer: &Peer) -> (String, Result<Option<String>, EndpointError>) {
+    let mut words = String::new();
+    for heard in endpoint(peer, None).stream(&[Message::user("Who?")]) {
+        match heard {
+            Ok(Heard::Piece(piece)) => words += &piece,
+            Ok(Heard::End(reason)) => return (words, Ok(reason)),
+            Err(error) => return (words, Err(error)),
+        }
+    }
+    panic!("a stream without an end")
+}
+
+fn streamed(events: &str) -> Say {
+    let body = events.replace('|', "\n\n");
+    Say::Status("200 OK", "Content-Type: text/event-stream\r\n", body)
+}
+
+#[test]
+fn a_streamed_reply_comes_piece_by_piece_and_says_why_it_ended() {
+    let peer = saying(vec![|| {
+        streamed(
+            r#"data: {"choices": [{"delta": {"role": "assistant", "content": ""}}]}|: ping|data: {"choices": [{"delta": {"content": "Yo"}}]}|data: {"choices": [{"delta": {"content": "u."}, "finish_reason": "length"}]}|data: {"choices": [], "usage": {}}|data: [DONE]|"#,
+        )
+    }]);
+    let (words, end) = follow(&peer);
+    assert_eq!(
+        (words.as_str(), end.expect("an end").as_deref()),
+        ("You.", Some("length"))
+    );
+    assert_eq!(peer.seen()[0].body["stream"], true);
+}
+
+#[test]
+fn a_stream_that_breaks_off_says_so_after_what_there_was() {
+    for (say, part) in [
+        (
+            r#"data: {"choices": [{"delta": {"content": "Yo"}}]}|"#,
+            "closed before the end",
+        ),
+        (
+            r#"data: {"choices": [{"delta": {"content": "Yo"}}]}|data: {"error": {"message": "the model is gone"}}|"#,
+            "the model is gone",
+        ),
+        (
+            r#"data: {"choices": [{"delta": {"content": "Yo"}}]}|data: nonsense|"#,
+            "not JSON",
+        ),
+    ] {
+        let peer = Peer::start(move |_: &Asked| streamed(say));
+        let (words, end) = follow(&peer);
+        let told = end.expect_err(part).to_string();
+        assert!(words == "Yo" && told.contains(part), "{words}: {told}");
+    }
+    let peer = saying(vec![|| {
+        status("401 Unauthorized", r#"{"error": {"message": "no"}}"#)
+    }]);
+    let told = follow(&peer).1.expect_err("a refusal").to_string();
+    assert!(told.contains("refuses with status 401 (no)"), "{told}");
+}
+
+#[test]
+fn whoever_leaves_a_stream_ends_it() {
+    let peer = Peer::start(move |_: &Asked| streamed(&"data: {\"choices\": []}|".repeat(200_000)));
+    let told = endpoint(&peer, None).stream(&[Message::user("Who?")]);
+    assert!(told.recv().is_ok());
+    drop(told);
+    assert_eq!(peer.seen().len(), 1);
 }

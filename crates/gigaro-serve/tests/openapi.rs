@@ -27,6 +27,11 @@ fn posts(page: &Value) -> Vec<String> {
     posts.map(|(path, _)| path.clone()).collect()
 }
 
+/// A path with the name of the model that is served.
+fn of_small(path: &str) -> String {
+    path.replace("{model}", "small")
+}
+
 #[test]
 fn each_request_takes_the_fields_that_its_page_lists_and_no_others() {
     let server = serve(settings());
@@ -45,7 +50,7 @@ fn each_request_takes_the_fields_that_its_page_lists_and_no_others() {
                 // Of no kind that any field has; what is wrong with it is not the question here.
                 body[name] = json!([{ "odd": [] }]);
             }
-            let answer = post(&server, &path, &body);
+            let answer = post(&server, &of_small(&path), &body);
             let unknown = answer
                 .body
                 .contains(&format!("there is no field {name} here"));
@@ -60,11 +65,11 @@ fn every_example_is_answered_and_every_address_is_there() {
     let server = serve(settings());
     let page = page(&server);
     for path in posts(&page) {
-        let answer = post(&server, &path, &schema(&page, &path)["example"]);
+        let answer = post(&server, &of_small(&path), &schema(&page, &path)["example"]);
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
     for (path, methods) in page["paths"].as_object().expect("paths") {
-        let path = path.replace("{model}", "small");
+        let path = of_small(path);
         for method in methods.as_object().expect("methods").keys() {
             let request = request(&method.to_uppercase(), &path, "", "");
             let status = raw(server.address(), request.as_bytes()).status;

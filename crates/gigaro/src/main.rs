@@ -13,6 +13,7 @@ mod machine;
 mod output;
 mod pipeline;
 mod recipe;
+mod remote;
 mod sampling_flags;
 mod text_source;
 mod trained;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use gigaro_models::generate::SamplingParams;
+use serde_json::{Map, Value, json};
 
 use crate::failure::Usage;
 use crate::flags::count;
@@ -75,6 +76,24 @@ impl SamplingArgs {
             .validate(usize::MAX)
             .map_err(|e| Usage(e.to_string()))?;
         Ok(params)
+    }
+
+    /// What the flags say, as fields of a request to a server; what they do not say is the server's to choose.
+    pub(crate) fn given(&self, seed: Option<u64>) -> Map<String, Value> {
+        let fields = [
+            ("temperature", json!(self.temperature)),
+            ("top_p", json!(self.top_p)),
+            ("top_k", json!(self.top_k)),
+            ("min_p", json!(self.min_p)),
+            ("repetition_penalty", json!(self.repetition_penalty)),
+            ("presence_penalty", json!(self.presence_penalty)),
+            ("frequency_penalty", json!(self.frequency_penalty)),
+            ("max_tokens", json!(self.max_tokens)),
+            ("seed", json!(seed)),
+            ("stop", json!((!self.stop.is_empty()).then_some(&self.stop))),
+        ];
+        let said = fields.into_iter().filter(|(_, value)| !value.is_null());
+        said.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use gigaro_data::Tokenizer;
 use gigaro_data::chat::{ChatFormat, Message, Rendered};
 use gigaro_data::template::{ChatTemplate, Date};
 use gigaro_train::quantity::Timestamp;
+use serde_json::Value;
 
 use crate::trained::Trained;
 
@@ -89,6 +90,32 @@ impl Turns {
         match self {
             Self::House(format) => Ok(format.prompt(messages)),
             Self::Template(template) => template.prompt(messages),
+        }
+    }
+
+    /// Whether it has words for functions that may be called.
+    pub(crate) fn knows_tools(&self) -> bool {
+        match self {
+            Self::House(_) => false,
+            Self::Template(template) => template.knows_tools(),
+        }
+    }
+
+    /// What a model reads before it writes the next answer, in which it may call functions; messages and functions as the API has them.
+    ///
+    /// # Errors
+    /// If the format has no words for functions, or the template refuses the conversation.
+    pub(crate) fn prompt_with_tools(
+        &self,
+        messages: &[Value],
+        tools: &[Value],
+    ) -> gigaro_data::Result<Vec<u32>> {
+        match self {
+            Self::House(_) => Err(gigaro_data::Error::Setting {
+                problem: "the house format has no words for functions".into(),
+                advice: "tell the model of them in the system's message".into(),
+            }),
+            Self::Template(template) => template.prompt_with_tools(messages, tools),
         }
     }
 

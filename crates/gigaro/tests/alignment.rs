@@ -213,6 +213,21 @@ fn what_people_thought_of_answers_is_learnt_and_taken_only_if_better() {
         &align(here, "ppo", "other", &more),
         "take dpo, ipo, kto or orpo",
     );
+    let noted = fs::read_to_string(here.join("chat.trainings.jsonl")).expect("a note");
+    let noted: Value = serde_json::from_str(&noted).expect("one line of JSON");
+    assert_eq!(
+        (&noted["taken"], &noted["algorithm"]),
+        (&json!(better), &json!("dpo"))
+    );
+    assert_eq!(noted["win_rate"][1], said["win_rate_low"]);
+    assert_eq!(noted["learned_from"], 24);
+    // A server that is to serve a better model is looked for before anything is begun.
+    let away = [&more[..], &["--swap", "http://127.0.0.1:9"]].concat();
+    told(
+        &align(here, "dpo", "other", &away),
+        "cannot swap the served model",
+    );
+    assert!(!here.join("other").exists());
     feedback(&here.join("empty.db"), 0);
     let none = ["--from-feedback", "empty.db"];
     told(&align(here, "dpo", "other", &none), "nobody has said");

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gigaro_data::chat::Message;
 use gigaro_serve::endpoint::{Endpoint, Key, Patience};
-use running::{gigaro_in, succeeded, tiny_recipe, told};
+use running::{gigaro_in, ran, succeeded, tiny_recipe, told};
 
 /// A fine-tuned model in the folder `tiny`.
 fn train(folder: &Path) {
@@ -52,10 +52,54 @@ fn ready(server: &mut Child) -> String {
     panic!("it never was ready: {said}");
 }
 
-fn terminate(server: &Child) {
+fn signal(server: &Child, name: &str) {
     let pid = server.id().to_string();
-    let sent = Command::new("kill").args(["-TERM", &pid]).status();
+    let sent = Command::new("kill").args([name, &pid]).status();
     assert!(sent.expect("kill").success());
+}
+
+fn terminate(server: &Child) {
+    signal(server, "-TERM");
+}
+
+/// What a server tells under a path.
+fn get(address: &str, path: &str) -> String {
+    let mut client = TcpStream::connect(address).expect("connects");
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    client.write_all(asked.as_bytes()).expect("writes");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("reads");
+    answer
+}
+
+/// Copies the folder of a stage.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+/// `gigaro chat ARGS` with these lines.
+fn chat(folder: &Path, args: &[&str], lines: &str) -> running::Ran {
+    let mut chat = Command::new(env!("CARGO_BIN_EXE_gigaro"))
+        .arg("chat")
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut input = chat.stdin.take().expect("a pipe");
+    input.write_all(lines.as_bytes()).expect("written");
+    drop(input);
+    ran(chat.wait_with_output().expect("it ends"))
 }
 
 #[test]
@@ -124,4 +168,119 @@ fn what_cannot_be_served_is_said_before_anything_is_begun() {
         "line 1 of keys",
     );
     told(&serve(&["tiny", "--host", "somewhere"]), "--host");
+}
+
+#[test]
+fn a_chat_with_a_server_has_the_commands_of_a_chat_with_a_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    train(here);
+    let mut server = start(here, &["tiny"]);
+    let url = format!("http://{}", ready(&mut server));
+    let lines = "What is the capital of Estia?\n/save one.jsonl\n/reset\n/dance\n/system Be brief.\nWho?\n/save two.jsonl\n/quit\n";
+    let args = ["--server", &url, "--temperature", "0", "--max-tokens", "6"];
+    let run = succeeded(chat(here, &args, lines));
+    assert!(
+        run.stdout.contains("(saved to two.jsonl)") && run.stdout.contains("(begun anew)"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stderr.contains("there is no command /dance"),
+        "{}",
+        run.stderr
+    );
+    let saved = |name: &str| -> serde_json::Value {
+        let text = fs::read_to_string(here.join(name)).expect("saved");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    assert_eq!(saved("one.jsonl")["messages"][1]["role"], "assistant");
+    let two = saved("two.jsonl");
+    assert_eq!(two["messages"][0]["content"], "Be brief.");
+    assert_eq!(two["messages"][1]["content"], "Who?");
+    // A reply that fails is told, and the chat goes on.
+    let long = format!("{}\n/quit\n", "rain ".repeat(300));
+    let run = succeeded(chat(here, &args, &long));
+    assert!(
+        run.stderr.contains("error: ") && run.stderr.contains("shorten it"),
+        "{}",
+        run.stderr
+    );
+    terminate(&server);
+    server.wait().expect("gone");
+    told(
+        &chat(here, &["--server", &url], "Hello\n"),
+        "cannot be reached",
+    );
+    told(
+        &chat(here, &["--server", "somewhere"], ""),
+        "is no address of a model",
+    );
+    told(
+        &chat(here, &["--server", &url, "--api-key-file", "no"], ""),
+        "cannot read the key in no",
+    );
+}
+
+#[test]
+fn a_newer_checkpoint_is_served_when_the_server_is_told_so_and_an_adapter_beside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    train(here);
+    let lora = [
+        "sft",
+        "--recipe",
+        "tiny.toml",
+        "--checkpoint",
+        "tiny/pretrain",
+        "--lora",
+        "2",
+        "--out",
+        "brief",
+    ];
+    succeeded(gigaro_in(here, &lora));
+    copy(&here.join("tiny/pretrain"), &here.join("served/pretrain"));
+    told(
+        &gigaro_in(here, &["serve", "served", "--adapter", "brief=tiny"]),
+        "adapter_config.json",
+    );
+    told(
+        &gigaro_in(here, &["serve", "served", "--adapter", "x=brief=tiny"]),
+        "names the model x",
+    );
+    told(
+        &gigaro_in(here, &["serve", "served", "--adapter", "brief"]),
+        "NAME=DIR",
+    );
+    let mut server = start(here, &["served", "--adapter", "brief=brief/adapter"]);
+    let address = ready(&mut server);
+    let about = get(&address, "/v1/models/served:brief");
+    assert!(about.contains(r#""parent":"served""#), "{about}");
+    let run = succeeded(chat(
+        here,
+        &[
+            "--server",
+            &format!("http://{address}"),
+            "--model",
+            "served:brief",
+        ],
+        "Hi\n",
+    ));
+    assert!(!run.stdout.is_empty());
+    assert!(get(&address, "/v1/models/served").contains(r#""version":1"#));
+    copy(&here.join("tiny/sft"), &here.join("served/sft"));
+    signal(&server, "-HUP");
+    let newer = || get(&address, "/v1/models/served").contains(r#""version":2"#);
+    for _ in 0..600 {
+        if newer() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let about = get(&address, "/v1/models/served");
+    assert!(newer() && about.contains("served/sft/"), "{about}");
+    // There is nothing newer now.
+    signal(&server, "-HUP");
+    terminate(&server);
+    assert_eq!(server.wait().expect("gone").code(), Some(0));
 }

@@ -8,8 +8,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 use serde_json::Map;
 
-use super::Date;
-use crate::chat::Message;
+use super::{Date, python_json};
 use crate::{Error, Result};
 
 /// Longest template, in bytes; published ones have up to 20 thousand.
@@ -23,7 +22,12 @@ const RAISED: &str = "raised: ";
 
 /// What a template sees.
 pub(super) struct Scene<'a> {
-    pub(super) messages: &'a [Message],
+    /// Each with `role`, `content`, and what else an API gives it.
+    pub(super) messages: Vec<Value>,
+    /// Functions that may be called, as an API describes them; nothing if there is no word of any.
+    pub(super) tools: Option<Value>,
+    /// Bytes of all that, which bound the template's work.
+    pub(super) bytes: usize,
     pub(super) add_generation_prompt: bool,
     /// `bos_token` and its like.
     pub(super) tokens: &'a Map<String, serde_json::Value>,
@@ -87,6 +91,7 @@ pub(super) fn compile(source: &str, place: &str) -> Result<Environment<'static>>
     engine.set_syntax(syntax);
     engine.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     engine.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    engine.add_filter("tojson", python_json::tojson);
     engine.add_function("raise_exception", |message: String| {
         let message = format!("{RAISED}{message}");
         Err::<Value, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
@@ -97,13 +102,19 @@ pub(super) fn compile(source: &str, place: &str) -> Result<Environment<'static>>
     Ok(engine)
 }
 
+/// Whether the template asks for something of that name.
+pub(super) fn asks_for(engine: &Environment<'static>, name: &str) -> bool {
+    let template = engine.get_template(NAME);
+    template.is_ok_and(|template| template.undeclared_variables(false).contains(name))
+}
+
 /// The template's name inside its engine.
 const NAME: &str = "chat_template";
 
 /// What the template writes.
-pub(super) fn render(engine: &Environment<'static>, place: &str, scene: &Scene) -> Result<String> {
+pub(super) fn render(engine: &Environment<'static>, place: &str, scene: Scene) -> Result<String> {
     let mut engine = engine.clone();
-    let bytes: usize = scene.messages.iter().map(|m| m.content.len()).sum();
+    let bytes = scene.bytes;
     let [always, per_message, per_byte] = FUEL;
     let messages = scene.messages.len() as u64;
     engine.set_fuel(Some(
@@ -122,14 +133,10 @@ pub(super) fn render(engine: &Environment<'static>, place: &str, scene: &Scene) 
     let [begin, end] = scene.learn.map(String::from);
     engine.add_global(MARKS[0], begin);
     engine.add_global(MARKS[1], end);
-    let messages: Vec<Value> = scene
-        .messages
-        .iter()
-        .map(|m| context! { role => m.role.name(), content => m.content.as_str() })
-        .collect();
-    let scene = context! {
-        messages => messages,
-        add_generation_prompt => scene.add_generation_prompt,
+    let add_generation_prompt = scene.add_generation_prompt;
+    let scene = match scene.tools {
+        Some(tools) => context! { messages => scene.messages, tools, add_generation_prompt },
+        None => context! { messages => scene.messages, add_generation_prompt },
     };
     let template = engine.get_template(NAME).map_err(|e| explain(&e, place))?;
     template.render(scene).map_err(|e| explain(&e, place))

@@ -9,17 +9,21 @@
 //!   answer adds to the prompt before it, which is found by rendering both.
 //! - **Bounds.** A template is foreign code that loops: its work and memory are limited in proportion to the messages.
 //!
-//! Not here: tools and pictures in messages. The house format, which needs no template, is in [`crate::chat`].
+//! - **Functions.** Templates that have words for tools are given them, and the calls in earlier messages (`tools.rs`).
+//!
+//! Not here: pictures in messages. The house format, which needs no template, is in [`crate::chat`].
 
 mod engine;
 mod guard;
+mod python_json;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::ops::Range;
 use std::path::Path;
 
-use minijinja::Environment;
+use minijinja::{Environment, context};
 use serde_json::{Map, Value};
 
 use crate::chat::{Message, Rendered, Role};
@@ -277,18 +281,21 @@ impl ChatTemplate {
     }
 
     fn write_marked(&self, messages: &[Message], prompt: bool, marks: &Marks) -> Result<String> {
-        let guarded: Vec<Message> = messages
-            .iter()
-            .map(|m| Message::new(m.role, marks.guard(&m.content, self.tokenizer.specials())))
-            .collect();
+        let specials = self.tokenizer.specials();
+        let guarded = messages.iter().map(|m| {
+            let content = marks.guard(&m.content, specials);
+            context! { role => m.role.name(), content }
+        });
         let scene = engine::Scene {
-            messages: &guarded,
+            messages: guarded.collect(),
+            tools: None,
+            bytes: messages.iter().map(|m| m.content.len()).sum(),
             add_generation_prompt: prompt,
             tokens: &self.tokens,
             learn: marks.learn(),
             date: self.date,
         };
-        engine::render(&self.engine, &self.place, &scene)
+        engine::render(&self.engine, &self.place, scene)
     }
 
     /// Cuts at special tokens, at marks, and where answers begin and end, as a model meets the pieces when it answers.

@@ -309,3 +309,56 @@ fn the_date_is_the_one_that_was_given() {
     let text = template.text(&[], false).expect("renders");
     assert_eq!(text, "09 March 27, Mar 03 2027 % %H");
 }
+
+const TOOLS: &str = "{%- if tools %}{{- '<|im_start|>system\n' }}{%- for tool in tools %}{{- tool | tojson + '\n' }}{%- endfor %}{{- '<|im_end|>\n' }}{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'assistant' and message.tool_calls %}
+    {{- '<|im_start|>assistant' }}
+    {%- for call in message.tool_calls %}
+        {{- '\n<tool_call>\n{\"name\": \"' + call.function.name + '\", \"arguments\": ' + (call.function.arguments | tojson) + '}\n</tool_call>' }}
+    {%- endfor %}
+    {{- '<|im_end|>\n' }}
+{%- else %}
+    {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}";
+
+#[test]
+fn a_template_that_knows_functions_is_given_them_and_nothing_in_them_becomes_a_special_token() {
+    let tokenizer =
+        Tokenizer::train(["a b"], 280, &["<|im_start|>", "<|im_end|>"]).expect("trains");
+    let template = ChatTemplate::new(TOOLS, "here", &tokenizer).expect("compiles");
+    assert!(template.knows_tools());
+    assert!(
+        !ChatTemplate::new(CHATML, "here", &tokenizer)
+            .expect("compiles")
+            .knows_tools()
+    );
+    let tools = [serde_json::json!({ "type": "function", "function": {
+        "name": "look", "description": "x<|im_end|>y", "parameters": { "type": "object", "<|im_start|>": 1 } } })];
+    let messages = [
+        serde_json::json!({ "role": "user", "content": "wo?" }),
+        serde_json::json!({ "role": "assistant", "content": "", "tool_calls": [
+            { "type": "function", "function": { "name": "look", "arguments": { "place": "Köln", "n": [1, 2.5] } } }] }),
+        serde_json::json!({ "role": "tool", "content": "<|im_end|>there" }),
+    ];
+    let ids = template
+        .prompt_with_tools(&messages, &tools)
+        .expect("renders");
+    let expected = "<|im_start|>system\n{\"type\": \"function\", \"function\": {\"name\": \"look\", \"description\": \"x<|im_end|>y\", \
+        \"parameters\": {\"type\": \"object\", \"<|im_start|>\": 1}}}\n<|im_end|>\n<|im_start|>user\nwo?<|im_end|>\n<|im_start|>assistant\n\
+        <tool_call>\n{\"name\": \"look\", \"arguments\": {\"place\": \"Köln\", \"n\": [1, 2.5]}}\n</tool_call><|im_end|>\n\
+        <|im_start|>tool\n<|im_end|>there<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(tokenizer.decode(&ids), expected);
+    // Five begin a turn and four end one; those in the texts are text.
+    let specials = ids.iter().filter(|&&id| tokenizer.is_special(id));
+    assert_eq!(specials.count(), 9);
+    let without = template
+        .prompt_with_tools(&messages[..1], &[])
+        .expect("renders");
+    assert_eq!(
+        without,
+        template.prompt(&[Message::user("wo?")]).expect("renders")
+    );
+}

@@ -5,7 +5,9 @@
 
 use gigaro_tensor::Generator;
 
-use super::{FinishReason, ReplyText, SampleError, Sampled, Sampler, SamplingParams, Vocabulary};
+use super::{
+    FinishReason, ReplyText, SampleError, Sampled, Sampler, SamplingParams, TokenMask, Vocabulary,
+};
 
 /// The state of one reply.
 pub struct Draft {
@@ -41,13 +43,26 @@ impl Draft {
     /// # Errors
     /// As [`Sampler::sample`].
     pub fn draw(&mut self, logits: &[f32]) -> Result<Sampled, SampleError> {
+        self.draw_among(logits, None)
+    }
+
+    /// As [`Draft::draw`], among the tokens of a mask only.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn draw_among(
+        &mut self,
+        logits: &[f32],
+        allowed: Option<TokenMask<'_>>,
+    ) -> Result<Sampled, SampleError> {
         let uniform = if self.sampler.params().is_greedy() {
             0.0
         } else {
             self.generator.uniform() as f32
         };
         // Rounding to f32 must not reach 1.
-        self.sampler.sample(logits, uniform.min(1.0 - f32::EPSILON))
+        let uniform = uniform.min(1.0 - f32::EPSILON);
+        self.sampler.sample_among(logits, uniform, allowed)
     }
 
     /// Whether `token` ends the reply without being part of it.

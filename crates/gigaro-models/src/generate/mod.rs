@@ -3,7 +3,8 @@
 //! What happens to one token, in order, with the file that does it:
 //!
 //! 1. [`SamplingParams`] (`params.rs`) is what a caller asks for, checked before the first token.
-//! 2. [`Sampler`] (`sampler.rs`) turns logits `(V)` into a token and its log-probability ([`logprobs`]).
+//! 2. [`Sampler`] (`sampler.rs`) turns logits `(V)` into a token and its log-probability ([`logprobs`]), among those that a [`TokenMask`]
+//!    (`mask.rs`) allows where the reply is held to a grammar.
 //! 3. [`StopMatcher`] (`stop.rs`) cuts the bytes of the reply at a stop string, across token borders.
 //! 4. [`Utf8Stream`] (`utf8.rs`) releases only whole characters.
 //! 5. [`ReplyText`] (`reply.rs`) joins 3 and 4 and says why a reply ended.
@@ -20,6 +21,7 @@ mod decoder;
 mod draft;
 mod drawn;
 pub mod logprobs;
+mod mask;
 mod params;
 mod reply;
 mod sampler;
@@ -31,6 +33,7 @@ pub use decoder::{Reply, Vocabulary, reply};
 pub use draft::{Draft, Taken};
 pub use drawn::token_logprobs;
 pub use logprobs::{TokenLogprob, TokenLogprobs};
+pub use mask::TokenMask;
 pub use params::{ParamsError, SamplingParams};
 pub use reply::{FinishReason, ReplyText};
 pub use sampler::{SampleError, Sampled, Sampler};

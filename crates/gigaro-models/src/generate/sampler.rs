@@ -5,11 +5,12 @@
 //! 1. logit bias, added;
 //! 2. repetition penalty, over tokens of prompt and reply (Keskar et al. 2019, <https://arxiv.org/abs/1909.05858>);
 //! 3. frequency and presence penalty, over tokens of the reply only (OpenAI's definition);
-//! 4. temperature; 0 ends here with the largest logit, the smaller token on a tie;
-//! 5. top-k (Fan et al. 2018, <https://arxiv.org/abs/1805.04833>);
-//! 6. top-p over what top-k left (Holtzman et al. 2019, <https://arxiv.org/abs/1904.09751>);
-//! 7. min-p (Nguyen et al. 2024, <https://arxiv.org/abs/2407.01082>);
-//! 8. one draw from what is left, with a uniform number that the caller takes from the request's own stream.
+//! 4. tokens that a grammar does not allow are excluded, so that penalties and bias cannot bring them back;
+//! 5. temperature; 0 ends here with the largest logit, the smaller token on a tie;
+//! 6. top-k (Fan et al. 2018, <https://arxiv.org/abs/1805.04833>);
+//! 7. top-p over what top-k left (Holtzman et al. 2019, <https://arxiv.org/abs/1904.09751>);
+//! 8. min-p (Nguyen et al. 2024, <https://arxiv.org/abs/2407.01082>);
+//! 9. one draw from what is left, with a uniform number that the caller takes from the request's own stream.
 //!
 //! Log-probabilities come from the raw logits, before step 1 (`logprobs.rs`). The random stream itself is not here.
 
@@ -17,8 +18,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::SamplingParams;
 use super::logprobs::{TokenLogprobs, descending, top_logprobs};
+use super::{SamplingParams, TokenMask};
 
 /// How many candidates top-p sorts first; a probable token is nearly always among them.
 const FIRST_SORTED: usize = 128;
@@ -97,7 +98,20 @@ impl Sampler {
     /// # Errors
     /// If a logit is NaN or plus infinity, or no token has any probability.
     pub fn sample(&mut self, logits: &[f32], uniform: f32) -> Result<Sampled, SampleError> {
-        let token = self.draw(logits, uniform)?;
+        self.sample_among(logits, uniform, None)
+    }
+
+    /// As [`Sampler::sample`], among the tokens of a mask only. Log-probabilities stay those of the model, which knows no mask.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn sample_among(
+        &mut self,
+        logits: &[f32],
+        uniform: f32,
+        allowed: Option<TokenMask<'_>>,
+    ) -> Result<Sampled, SampleError> {
+        let token = self.draw(logits, uniform, allowed)?;
         self.observe(token);
         let logprobs = self
             .params
@@ -111,7 +125,12 @@ impl Sampler {
         *self.counts.entry(token).or_insert(0) += 1;
     }
 
-    fn draw(&mut self, logits: &[f32], uniform: f32) -> Result<u32, SampleError> {
+    fn draw(
+        &mut self,
+        logits: &[f32],
+        uniform: f32,
+        allowed: Option<TokenMask<'_>>,
+    ) -> Result<u32, SampleError> {
         if let Some(token) = logits
             .iter()
             .position(|x| x.is_nan() || *x == f32::INFINITY)
@@ -122,6 +141,9 @@ impl Sampler {
             });
         }
         self.adjust(logits);
+        if let Some(allowed) = allowed {
+            allowed.exclude(&mut self.adjusted);
+        }
         let best = argmax(&self.adjusted).ok_or(SampleError::NothingLeft)?;
         if self.params.is_greedy() {
             return Ok(best as u32);
@@ -164,7 +186,7 @@ impl Sampler {
         }
     }
 
-    /// Step 4. Subtracting the largest logit first keeps tiny temperatures from overflowing.
+    /// Step 5. Subtracting the largest logit first keeps tiny temperatures from overflowing.
     fn collect_candidates(&mut self, max: f32) {
         let Self {
             params,
@@ -184,7 +206,7 @@ impl Sampler {
         }));
     }
 
-    /// Step 5.
+    /// Step 6.
     fn keep_top_k(&mut self) {
         let k = self.params.top_k;
         if k > 0 && k < self.candidates.len() {
@@ -201,7 +223,7 @@ impl Sampler {
         }
     }
 
-    /// Step 6. Sorts only as much of the front as the mass asks for, since a vocabulary is long and the answer is short.
+    /// Step 7. Sorts only as much of the front as the mass asks for, since a vocabulary is long and the answer is short.
     fn keep_top_p(&mut self) {
         if self.params.top_p >= 1.0 {
             return;
@@ -225,7 +247,7 @@ impl Sampler {
         candidates.truncate(kept);
     }
 
-    /// Step 7. The most probable token has weight 1, so weights compare directly.
+    /// Step 8. The most probable token has weight 1, so weights compare directly.
     fn keep_min_p(&mut self) {
         let min_p = f64::from(self.params.min_p);
         if min_p > 0.0 {
@@ -233,7 +255,7 @@ impl Sampler {
         }
     }
 
-    /// Step 8. The most probable token is always among the candidates, so the total is at least 1.
+    /// Step 9. The most probable token is always among the candidates, so the total is at least 1.
     fn pick(&self, uniform: f32) -> u32 {
         let target = f64::from(uniform) * self.candidates.iter().map(|c| c.weight).sum::<f64>();
         let (mut mass, mut last) = (0.0, None);

@@ -151,6 +151,11 @@ impl KvCache {
         self.rows.copy_prefix(from, to, len);
     }
 
+    /// Forgets everything, whatever a call that was cut short has left.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+    }
+
     /// Forgets a row's tokens from position `len` on; 0 makes the row free for another text.
     ///
     /// # Panics
@@ -186,8 +191,12 @@ impl Gpt {
                 ids,
                 logits: ids.len(),
             };
-            self.logits(&self.ln_f.forward(&self.extend(&[part], cache)))
-                .squeeze(0)
+            self.logits(
+                &self
+                    .ln_f
+                    .forward(&self.extend(&[part], cache, &mut |_, _| {})),
+            )
+            .squeeze(0)
         })
     }
 
@@ -260,12 +269,12 @@ impl Gpt {
         let wanted = wanted_rows(parts);
         if wanted.is_empty() {
             if !parts.is_empty() {
-                no_grad(|| self.extend(parts, cache));
+                no_grad(|| self.extend(parts, cache, &mut |_, _| {}));
             }
             return Tensor::zeros([0, self.config.vocab_size], DType::F32, Device::Cpu);
         }
         no_grad(|| {
-            let mut x = self.extend(parts, cache).squeeze(0);
+            let mut x = self.extend(parts, cache, &mut |_, _| {}).squeeze(0);
             let n = wanted.len();
             if x.size(0) > n {
                 x = x.index_select(0, &Tensor::from_vec(wanted, [n]));
@@ -276,10 +285,31 @@ impl Gpt {
         })
     }
 
+    /// Reads some tokens for each of some rows as [`Gpt::decode_parts`] does, and gives what the logits would be projected from for every
+    /// one of them, part after part: `(N, C)`, the rows of [`Gpt::hidden`].
+    ///
+    /// # Panics
+    /// As [`Gpt::decode_parts`].
+    #[must_use]
+    #[track_caller]
+    pub fn decode_hidden(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
+        no_grad(|| {
+            let x = self.extend(parts, cache, &mut |_, _| {}).squeeze(0);
+            self.ln_f.forward(&x).to_dtype(DType::F32)
+        })
+    }
+
     /// What the last layer leaves for each of the tokens, part after part: `(1, N, C)`; the rows grow
     /// by them.
+    ///
+    /// `watch` is shown each layer's queries `(1, N, H, D)` and keys `(1, N, Hkv, D)` of these tokens.
     #[track_caller]
-    fn extend(&self, parts: &[DecodePart<'_>], cache: &mut KvCache) -> Tensor {
+    pub(super) fn extend(
+        &self,
+        parts: &[DecodePart<'_>],
+        cache: &mut KvCache,
+        watch: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Tensor {
         let places = admit(parts, cache);
         let ids: Vec<i64> = parts
             .iter()
@@ -311,6 +341,7 @@ impl Gpt {
                 block
                     .attn
                     .heads(&block.ln_1.forward(&x), &ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
+            watch(&q, &k);
             rows.write(layer, &places, &k, &v);
             let y = rows.attend(layer, &places, &q); // (1, N, C)
             x = x + block.attn.out.forward(&y);

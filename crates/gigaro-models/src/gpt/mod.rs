@@ -10,12 +10,14 @@
 //! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings. `hugging_face_folder.rs`: both.
 //! - `gguf.rs`: a model out of a GGUF file; `gguf_names.rs`: which tensor is which.
 //! - `rope.rs`: how fast queries and keys are rotated.
+//! - `attention_view.rs`: what a token was drawn by looking at.
 //! - `logprobs.rs`: log-probabilities of given tokens, with gradients.
 //! - `perplexity.rs`: how well a text is foreseen.
 //! - `cost.rs`: parameters, arithmetic and memory before anything is built.
 //!
 //! Not here: sampling (`generate/`), training loops (gigaro-train).
 
+mod attention_view;
 mod block;
 mod cache;
 mod config;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::fields::{Body, Fields, wrong_kind};
 use super::generation::{Choice, Chunks, collect, streamed, submit, usage_object};
 use super::logprobs::Lists;
+use super::output;
 use super::sampling::{self, MAX_REPLIES, MAX_TOP_LOGPROBS, Streaming};
 use super::text::{Prompt, document, tokens};
 use super::{ApiError, Heading, asked_model, blocking, cache_scope, json_response};
@@ -68,7 +69,7 @@ impl Plan {
         let mut fields = Fields::parse(body)?;
         let (model, heading) = asked_model(app, &mut fields, "cmpl")?;
         let facts = &model.facts;
-        let prompts = prompts(&mut fields, &model.tokenizer, facts.vocab_size)?;
+        let prompts = prompts(&mut fields, &model.tokenizer, facts.vocab_size, "prompt")?;
         let echo = fields.flag("echo")?;
         let mut params = sampling::sampling(&mut fields, facts.vocab_size)?;
         // A text that is only to be scored needs no reply.
@@ -82,6 +83,8 @@ impl Plan {
         check_counts(n, best_of, prompts.len(), streaming)?;
         params.logprobs = top.or((best_of > n).then_some(0));
         let cache_scope = cache_scope(&mut fields, caller)?;
+        let wanted = output::wanted(&mut fields)?;
+        let constraint = output::constraint(&model, wanted.as_ref(), &params, false)?;
         sampling::refuse_what_is_missing(&mut fields)?;
         fields.refuse("suffix", |_| false, "this model only goes on from the left")?;
         fields.finish()?;
@@ -93,6 +96,8 @@ impl Plan {
                 prompt: prompt.ids.clone(),
                 params: params.clone(),
                 prompt_logprobs: top.filter(|_| echo),
+                constraint: constraint.clone(),
+                embed: false,
                 tenant: caller.name.clone(),
                 cache_scope: cache_scope.clone(),
             };
@@ -185,32 +190,33 @@ fn check_counts(
     Ok(())
 }
 
-/// The prompts: a string, a list of strings, a list of tokens, or a list of such lists.
-fn prompts(
+/// The texts in a field: a string, a list of strings, a list of tokens, or a list of such lists.
+pub(super) fn prompts(
     fields: &mut Fields,
     tokenizer: &Tokenizer,
     vocab_size: usize,
+    param: &'static str,
 ) -> Result<Vec<Prompt>, ApiError> {
-    let value = fields.required("prompt")?;
+    let value = fields.required(param)?;
     let wanted = "a string, a list of strings, a list of token ids, or a list of such lists";
     let list = match value {
         Value::String(text) => return Ok(vec![document(tokenizer, &text)]),
         Value::Array(list) if !list.is_empty() => list,
-        other => return Err(wrong_kind("prompt", wanted, &other)),
+        other => return Err(wrong_kind(param, wanted, &other)),
     };
     if list.iter().all(Value::is_number) {
-        let ids = tokens(&list, vocab_size, "prompt")?;
+        let ids = tokens(&list, vocab_size, param)?;
         return Ok(vec![Prompt::of_tokens(tokenizer, ids)]);
     }
     if list.len() > MAX_REPLIES {
         let sentence = format!(
-            "prompt has {} texts, but at most {MAX_REPLIES} are taken",
+            "{param} has {} texts, but at most {MAX_REPLIES} are taken",
             list.len()
         );
-        return Err(ApiError::bad_field("prompt", sentence));
+        return Err(ApiError::bad_field(param, sentence));
     }
     let read = |(i, value): (usize, Value)| {
-        let place = format!("prompt[{i}]");
+        let place = format!("{param}[{i}]");
         match value {
             Value::String(text) => Ok(document(tokenizer, &text)),
             Value::Array(list) => Ok(Prompt::of_tokens(
@@ -320,7 +326,7 @@ impl Chunks for TextChunks {
                 self.usages[index] = Some(usage);
                 vec![self.chunk(index, &text, &Value::Null, Some(reason.as_str()))]
             }
-            Event::Admitted | Event::Failed(_) => Vec::new(),
+            Event::Admitted | Event::Embedding(_) | Event::Failed(_) => Vec::new(),
         }
     }
 

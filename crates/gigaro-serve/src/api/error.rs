@@ -134,7 +134,7 @@ impl From<Failure> for ApiError {
             .code("queue_full"),
             Failure::Expired { .. } => Self::unavailable(message, 5).code("queue_timeout"),
             Failure::Stopped => Self::unavailable(message, 10).code("model_unavailable"),
-            Failure::Weights(_) | Failure::Bug => {
+            Failure::Weights(_) | Failure::Grammar(_) | Failure::Bug => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
             }
         }

@@ -85,6 +85,11 @@ impl Fields {
         format!("{}{name}", self.place)
     }
 
+    /// A field's value as it was sent, left where it is; null if it is not there.
+    pub(super) fn peek(&self, name: &str) -> Value {
+        self.object.get(name).cloned().unwrap_or_default()
+    }
+
     /// A field of any kind.
     pub(super) fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);

@@ -63,7 +63,7 @@ pub(super) async fn collect(mut ticket: Ticket) -> Result<Choice, ApiError> {
     let (mut logprobs, mut prompt_logprobs) = (Vec::new(), Vec::new());
     while let Some(event) = ticket.next().await {
         match event {
-            Event::Admitted => {}
+            Event::Admitted | Event::Embedding(_) => {}
             Event::PromptLogprobs(scores) => prompt_logprobs = scores,
             Event::Token {
                 token,

@@ -16,7 +16,7 @@ fn finite(logprob: f32) -> f32 {
 }
 
 /// A token as text; one that is no whole character is written as its bytes, so that different tokens stay different.
-pub(super) fn token_text(tokenizer: &Tokenizer, token: u32) -> String {
+pub(crate) fn token_text(tokenizer: &Tokenizer, token: u32) -> String {
     let bytes = tokenizer.token_bytes(token);
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

@@ -2,22 +2,30 @@
 //!
 //! - `fields.rs` takes a request apart: each field is honoured, or refused by its name. `sampling.rs`, `messages.rs`: the fields that
 //!   several addresses share.
-//! - `chat.rs`, `responses.rs`, `completions.rs`: replies; `generation.rs` is what they have in common, `logprobs.rs` how they tell probabilities.
+//! - `chat.rs`, `responses.rs`, `completions.rs`: replies; `generation.rs` and `reply.rs` are what they have in common, `logprobs.rs` how
+//!   they tell probabilities.
+//! - `output.rs`, `tools.rs`: what a reply has to be, and the functions that it may call.
+//! - `embeddings.rs`: texts as vectors. `admin.rs`: another checkpoint for a model.
 //! - `text.rs`: texts to tokens and back. `service.rs`: health, counters, models.
 //! - `openapi.json`: the same for programs, as OpenAPI 3.1.
 //! - [`ApiError`] (`error.rs`): what a client is told otherwise.
 
+mod admin;
 mod chat;
 mod completions;
+mod embeddings;
 mod error;
 mod fields;
 mod generation;
 mod logprobs;
 mod messages;
+mod output;
+mod reply;
 mod responses;
 mod sampling;
 mod service;
 mod text;
+mod tools;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +36,7 @@ use serde_json::{Value, json};
 
 pub use error::ApiError;
 pub(crate) use error::json_response;
+pub(crate) use logprobs::token_text;
 
 use self::fields::Fields;
 use crate::engine::ReadyModel;
@@ -39,6 +48,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/chat/completions", post(chat::chat))
         .route("/v1/completions", post(completions::completions))
         .route("/v1/responses", post(responses::responses))
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/admin/models/{model}/swap", post(admin::swap))
         .route("/v1/models", get(service::models))
         .route("/v1/models/{*model}", get(service::model))
         .route("/tokenize", post(text::tokenize))

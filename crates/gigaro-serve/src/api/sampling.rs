@@ -161,11 +161,6 @@ pub(super) fn check_prompt(
 
 /// What no model here can do yet; the same for all requests for text.
 pub(super) fn refuse_what_is_missing(fields: &mut Fields) -> Result<(), ApiError> {
-    let is_text =
-        |value: &Value| value["type"] == "text" && value.as_object().is_some_and(|o| o.len() == 1);
-    let unconstrained = "replies cannot be held to a grammar yet";
-    fields.refuse("response_format", is_text, unconstrained)?;
-    fields.refuse("grammar", |_| false, unconstrained)?;
     let is_false = |value: &Value| *value == Value::Bool(false);
     let store = "conversations are not kept by this address; keep them yourself";
     fields.refuse("store", is_false, store)?;

@@ -63,6 +63,11 @@ fn describe(model: &ServedModel) -> Value {
         object["max_model_len"] = ready.facts.context.into();
         object["parameters"] = ready.facts.parameters.into();
         object["chat"] = ready.chat.is_ok().into();
+        object["version"] = ready.facts.version.into();
+        object["checkpoint"] = ready.facts.checkpoint.as_str().into();
+        if let Some(base) = &ready.facts.adapter_of {
+            object["parent"] = base.as_str().into();
+        }
     }
     object
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::fields::{Body, Fields, wrong_kind};
 use super::logprobs::token_text;
 use super::messages::messages;
+use super::tools::Tools;
 use super::{ApiError, blocking, json_response};
 use crate::server::{App, Caller};
 
@@ -72,6 +73,7 @@ pub(super) async fn tokenize(
         let model = app.model(fields.text("model")?.as_deref())?;
         let text = fields.text("prompt")?;
         let conversation = fields.take("messages");
+        let tools = Tools::read(&mut fields, true)?;
         let bare = fields.take("add_special_tokens");
         let with_strings = fields.flag("return_token_strs")?;
         fields.finish()?;
@@ -84,10 +86,8 @@ pub(super) async fn tokenize(
             (Some(text), None) if bare => model.tokenizer.encode(&text),
             (Some(text), None) => document(&model.tokenizer, &text).ids,
             (None, Some(conversation)) => {
-                let messages = messages(conversation, "messages")?;
-                let write = model.chat.as_ref();
-                let write = write.map_err(|why| ApiError::bad_field("messages", why.as_str()))?;
-                write(&messages).map_err(|e| ApiError::bad_field("messages", e.to_string()))?
+                let dialogue = messages(conversation, "messages")?;
+                super::chat::tokens(&model, dialogue, &tools, "messages")?
             }
             _ => {
                 let sentence = "give either prompt, a text, or messages, a conversation";

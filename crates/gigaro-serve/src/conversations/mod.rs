@@ -6,20 +6,22 @@
 //!
 //! Each change is one transaction in write-ahead mode, flushed to disk: a kill leaves the state before it or after it. The tables are in
 //! `schema`, the list and search in `list`, questions and answers in `tree`, thumbs and comparisons and the preference data that they
-//! give in `feedback`, files for people in `export`. The requests that reach all this over HTTP are in [`crate::page`].
+//! give in `feedback`, what was made of it in `trainings`, files for people in `export`. The requests that reach all this over HTTP are in [`crate::page`].
 
 mod error;
 mod export;
 mod feedback;
 mod list;
 mod schema;
+mod trainings;
 mod tree;
 
 pub use error::{Error, Result};
 pub use export::ExportForm;
 pub use feedback::{Choice, FeedbackCounts};
 pub use list::{Change, Listed, New, Summary};
-pub use tree::{AnswerEnd, AnswerRequest, Conversation, Message, State};
+pub use trainings::{FeedbackDay, Outcome, Training};
+pub use tree::{AnswerEnd, AnswerRequest, Asked, Conversation, Message, State};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};

@@ -146,6 +146,19 @@ pub struct AnswerEnd {
     pub usage: Value,
 }
 
+/// What an answer was asked by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The conversation up to the question.
+    pub branch: Vec<chat::Message>,
+    /// The instructions before it.
+    pub system: String,
+    /// Who answered.
+    pub model: Option<String>,
+    /// The answer's tokens as the API's `logprobs.content` has them, if they were kept.
+    pub tokens: Option<Value>,
+}
+
 impl Store {
     /// The whole conversation.
     ///
@@ -211,6 +224,38 @@ impl Store {
                 |row| json(row, 0),
             )
             .map_err(|error| self.broken(&error))
+    }
+
+    /// What an answer was asked by, and its tokens.
+    ///
+    /// # Errors
+    /// As [`Store::tokens`].
+    pub fn asked(&self, owner: &str, answer: i64) -> Result<Asked> {
+        check_message(&self.connection, &self.path, owner, answer, "answer")?;
+        let (conversation, parent, system, model, tokens) = self
+            .connection
+            .query_row(
+                "SELECT conversation, parent, system, model, tokens FROM messages WHERE id = ?1",
+                [answer],
+                |row| {
+                    let (conversation, parent): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    Ok((
+                        conversation,
+                        parent,
+                        row.get(2)?,
+                        row.get(3)?,
+                        json(row, 4)?,
+                    ))
+                },
+            )
+            .map_err(|error| self.broken(&error))?;
+        Ok(Asked {
+            branch: branch(&self.connection, conversation, parent)
+                .map_err(|error| self.broken(&error))?,
+            system,
+            model,
+            tokens,
+        })
     }
 
     /// Puts a question after `parent`, an answer, or at the beginning; the first of a conversation without a title gives it one. Returns

@@ -63,6 +63,14 @@ pub enum EndpointError {
         /// What to do.
         advice: String,
     },
+    /// A reply that began and did not end.
+    #[error("the reply of {url} broke off ({why}): ask again")]
+    Broken {
+        /// What was asked.
+        url: String,
+        /// What the network or the server said.
+        why: String,
+    },
     /// An answer that is none of OpenAI's API.
     #[error(
         "what answers at {url} does not speak OpenAI's chat completions: {why} ({said}); check the address, which mostly ends with /v1"

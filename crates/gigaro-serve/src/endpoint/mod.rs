@@ -2,9 +2,12 @@
 //!
 //! A question is one blocking request. What may pass by itself (a server that starts, a limit of requests per minute, a lost
 //! connection) is tried again with growing pauses; what will not is told at once. Not here: what is asked and how the reply
-//! is understood, which is up to the caller; streaming; tools. What can go wrong is in `error.rs`.
+//! is understood, which is up to the caller; tools. A reply as it is written is in `stream.rs`, what else a server is asked in
+//! `service.rs`, what can go wrong in `error.rs`.
 
 mod error;
+mod service;
+mod stream;
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -17,6 +20,7 @@ use ureq::{Agent, Proxy};
 
 pub use self::error::{EndpointError, Result};
 use self::error::{Failure, Retry, quoted};
+pub use self::stream::Heard;
 
 /// What OpenAI's API has behind its address.
 const PATH: &str = "/chat/completions";
@@ -67,7 +71,7 @@ impl Default for Patience {
 }
 
 /// A model behind an address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     agent: Agent,
     url: String,
@@ -159,11 +163,7 @@ impl Endpoint {
         }
         let request = self.agent.post(&self.url);
         let request = request.header("Content-Type", "application/json");
-        let request = match &self.key.secret {
-            Some(secret) => request.header("Authorization", format!("Bearer {secret}")),
-            None => request,
-        };
-        let sent = request.send(body.to_string());
+        let sent = self.with_key(request).send(body.to_string());
         let mut response = sent.map_err(|e| self.no_reply(e))?;
         let config = response.body_mut().with_config().limit(MAX_REPLY);
         let bytes = config.read_to_vec().map_err(|e| self.no_reply(e))?;

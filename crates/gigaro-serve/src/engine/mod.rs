@@ -3,20 +3,27 @@
 //! - [`GenerateRequest`] and what comes back, an event at a time through a [`Ticket`], are in `request.rs`.
 //! - `queue.rs`: who is next, fairly between keys. `schedule.rs`: what the next step reads. `rows.rs`: which row of the cache
 //!   a text gets, and what of it is there already. These three decide and know no model.
-//! - `room.rs`: the loop that carries it out. `text.rs`: one text under way.
+//! - `room.rs`: the loop that carries it out, `step.rs` its calls of the model. `text.rs`: one text under way, `variant.rs` what it is
+//!   written with, `constraint.rs` what it has to be.
+//! - `swap.rs`: how models come into service, and how others take their place.
 //!
 //! A step reads one token for each reply under way and a bounded number of tokens of new prompts, in one call of the model
 //! (Yu et al. 2022, "Orca", OSDI; Agrawal et al. 2024, "Sarathi-Serve", OSDI). Requests come and go between any two steps. What a
 //! request gets does not depend on the others: each row of a call has the bits that it has alone, and each request a random
 //! stream of its own. Nothing here knows HTTP.
 
+mod constraint;
 mod queue;
 mod request;
 mod room;
 mod rows;
 mod schedule;
+mod step;
+mod swap;
 mod text;
+mod variant;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,16 +31,23 @@ use gigaro_data::Tokenizer;
 use gigaro_data::chat::Message;
 use gigaro_models::Gpt;
 use gigaro_models::gpt::WeightFormat;
-use gigaro_tensor::DType;
-use tokio::sync::watch;
+use serde_json::Value;
 
+pub use constraint::{Constraint, Grammar, Grammars};
 pub use request::{EngineHandle, Event, Failure, GenerateRequest, Ticket, Usage};
-
-use crate::metrics::Metrics;
+pub(crate) use swap::Service;
+pub use swap::SwapError;
 
 /// Turns a conversation into the tokens that a model reads before it answers.
 pub type PromptWriter =
     Arc<dyn Fn(&[Message]) -> gigaro_data::Result<Vec<u32>> + Send + Sync + 'static>;
+
+/// The same for a conversation in which functions may be called: messages and functions as the API has them.
+pub type ToolPromptWriter =
+    Arc<dyn Fn(&[Value], &[Value]) -> gigaro_data::Result<Vec<u32>> + Send + Sync + 'static>;
+
+/// Reads a model from where it was given, or from another path, on a thread of its own; a sentence if that fails.
+pub type Loader = Arc<dyn Fn(Option<&Path>) -> Result<LoadedModel, String> + Send + Sync>;
 
 /// A model as it comes from disk.
 pub struct LoadedModel {
@@ -43,16 +57,31 @@ pub struct LoadedModel {
     pub tokenizer: Tokenizer,
     /// How it is given conversations; the sentence why it cannot have any, otherwise.
     pub chat: Result<PromptWriter, String>,
+    /// How it is given conversations with functions, if its format has words for them; otherwise they are told in a message.
+    pub tools: Option<ToolPromptWriter>,
     /// What the weights are held in.
     pub weights: WeightFormat,
+    /// Which checkpoint it is, for whoever asks.
+    pub checkpoint: String,
+}
+
+/// A change of a model that is served beside it, with the same weights.
+#[derive(Clone, Debug)]
+pub struct AdapterSource {
+    /// What clients call the model with it.
+    pub name: String,
+    /// A folder as PEFT keeps it.
+    pub dir: PathBuf,
 }
 
 /// A model to be served, not yet read from disk.
 pub struct ModelSource {
     /// What clients call it.
     pub name: String,
-    /// Reads it, on the engine's own thread; a sentence if that fails.
-    pub load: Box<dyn FnOnce() -> Result<LoadedModel, String> + Send>,
+    /// Reads it.
+    pub load: Loader,
+    /// What is served beside it.
+    pub adapters: Vec<AdapterSource>,
 }
 
 /// Bounds of an engine.
@@ -86,7 +115,7 @@ impl Default for EngineSettings {
 }
 
 /// What is known of a model once it is read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ModelFacts {
     /// Longest text, in tokens.
     pub context: usize,
@@ -98,6 +127,14 @@ pub struct ModelFacts {
     pub parameters: u64,
     /// Memory of the keys and values of all slots, in bytes.
     pub kv_bytes: u64,
+    /// Width of its hidden states, and of embeddings.
+    pub width: usize,
+    /// How many checkpoints have been served under this name, this one included.
+    pub version: u64,
+    /// Which checkpoint it is.
+    pub checkpoint: String,
+    /// The model that it is an adapter of.
+    pub adapter_of: Option<String>,
 }
 
 /// A model that can be asked.
@@ -108,6 +145,10 @@ pub struct ReadyModel {
     pub tokenizer: Tokenizer,
     /// How it is given conversations.
     pub chat: Result<PromptWriter, String>,
+    /// How it is given conversations with functions, if its format has words for them.
+    pub tools: Option<ToolPromptWriter>,
+    /// What holds its replies to a grammar; the sentence why nothing can, otherwise.
+    pub grammars: Arc<Result<Grammars, String>>,
     /// Its sizes.
     pub facts: ModelFacts,
 }
@@ -121,60 +162,4 @@ pub enum ModelState {
     Ready(Arc<ReadyModel>),
     /// It cannot be served: a sentence.
     Failed(Arc<str>),
-}
-
-/// Starts a thread that reads a model and then serves it until every handle is gone.
-///
-/// # Errors
-/// If the system gives no thread.
-pub(crate) fn start(
-    source: ModelSource,
-    settings: EngineSettings,
-    metrics: &Metrics,
-) -> std::io::Result<watch::Receiver<ModelState>> {
-    let (state, watched) = watch::channel(ModelState::Loading);
-    let ModelSource { name, load } = source;
-    let metrics = metrics.of_model(&name);
-    std::thread::Builder::new()
-        .name(format!("model {name}"))
-        .spawn(move || {
-            let loaded = match load() {
-                Ok(loaded) => loaded,
-                Err(sentence) => {
-                    state.send_replace(ModelState::Failed(sentence.into()));
-                    return;
-                }
-            };
-            let LoadedModel {
-                mut model,
-                tokenizer,
-                chat,
-                weights,
-            } = loaded;
-            model.store_weights(weights);
-            let compute = match weights {
-                WeightFormat::Bf16 => DType::BF16,
-                WeightFormat::F32 | WeightFormat::Int8 | WeightFormat::Int4 => DType::F32,
-            };
-            let parameters = model.config.num_params();
-            let vocab_size = model.config.vocab_size;
-            let (engine, inbox) = EngineHandle::new();
-            let room = room::Room::new(model, tokenizer.clone(), compute, settings, metrics);
-            let facts = ModelFacts {
-                context: room.context(),
-                slots: room.slots(),
-                vocab_size,
-                parameters,
-                kv_bytes: room.kv_bytes(),
-            };
-            let ready = ReadyModel {
-                engine,
-                tokenizer,
-                chat,
-                facts,
-            };
-            state.send_replace(ModelState::Ready(Arc::new(ready)));
-            room.run(&inbox);
-        })?;
-    Ok(watched)
 }

@@ -2,12 +2,17 @@
 //!
 //! Not how requests are carried out (`room.rs`). A ticket that is dropped is the cancellation.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
 use gigaro_models::generate::{FinishReason, SamplingParams, TokenLogprobs};
+use gigaro_tensor::autocast;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::constraint::Constraint;
+use super::variant::Variant;
 
 /// A prompt and how to go on with it.
 #[derive(Clone, Debug)]
@@ -18,6 +23,10 @@ pub struct GenerateRequest {
     pub params: SamplingParams,
     /// `Some(n)`: report the log-probability of each token of the prompt but the first, and of the `n` most probable ones.
     pub prompt_logprobs: Option<usize>,
+    /// What the reply has to be, where anything is said.
+    pub constraint: Option<Constraint>,
+    /// Whether the prompt is only read, for its [`Event::Embedding`]; `max_tokens` is 0 then.
+    pub embed: bool,
     /// Whose it is: turns in the queue go around between tenants.
     pub tenant: Arc<str>,
     /// Whose texts it may be continued from: only those of the same scope, so that nobody learns by the time to his first token what
@@ -35,13 +44,15 @@ impl GenerateRequest {
     }
 }
 
-/// What happens to a request, in this order: admitted, the prompt's log-probabilities if asked for, tokens, and one end.
+/// What happens to a request, in this order: admitted, the prompt's log-probabilities or its embedding if asked for, tokens, and one end.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// It has left the queue.
     Admitted,
     /// Of the prompt's tokens, from the second on.
     PromptLogprobs(Vec<TokenLogprobs>),
+    /// Of the prompt: the mean of what the last layer leaves for its tokens, normalised as before the projection onto the vocabulary.
+    Embedding(Vec<f32>),
     /// A token of the reply.
     Token {
         /// Its id.
@@ -97,6 +108,9 @@ pub enum Failure {
     /// The weights give no usable numbers.
     #[error("the model cannot go on: {0}")]
     Weights(String),
+    /// The grammar leads nowhere.
+    #[error("the reply cannot go on within its grammar: {0}")]
+    Grammar(String),
     /// A bug.
     #[error("gigaro has a bug here, and the reply cannot go on; the server's log names the place")]
     Bug,
@@ -129,6 +143,8 @@ impl Ticket {
 /// A request as the engine receives it.
 pub(super) struct Order {
     pub(super) request: GenerateRequest,
+    /// What its reply is written with.
+    pub(super) variant: Arc<Variant>,
     pub(super) events: UnboundedSender<Event>,
     pub(super) submitted: Instant,
 }
@@ -137,12 +153,38 @@ pub(super) struct Order {
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     orders: mpsc::Sender<Order>,
+    pub(super) variant: Arc<Variant>,
 }
 
 impl EngineHandle {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(variant: Arc<Variant>) -> (Self, mpsc::Receiver<Order>) {
         let (orders, inbox) = mpsc::channel();
-        (Self { orders }, inbox)
+        (Self { orders, variant }, inbox)
+    }
+
+    /// The same engine, which writes with another variant what comes through this handle.
+    pub(super) fn with(&self, variant: Arc<Variant>) -> Self {
+        Self {
+            orders: self.orders.clone(),
+            variant,
+        }
+    }
+
+    /// How much the last of `ids` looks at each of them when the next token is drawn, itself included: `(n_layer, n_head, T)`. Computed
+    /// here and now, beside the engine's steps.
+    ///
+    /// # Errors
+    /// If that panics.
+    pub(crate) fn attention(&self, ids: &[u32]) -> Result<Vec<f32>, Failure> {
+        let Variant { model, compute, .. } = &*self.variant;
+        let weights = || autocast(*compute, || model.attention_weights(ids));
+        catch_unwind(AssertUnwindSafe(weights)).map_err(|_| Failure::Bug)
+    }
+
+    /// Layers and heads of the model.
+    pub(crate) fn heads(&self) -> [usize; 2] {
+        let config = &self.variant.model.config;
+        [config.n_layer, config.n_head]
     }
 
     /// Hands a request over. It does not wait: also a refusal comes as an event.
@@ -151,6 +193,7 @@ impl EngineHandle {
         let (sender, events) = unbounded_channel();
         let order = Order {
             request,
+            variant: self.variant.clone(),
             events: sender,
             submitted: Instant::now(),
         };

@@ -1,38 +1,35 @@
 //! The loop: take orders, forget what nobody wants, admit, read, draw, tell.
 //!
-//! Who is next is decided in `queue.rs`, what is read in `schedule.rs`, where it goes in `rows.rs`. Everything of one model happens on
-//! one thread, so nothing here is locked; products and draws use all threads.
+//! Who is next is decided in `queue.rs`, what is read in `schedule.rs`, where it goes in `rows.rs`; the calls of the model are in
+//! `step.rs`. Everything of one model happens on one thread, so nothing here is locked; products and draws use all threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use gigaro_data::Tokenizer;
-use gigaro_models::Gpt;
-use gigaro_models::generate::{FinishReason, SampleError, Sampled};
-use gigaro_models::gpt::{DecodePart, KvCache};
+use gigaro_models::generate::{FinishReason, Sampled, TokenLogprobs};
+use gigaro_models::gpt::KvCache;
 use gigaro_tensor::cpu::threads::parallel_chunks_mut;
-use gigaro_tensor::{DType, autocast};
 
 use super::EngineSettings;
 use super::queue::{FairQueue, Overdue};
 use super::request::{Event, Failure, Order, Usage};
-use super::rows::{self, Following, Row};
-use super::schedule::{self, Cuts};
-use super::text::{Outlook, Score, Text, Words};
+use super::rows::{self, Following, Row, Scope};
+use super::schedule;
+use super::step::{self, Reading};
+use super::text::{Outlook, Score, Text};
+use super::variant::Variant;
 use crate::metrics::ModelMetrics;
 
-/// Tokens of a prompt that are read together where that changes the bits (weights in 8 bits).
-const PIECE: usize = 64;
+/// A token, or why there is none; `None` where none was wanted.
+type Drawn = Option<Result<Sampled, Failure>>;
 
-/// A model, its cache and all texts that are under way or wait.
+/// A cache and all texts that are under way or wait. Each brings the weights that it is written with.
 pub(super) struct Room {
-    model: Gpt,
-    words: Words,
-    compute: DType,
     settings: EngineSettings,
-    cuts: Cuts,
     cache: KvCache,
+    /// Pages of the cache.
+    pages: usize,
     context: usize,
     rows: Vec<Row>,
     /// In the order of their admission.
@@ -43,40 +40,39 @@ pub(super) struct Room {
     metrics: ModelMetrics,
 }
 
+/// Pages that a text may come to hold.
+fn pages_of(order: &Order, context: usize) -> usize {
+    let request = &order.request;
+    let tokens = request
+        .prompt
+        .len()
+        .saturating_add(request.params.max_tokens);
+    tokens.min(context).div_ceil(KvCache::PAGE_TOKENS)
+}
+
 impl Room {
-    pub(super) fn new(
-        model: Gpt,
-        tokenizer: Tokenizer,
-        compute: DType,
-        settings: EngineSettings,
-        metrics: ModelMetrics,
-    ) -> Self {
+    /// A room for texts of `variant`, and of others of its shape.
+    pub(super) fn new(variant: &Variant, settings: EngineSettings, metrics: ModelMetrics) -> Self {
+        let model = &variant.model;
         let whole = model.config.max_seq_len;
         let context = settings.context.map_or(whole, |n| n.clamp(1, whole));
-        let row_bytes = KvCache::with_capacity(&model, 1, context).row_bytes() as u64;
-        let affordable = (settings.kv_bytes / row_bytes.max(1)).max(1);
-        let slots = settings.slots.max(1).min(affordable as usize);
-        let is_int8 = model
-            .lm_head
-            .as_ref()
-            .is_some_and(|head| head.is_quantized());
-        let cuts = if is_int8 {
-            Cuts::Multiples(PIECE)
-        } else {
-            Cuts::Anywhere
-        };
-        metrics.kv_capacity.set((slots * context) as i64);
+        let slots = settings.slots.max(1);
+        let cache = KvCache::with_capacity(model, slots, context);
+        let whole_text = context.div_ceil(KvCache::PAGE_TOKENS);
+        let affordable = settings.kv_bytes / (cache.page_bytes() as u64).max(1);
+        // Of one whole text at least, and not more than all slots can ever hold.
+        let pages = (affordable as usize).clamp(whole_text, slots * whole_text);
+        metrics
+            .kv_capacity
+            .set((pages * KvCache::PAGE_TOKENS) as i64);
         Self {
-            cache: KvCache::with_capacity(&model, slots, context),
+            cache: cache.with_pages(pages),
+            pages,
             rows: vec![Row::default(); slots],
             texts: Vec::new(),
             queue: FairQueue::new(settings.queue_len),
             uses: 0,
-            words: Words(tokenizer),
-            model,
-            compute,
             settings,
-            cuts,
             context,
             metrics,
         }
@@ -91,7 +87,7 @@ impl Room {
     }
 
     pub(super) fn kv_bytes(&self) -> u64 {
-        (self.cache.row_bytes() * self.rows.len()) as u64
+        (self.cache.page_bytes() * self.pages) as u64
     }
 
     /// Serves until nobody can order any more.
@@ -157,16 +153,18 @@ impl Room {
             let unwanted = text.is_unwanted();
             if unwanted {
                 text.cancel(metrics);
-                rows[text.row].busy = false;
+                rows[text.row].free();
             }
             !unwanted
         });
     }
 
-    /// Gives free rows to whoever is next.
+    /// Gives free rows to whoever is next, as long as there are pages for all that they may come to write.
     fn admit(&mut self) {
         while self.rows.iter().any(|row| !row.busy) {
-            let Some(order) = self.queue.pop() else {
+            let reserved: usize = self.rows.iter().map(|row| row.reserved).sum();
+            let (left, context) = (self.pages - reserved, self.context);
+            let Some(order) = self.queue.pop_if(|order| pages_of(order, context) <= left) else {
                 return;
             };
             let (prompt, params) = (&order.request.prompt, &order.request.params);
@@ -184,28 +182,23 @@ impl Room {
         }
     }
 
-    /// What a reused beginning has to be a multiple of.
-    fn reuse_step(&self) -> usize {
-        match self.cuts {
-            Cuts::Anywhere => 1,
-            Cuts::Multiples(piece) => piece,
-        }
-    }
-
     /// Makes a row ready for a text; gives the row, how many tokens of the text are in it, and the text to wait for.
     fn settle(&mut self, order: &Order) -> Option<(usize, usize, Option<Following>)> {
-        let step = self.reuse_step();
-        let (scope, prompt) = (&order.request.cache_scope, &order.request.prompt);
-        // Where every token is to be scored, every token has to be read.
-        let known = if order.request.prompt_logprobs.is_some() {
+        let scope = &Scope {
+            variant: order.variant.id,
+            owner: order.request.cache_scope.clone(),
+        };
+        let prompt = &order.request.prompt;
+        // Where something is wanted of every token, every token has to be read.
+        let known = if order.request.prompt_logprobs.is_some() || order.request.embed {
             &[]
         } else {
             &prompt[..]
         };
-        let place = rows::place(&self.rows, scope, known, step)?;
+        let place = rows::place(&self.rows, scope, known)?;
         let reading = self.texts.iter();
         let reading = reading.filter_map(|text| Some((text.row, text.prompt_being_read()?)));
-        let follows = rows::follow(&self.rows, reading, scope, known, step, place.kept);
+        let follows = rows::follow(&self.rows, reading, scope, known, place.kept);
         if place.from == place.row {
             self.cache.truncate(place.row, place.kept);
         } else {
@@ -217,14 +210,37 @@ impl Room {
             tokens: prompt[..place.kept].to_vec(),
             reusable: place.kept,
             busy: true,
+            reserved: pages_of(order, self.context),
             used: self.uses,
         };
+        self.make_way();
         Some((place.row, place.kept, follows))
+    }
+
+    /// Forgets texts that nobody is writing, those used longest ago first, until there are pages for all that those under way may come to
+    /// hold. A page that several share is counted for each, so there may be more than it seems, never fewer.
+    fn make_way(&mut self) {
+        loop {
+            let idle = |row: usize| self.cache.len(row).div_ceil(KvCache::PAGE_TOKENS);
+            let rows = self.rows.iter().enumerate();
+            let held: usize = rows
+                .map(|(i, row)| if row.busy { row.reserved } else { idle(i) })
+                .sum();
+            if held <= self.pages {
+                return;
+            }
+            let rows = self.rows.iter().enumerate();
+            let left = rows.filter(|(i, row)| !row.busy && idle(*i) > 0);
+            let Some((oldest, _)) = left.min_by_key(|(_, row)| row.used) else {
+                return;
+            };
+            self.cache.truncate(oldest, 0);
+            self.rows[oldest] = Row::default();
+        }
     }
 
     /// Gives texts that wait for another one's beginning that beginning, once it is read; what there is of it, if the other one is gone.
     fn catch_up(&mut self) {
-        let step = self.reuse_step();
         for text in &mut self.texts {
             let Some(Following { row, used, common }) = text.follows else {
                 continue;
@@ -240,86 +256,64 @@ impl Room {
                 continue;
             }
             text.follows = None;
-            let kept = ready - ready % step;
-            if kept > text.prompt_read() {
-                self.cache.copy_prefix(row, text.row, kept);
+            if ready > text.prompt_read() {
+                self.cache.copy_prefix(row, text.row, ready);
                 let own = &mut self.rows[text.row];
-                own.tokens = text.have_copied(kept).to_vec();
-                own.reusable = kept;
+                own.tokens = text.have_copied(ready).to_vec();
+                own.reusable = ready;
             }
         }
     }
 
-    /// One call of the model.
+    /// Reads on for each text, and draws for those that are read: one call of the model for each variant.
     fn step(&mut self) {
         let started = Instant::now();
         self.catch_up();
         let unread: Vec<_> = self.texts.iter().map(Text::unread).collect();
-        let shares = schedule::plan(&unread, self.settings.prompt_tokens_per_step, self.cuts);
-        let mut parts: Vec<(usize, DecodePart<'_>)> = (0..self.texts.len())
-            .filter(|&i| shares[i] > 0)
-            .map(|i| (i, self.texts[i].part(shares[i])))
-            .collect();
-        // Rows in ascending order share calls of the attention kernel.
-        parts.sort_unstable_by_key(|(_, part)| part.row);
-        let order: Vec<(usize, usize)> = parts.iter().map(|(i, part)| (*i, part.logits)).collect();
-        for (_, part) in &parts {
-            self.rows[part.row].tokens.extend_from_slice(part.ids);
+        let shares = schedule::plan(&unread, self.settings.prompt_tokens_per_step);
+        for (text, &share) in self.texts.iter().zip(&shares).filter(|(_, n)| **n > 0) {
+            let part = text.part(share);
+            self.rows[text.row].tokens.extend_from_slice(part.ids);
         }
-        let parts: Vec<DecodePart<'_>> = parts.into_iter().map(|(_, part)| part).collect();
-        let (model, cache, compute) = (&self.model, &mut self.cache, self.compute);
+        let (texts, cache) = (&self.texts, &mut self.cache);
         let read_from = Instant::now();
-        let logits = catch_unwind(AssertUnwindSafe(|| {
-            autocast(compute, || {
-                model.decode_parts(&parts, cache).to_vec::<f32>()
-            })
-        }));
+        let readings = catch_unwind(AssertUnwindSafe(|| step::read(texts, &shares, cache)));
         let in_model = read_from.elapsed();
-        match logits {
-            Ok(logits) => self.go_on(&order, &shares, &logits),
+        match readings {
+            Ok(readings) => self.go_on(&readings, &shares),
             Err(_) => self.start_afresh(),
         }
         self.metrics.step(started.elapsed(), in_model);
     }
 
-    /// Scores, draws and tells. `order` names the texts of the logits' rows, with the number of rows.
-    fn go_on(&mut self, order: &[(usize, usize)], shares: &[usize], logits: &[f32]) {
-        let v = self.model.config.vocab_size;
-        let mut rest = logits;
-        let mut rows_of: Vec<(usize, &[f32])> = Vec::with_capacity(order.len());
-        for &(i, n) in order {
-            let (own, after) = rest.split_at(n * v);
-            rows_of.push((i, own));
-            rest = after;
-        }
-        let mut scores = self.score(&rows_of, shares, v);
-        for &(i, _) in &rows_of {
+    /// Scores, draws and tells.
+    fn go_on(&mut self, readings: &[Reading], shares: &[usize]) {
+        let results: Vec<(usize, &[f32])> = readings.iter().flat_map(Reading::by_text).collect();
+        let mut scores = self.score(&results, shares);
+        for &(i, values) in &results {
             let text = &mut self.texts[i];
             let of_this = scores.extract_if(.., |(text, _)| *text == i);
             let of_this = of_this.map(|(_, score)| score).collect();
             text.have_read(shares[i], of_this);
+            if text.is_embedded() {
+                text.pool(values);
+            }
             let row = &mut self.rows[text.row];
-            row.reusable = match self.cuts {
-                Cuts::Anywhere => row.tokens.len(),
-                Cuts::Multiples(piece) => text.prompt_read() / piece * piece,
-            };
+            row.reusable = row.tokens.len();
         }
-        let drawn = self.draw(&rows_of, v);
+        let drawn = self.draw(&results);
         self.tell(drawn);
     }
 
     /// Log-probabilities of the prompts' tokens, where they were asked for, with the index of the text.
-    fn score(
-        &self,
-        rows_of: &[(usize, &[f32])],
-        shares: &[usize],
-        v: usize,
-    ) -> Vec<(usize, gigaro_models::generate::TokenLogprobs)> {
+    fn score(&self, results: &[(usize, &[f32])], shares: &[usize]) -> Vec<(usize, TokenLogprobs)> {
         let mut jobs = Vec::new();
-        for &(i, logits) in rows_of {
-            let Some((tokens, alternatives)) = self.texts[i].to_score(shares[i]) else {
+        for &(i, logits) in results {
+            let text = &self.texts[i];
+            let Some((tokens, alternatives)) = text.to_score(shares[i]) else {
                 continue;
             };
+            let v = text.variant().model.config.vocab_size;
             for (&token, logits) in tokens.iter().zip(logits.chunks_exact(v)) {
                 let score = Score {
                     logits,
@@ -337,26 +331,25 @@ impl Room {
     }
 
     /// Draws a token for each text whose prompt is read: the result by the index of the text.
-    fn draw(
-        &mut self,
-        rows_of: &[(usize, &[f32])],
-        v: usize,
-    ) -> Vec<(usize, Option<Result<Sampled, SampleError>>)> {
-        let mut last: Vec<Option<&[f32]>> = vec![None; self.texts.len()];
-        for &(i, logits) in rows_of {
-            last[i] = logits.len().checked_sub(v).map(|at| &logits[at..]);
+    fn draw(&mut self, results: &[(usize, &[f32])]) -> Vec<(usize, Drawn)> {
+        let mut found: Vec<Option<&[f32]>> = vec![None; self.texts.len()];
+        for &(i, values) in results {
+            found[i] = Some(values);
         }
-        let texts = self.texts.iter_mut().enumerate().zip(&last);
+        let texts = self.texts.iter_mut().enumerate().zip(&found);
         let mut jobs: Vec<_> = texts
-            .filter_map(|((i, text), logits)| {
-                let logits = (*logits)?;
-                text.is_all_read().then_some((i, text, logits, None))
+            .filter_map(|((i, text), values)| {
+                let values = (*values)?;
+                text.is_all_read().then_some((i, text, values, None))
             })
             .collect();
-        // Drawing goes through the whole vocabulary, some of it in f64, so all threads take part.
+        // Drawing goes through the whole vocabulary, some of it in f64 or by a parser, so all threads take part.
         parallel_chunks_mut(&mut jobs, 1, |_, job| {
-            let (_, text, logits, result) = &mut job[0];
-            *result = text.wants_tokens().then(|| text.draw(logits));
+            let (_, text, values, result) = &mut job[0];
+            if text.wants_tokens() {
+                let v = text.variant().model.config.vocab_size;
+                *result = Some(text.draw(&values[values.len() - v..]));
+            }
         });
         jobs.into_iter()
             .map(|(i, _, _, result)| (i, result))
@@ -365,15 +358,15 @@ impl Room {
 
     /// Takes the drawn tokens in, tells them, and lets go of the texts that are over. A text without a token only wanted its prompt
     /// read.
-    fn tell(&mut self, drawn: Vec<(usize, Option<Result<Sampled, SampleError>>)>) {
+    fn tell(&mut self, drawn: Vec<(usize, Drawn)>) {
         let mut over = vec![false; self.texts.len()];
         for (i, drawn) in drawn {
             let text = &mut self.texts[i];
             let room = self.cache.room(text.row);
             let outlook = match drawn {
-                Some(Ok(sampled)) => text.take(sampled, room, &self.words, &self.metrics),
-                Some(Err(error)) => {
-                    text.fail(Failure::Weights(error.to_string()), &self.metrics);
+                Some(Ok(sampled)) => text.take(sampled, room, &self.metrics),
+                Some(Err(failure)) => {
+                    text.fail(failure, &self.metrics);
                     Outlook::IsOver
                 }
                 None => {
@@ -382,7 +375,9 @@ impl Room {
                 }
             };
             over[i] = outlook == Outlook::IsOver;
-            self.rows[text.row].busy = outlook == Outlook::GoesOn;
+            if outlook == Outlook::IsOver {
+                self.rows[text.row].free();
+            }
         }
         let mut over = over.into_iter();
         self.texts.retain(|_| !over.next().unwrap_or(false));
@@ -396,7 +391,7 @@ impl Room {
         }
         let slots = self.rows.len();
         self.rows = vec![Row::default(); slots];
-        self.cache = KvCache::with_capacity(&self.model, slots, self.context);
+        self.cache.clear();
     }
 
     fn report(&self) {

@@ -2,26 +2,46 @@
 //!
 //! A row keeps its text when the reply has ended. A new text that begins like one that a row holds goes on from there: in that row
 //! itself, or in another one to which the beginning is copied, where the row is in use or its text is worth keeping. Only texts of the
-//! same scope count, so that nobody can find out by the time to his first token what others have asked.
+//! same scope count: those of the same weights, since others have other keys and values, and of the same user, so that nobody can find
+//! out by the time to his first token what others have asked.
 
 use std::sync::Arc;
 
 /// Fewer tokens than this are read again rather than looked after.
 const WORTH_KEEPING: usize = 16;
 
+/// Which texts may go on from each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scope {
+    /// The weights that wrote them.
+    pub(super) variant: u64,
+    /// Whose they are.
+    pub(super) owner: Arc<str>,
+}
+
 /// What is in a row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     /// The scope of its text; `None` for a row that was never used.
-    pub(super) scope: Option<Arc<str>>,
+    pub(super) scope: Option<Scope>,
     /// The tokens whose keys and values it holds.
     pub(super) tokens: Vec<u32>,
     /// How many of them, from the first, another text may go on from.
     pub(super) reusable: usize,
     /// Whether a text is being written in it.
     pub(super) busy: bool,
+    /// Pages that its text may come to hold, while it is being written.
+    pub(super) reserved: usize,
     /// A number that grows with each use.
     pub(super) used: u64,
+}
+
+impl Row {
+    /// Its text is over, and stays for others to go on from.
+    pub(super) fn free(&mut self) {
+        self.busy = false;
+        self.reserved = 0;
+    }
 }
 
 /// Where a new text goes.
@@ -34,9 +54,8 @@ pub(super) struct Place {
     pub(super) kept: usize,
 }
 
-/// A place for a text of `scope` that begins with `prompt`; `None` if all rows are busy. `step` is what a reused beginning has to be a
-/// multiple of. The last token of the prompt is always read again, because its logits are needed.
-pub(super) fn place(rows: &[Row], scope: &Arc<str>, prompt: &[u32], step: usize) -> Option<Place> {
+/// A place for a text of `scope` that begins with `prompt`; `None` if all rows are busy. The last token of the prompt is always read again, because its logits are needed.
+pub(super) fn place(rows: &[Row], scope: &Scope, prompt: &[u32]) -> Option<Place> {
     let free = |skip: Option<usize>| {
         let free = rows.iter().enumerate();
         let free = free.filter(|(i, row)| !row.busy && Some(*i) != skip);
@@ -47,7 +66,7 @@ pub(super) fn place(rows: &[Row], scope: &Arc<str>, prompt: &[u32], step: usize)
         .iter()
         .enumerate()
         .filter(|(_, row)| row.scope.as_ref() == Some(scope))
-        .map(|(i, row)| (common(row, prompt, step), i))
+        .map(|(i, row)| (common(row, prompt), i))
         .max_by_key(|&(kept, i)| (kept, !rows[i].busy))
         .filter(|&(kept, _)| kept >= WORTH_KEEPING);
     let Some((kept, from)) = best else {
@@ -67,20 +86,15 @@ pub(super) fn place(rows: &[Row], scope: &Arc<str>, prompt: &[u32], step: usize)
     Some(Place { row, from, kept })
 }
 
-fn common(row: &Row, prompt: &[u32], step: usize) -> usize {
-    common_beginning(
-        &row.tokens[..row.reusable.min(row.tokens.len())],
-        prompt,
-        step,
-    )
+fn common(row: &Row, prompt: &[u32]) -> usize {
+    common_beginning(&row.tokens[..row.reusable.min(row.tokens.len())], prompt)
 }
 
-/// Tokens that a new text with this prompt need not read if `held` are there; a multiple of `step`.
-fn common_beginning(held: &[u32], prompt: &[u32], step: usize) -> usize {
+/// Tokens that a new text with this prompt need not read if `held` are there.
+fn common_beginning(held: &[u32], prompt: &[u32]) -> usize {
     let all_but_last = &prompt[..prompt.len().saturating_sub(1)];
     let same = held.iter().zip(all_but_last).take_while(|(a, b)| a == b);
-    let same = same.count();
-    same - same % step
+    same.count()
 }
 
 /// A beginning that another text is just reading.
@@ -99,9 +113,8 @@ pub(super) struct Following {
 pub(super) fn follow<'a>(
     rows: &[Row],
     reading: impl Iterator<Item = (usize, &'a [u32])>,
-    scope: &Arc<str>,
+    scope: &Scope,
     prompt: &[u32],
-    step: usize,
     kept: usize,
 ) -> Option<Following> {
     reading
@@ -109,7 +122,7 @@ pub(super) fn follow<'a>(
         .map(|(row, theirs)| Following {
             row,
             used: rows[row].used,
-            common: common_beginning(theirs, prompt, step),
+            common: common_beginning(theirs, prompt),
         })
         .max_by_key(|following| following.common)
         .filter(|following| following.common >= kept + WORTH_KEEPING)
@@ -119,12 +132,20 @@ pub(super) fn follow<'a>(
 mod tests {
     use super::*;
 
-    fn row(scope: &str, tokens: std::ops::Range<u32>, busy: bool, used: u64) -> Row {
+    fn scope(owner: &str) -> Scope {
+        Scope {
+            variant: 1,
+            owner: owner.into(),
+        }
+    }
+
+    fn row(owner: &str, tokens: std::ops::Range<u32>, busy: bool, used: u64) -> Row {
         Row {
-            scope: Some(scope.into()),
+            scope: Some(scope(owner)),
             reusable: tokens.len(),
             tokens: tokens.collect(),
             busy,
+            reserved: 0,
             used,
         }
     }
@@ -134,7 +155,7 @@ mod tests {
     }
 
     fn place_of(rows: &[Row], prompt: &[u32]) -> Option<(usize, usize, usize)> {
-        place(rows, &"a".into(), prompt, 1).map(|p| (p.row, p.from, p.kept))
+        place(rows, &scope("a"), prompt).map(|p| (p.row, p.from, p.kept))
     }
 
     #[test]
@@ -165,6 +186,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_goes_on_from_what_other_weights_have_written() {
+        let rows = [row("a", 0..60, false, 1)];
+        let mut other = scope("a");
+        other.variant = 2;
+        let place = place(&rows, &other, &prompt(0..60, 4), 1).expect("a row is free");
+        assert_eq!(place.kept, 0);
+        let read = prompt(0..60, 9);
+        let reading = [(0, &read[..])].into_iter();
+        assert_eq!(
+            follow(&rows, reading, &other, &prompt(0..60, 4), 1, 0),
+            None
+        );
+    }
+
+    #[test]
     fn the_last_token_is_read_again_and_a_short_beginning_too() {
         let rows = [row("a", 0..60, false, 1)];
         assert_eq!(place_of(&rows, &prompt(0..60, 0)), Some((0, 0, 59)));
@@ -176,9 +212,9 @@ mod tests {
     fn replies_to_one_prompt_wait_for_the_first_to_read_it() {
         let rows = [row("a", 0..7, true, 3), row("b", 0..90, true, 4)];
         let long: Vec<u32> = (0..90).collect();
-        let follow = |scope: &str, prompt: &[u32], kept| {
+        let follow = |owner: &str, prompt: &[u32], kept| {
             let reading = [(0, &long[..]), (1, &long[..])].into_iter();
-            follow(&rows, reading, &scope.into(), prompt, 1, kept)
+            follow(&rows, reading, &scope(owner), prompt, kept)
         };
         let expected = Following {
             row: 0,
@@ -192,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_steps_of_what_may_be_reused_are() {
+    fn only_what_may_be_reused_is() {
         let mut rows = [row("a", 0..200, false, 1)];
         rows[0].reusable = 150;
-        let found = place(&rows, &"a".into(), &prompt(0..190, 4), 64);
-        assert_eq!(found.map(|p| p.kept), Some(128));
+        let found = place(&rows, &scope("a"), &prompt(0..190, 4));
+        assert_eq!(found.map(|p| p.kept), Some(150));
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! It decides nothing about others and calls no model; the loop is `room.rs`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use gigaro_data::Tokenizer;
 use gigaro_models::generate::logprobs::top_logprobs;
-use gigaro_models::generate::{
-    Draft, FinishReason, SampleError, Sampled, TokenLogprobs, Vocabulary,
-};
+use gigaro_models::generate::{Draft, FinishReason, Sampled, TokenLogprobs, Vocabulary};
 use gigaro_models::gpt::DecodePart;
 
+use super::constraint::Constraint;
 use super::request::{Event, Failure, Order, Usage};
 use super::rows::Following;
 use super::schedule::Unread;
+use super::variant::Variant;
 use crate::metrics::ModelMetrics;
 
 /// A tokenizer as generation sees it: special tokens have no text, and each of them ends a reply.
@@ -40,6 +41,9 @@ pub(super) struct Text {
     /// The text that is reading what this one begins with, until it has.
     pub(super) follows: Option<Following>,
     draft: Draft,
+    constraint: Option<Constraint>,
+    /// Of a prompt that is read for its embedding: what the last layer left for its tokens so far, added up.
+    pooled: Vec<f64>,
     /// Tokens of the prompt that are read.
     read: usize,
     /// The token drawn last, which is to be read next.
@@ -58,14 +62,22 @@ pub(super) enum Outlook {
 
 impl Text {
     /// Begins a text whose first `kept` tokens are in its row already, and tells so.
-    pub(super) fn begin(order: Order, row: usize, kept: usize, follows: Option<Following>) -> Self {
+    pub(super) fn begin(
+        mut order: Order,
+        row: usize,
+        kept: usize,
+        follows: Option<Following>,
+    ) -> Self {
         // Whoever left is noticed before the next step.
         let _ = order.events.send(Event::Admitted);
+        let constraint = order.request.constraint.take();
         let request = &order.request;
         Self {
             row,
             follows,
             draft: Draft::new(&request.prompt, &request.params),
+            constraint,
+            pooled: Vec::new(),
             read: kept,
             drawn: None,
             prompt_logprobs: Vec::new(),
@@ -79,6 +91,16 @@ impl Text {
         }
     }
 
+    /// What it is written with.
+    pub(super) fn variant(&self) -> &Arc<Variant> {
+        &self.order.variant
+    }
+
+    /// Whether it is read for what the last layer leaves, and not for logits.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.order.request.embed
+    }
+
     /// Whether nobody listens any more.
     pub(super) fn is_unwanted(&self) -> bool {
         self.order.events.is_closed()
@@ -90,7 +112,6 @@ impl Text {
             _ if self.follows.is_some() => Unread::Nothing,
             Some(_) => Unread::Token,
             None => Unread::Prompt {
-                read: self.read,
                 left: self.order.request.prompt.len() - self.read,
             },
         }
@@ -105,6 +126,7 @@ impl Text {
                 let ids = &request.prompt[self.read..self.read + share];
                 let ends = self.read + share == request.prompt.len();
                 let needed = match request.prompt_logprobs {
+                    _ if request.embed => 0,
                     Some(_) => share,
                     None => usize::from(ends),
                 };
@@ -142,6 +164,17 @@ impl Text {
         }
     }
 
+    /// Takes in what the last layer left for the next tokens of its prompt, a row each. Token after token, so that the sum does not depend
+    /// on how the prompt was cut.
+    pub(super) fn pool(&mut self, hidden: &[f32]) {
+        for row in hidden.chunks(self.order.variant.model.config.d_model) {
+            self.pooled.resize(row.len(), 0.0);
+            for (sum, &x) in self.pooled.iter_mut().zip(row) {
+                *sum += f64::from(x);
+            }
+        }
+    }
+
     /// All of the prompt, if some of it is not read yet.
     pub(super) fn prompt_being_read(&self) -> Option<&[u32]> {
         let prompt = &self.order.request.prompt;
@@ -170,9 +203,17 @@ impl Text {
         self.order.request.params.max_tokens > 0
     }
 
-    /// Draws the next token.
-    pub(super) fn draw(&mut self, logits: &[f32]) -> Result<Sampled, SampleError> {
-        self.draft.draw(logits)
+    /// Draws the next token, among those that its grammar allows.
+    ///
+    /// # Errors
+    /// If the weights give nothing to draw from, or the grammar allows nothing.
+    pub(super) fn draw(&mut self, logits: &[f32]) -> Result<Sampled, Failure> {
+        let allowed = match &mut self.constraint {
+            None => None,
+            Some(constraint) => Some(constraint.allowed().map_err(Failure::Grammar)?),
+        };
+        let drawn = self.draft.draw_among(logits, allowed);
+        drawn.map_err(|error| Failure::Weights(error.to_string()))
     }
 
     /// Takes the drawn token in and tells it. `room` is how many tokens still fit into its row.
@@ -180,7 +221,6 @@ impl Text {
         &mut self,
         sampled: Sampled,
         room: usize,
-        words: &Words,
         metrics: &ModelMetrics,
     ) -> Outlook {
         let Sampled { token, logprobs } = sampled;
@@ -189,6 +229,7 @@ impl Text {
             None => metrics.first_token(now - self.order.submitted),
             Some(before) => metrics.next_token(now - before),
         }
+        let words = &self.order.variant.words;
         let ends = self.draft.is_end(token, words);
         let taken = self.draft.take(token, room, words);
         if !ends {
@@ -200,7 +241,18 @@ impl Text {
             };
             let _ = self.order.events.send(event);
         }
-        match taken.finish_reason {
+        let mut over = taken.finish_reason;
+        if let Some(constraint) = self.constraint.as_mut().filter(|_| !ends) {
+            if let Err(sentence) = constraint.accept(token) {
+                self.fail(Failure::Grammar(sentence), metrics);
+                return Outlook::IsOver;
+            }
+            // A reply that nothing can follow need not wait for the model to end it.
+            if constraint.is_complete() {
+                over = Some(FinishReason::Stop);
+            }
+        }
+        match over {
             None => {
                 self.drawn = Some(token);
                 Outlook::GoesOn
@@ -215,6 +267,11 @@ impl Text {
     /// Tells that it is whole.
     pub(super) fn finish(&mut self, reason: FinishReason, metrics: &ModelMetrics) {
         metrics.ended(&self.order.request.tenant, reason.as_str(), &self.usage);
+        if self.is_embedded() {
+            let n = self.read as f64;
+            let mean = self.pooled.iter().map(|sum| (sum / n) as f32).collect();
+            let _ = self.order.events.send(Event::Embedding(mean));
+        }
         let event = Event::Finished {
             text: self.draft.finish(),
             reason,

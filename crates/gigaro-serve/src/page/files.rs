@@ -16,7 +16,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Where each file is found, what it is, and its text.
-pub(super) const FILES: [(&str, &str, &str); 11] = [
+pub(super) const FILES: [(&str, &str, &str); 13] = [
     ("/", HTML, include_str!("index.html")),
     ("/page/page.css", CSS, include_str!("page.css")),
     ("/page/main.js", SCRIPT, include_str!("main.js")),
@@ -26,6 +26,8 @@ pub(super) const FILES: [(&str, &str, &str); 11] = [
     ("/page/tree.js", SCRIPT, include_str!("tree.js")),
     ("/page/thread.js", SCRIPT, include_str!("thread.js")),
     ("/page/tokens.js", SCRIPT, include_str!("tokens.js")),
+    ("/page/attention.js", SCRIPT, include_str!("attention.js")),
+    ("/page/feedback.js", SCRIPT, include_str!("feedback.js")),
     ("/page/sidebar.js", SCRIPT, include_str!("sidebar.js")),
     ("/page/settings.js", SCRIPT, include_str!("settings.js")),
 ];

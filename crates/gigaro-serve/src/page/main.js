@@ -1,8 +1,9 @@
 // The chat page: which conversation is on the screen, and what happens when something is asked.
 
 import { at, icon } from "./dom.js";
+import { createFeedback } from "./feedback.js";
 import { Refusal, ask, events, key } from "./server.js";
-import { askForKey, createFeedback, createSettings, createTheme } from "./settings.js";
+import { askForKey, createSettings, createTheme } from "./settings.js";
 import { createSidebar } from "./sidebar.js";
 import { createThread } from "./thread.js";
 import { hideTip } from "./tokens.js";
@@ -35,6 +36,8 @@ const thread = createThread(at("thread"), {
   compare: compareWith,
   choose,
   tokens: loadTokens,
+  look: (answer, token, layer, head) => ask("POST", "/api/attention", { answer, token, layer, head }),
+  fail,
 });
 
 const streaming = () => conversation?.messages.filter((message) => message.state === "streaming") ?? [];

@@ -1,14 +1,15 @@
 //! The chat page, and the requests with which it keeps conversations.
 //!
 //! The page is the files beside this one, compiled in (`files`): no framework, no build step, nothing from elsewhere. What it asks for is
-//! in `requests` (lists, branches, feedback) and `answers` (a reply that streams); what a reply does while it is written, with or
-//! without anybody looking, is in `live`. Everything is stored in a [`Store`] by the name of the caller's key.
+//! in `requests` (lists, branches, feedback), `answers` (a reply that streams) and `attention`; what a reply does while it is written,
+//! with or without anybody looking, is in `live`. Everything is stored in a [`Store`] by the name of the caller's key.
 //!
 //! A reply comes through a request of this module and not straight from `/v1/chat/completions`, because it has to outlive the tab that
 //! asked for it: the server reads it to its end and stores it as it grows, and a page that comes back finds it, or joins it. Inside, it is
 //! a request to that very address, so all checks and limits of the API hold.
 
 mod answers;
+mod attention;
 mod files;
 mod live;
 mod requests;
@@ -22,11 +23,14 @@ use axum::{Router, middleware};
 use hyper_util::service::TowerToHyperService;
 use live::Live;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// What the requests of the page share: the store, the replies under way, and the API that writes them.
 pub struct Desk {
     store: Mutex<Store>,
     live: Live,
+    /// One look at a model's attention at a time.
+    looking: Semaphore,
     api: TowerToHyperService<Router>,
 }
 
@@ -40,6 +44,7 @@ impl Desk {
         Ok(Arc::new(Desk {
             store: Mutex::new(store),
             live: Live::default(),
+            looking: Semaphore::new(1),
             api: TowerToHyperService::new(api::routes().with_state(app.clone())),
         }))
     }
@@ -97,8 +102,10 @@ pub fn routes(desk: Arc<Desk>) -> Router<Arc<App>> {
         .route("/api/answers/{id}/stop", post(answers::stop))
         .route("/api/answers/{id}/tokens", get(requests::tokens))
         .route("/api/answers/{id}/rating", put(requests::rate))
+        .route("/api/attention", post(attention::attention))
         .route("/api/choices", post(requests::choose))
         .route("/api/feedback", get(requests::feedback))
+        .route("/api/feedback/history", get(requests::history))
         .route("/api/feedback.jsonl", get(requests::feedback_rows))
         .layer(Extension(desk));
     files::routes()

@@ -210,6 +210,15 @@ pub(super) async fn feedback(Extension(desk): Shared, caller: Caller) -> Answere
     Ok(object(StatusCode::OK, &counts))
 }
 
+/// `GET /api/feedback/history`: what the caller has said, day by day, and what was trained on what all have said.
+pub(super) async fn history(Extension(desk): Shared, caller: Caller) -> Answered {
+    let (days, trainings) = desk
+        .with(move |store| Ok((store.feedback_days(Some(&caller.name))?, store.trainings()?)))
+        .await?;
+    let told = json!({ "days": days, "trainings": trainings });
+    Ok(object(StatusCode::OK, &told))
+}
+
 /// The forms of preference data that feedback can be had in.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]

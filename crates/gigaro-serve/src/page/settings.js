@@ -1,7 +1,7 @@
-// How answers are drawn, which theme the page has, the key, and what was thought of answers.
+// How answers are drawn, which theme the page has, and the key.
 
 import { at, element, openDialog } from "./dom.js";
-import { ask, key, save, setKey } from "./server.js";
+import { key, setKey } from "./server.js";
 
 const KEPT = "gigaro settings";
 const DEFAULTS = { model: null, temperature: 0.7, top_p: 0.95, max_tokens: null, seed: null, rival: null, compare: false };
@@ -115,20 +115,4 @@ export async function askForKey(refused) {
   if (dialog.open || !await openDialog(dialog)) return false;
   setKey(at("key-field").value.trim());
   return true;
-}
-
-/** The page of what was thought of answers. */
-export function createFeedback(fail) {
-  const COUNTS = [["up", "thumbs up"], ["down", "thumbs down"], ["compared", "comparisons"], ["pairs", "pairs to learn from"]];
-  at("feedback").addEventListener("click", async () => {
-    try {
-      const counts = await ask("GET", "/api/feedback");
-      at("counts").replaceChildren(...COUNTS.map(([name, words]) => element("div", {}, element("dt", {}, words), element("dd", {}, String(counts[name])))));
-      at("save-pairs").disabled = !counts.pairs;
-      at("save-judgements").disabled = !(counts.up + counts.down);
-      await openDialog(at("feedback-page"));
-    } catch (error) { fail(error); }
-  });
-  at("save-pairs").addEventListener("click", () => save("/api/feedback.jsonl").catch(fail));
-  at("save-judgements").addEventListener("click", () => save("/api/feedback.jsonl?form=judgements").catch(fail));
 }

@@ -12,7 +12,7 @@ const ENDS = {
 
 /**
  * The thread in `container`. `actions` are what its buttons do: `go(message)`, `edit(message, content)`, `again(message)`,
- * `rate(message, rating)`, `compare(message)`, `choose(answers, chosen)`, `tokens(message)`.
+ * `rate(message, rating)`, `compare(message)`, `choose(answers, chosen)`, `tokens(message)`, `look(answer, token, layer, head)`, `fail(error)`.
  */
 export function createThread(container, actions) {
   /** Where the words of each answer on the screen are, and how far they have been read out. */
@@ -98,7 +98,7 @@ export function createThread(container, actions) {
 
   /** The words of an answer, as text or token by token. */
   function words(message) {
-    if (opened.has(message.id) && message.tokens) return tokenView(message.tokens);
+    if (opened.has(message.id) && message.tokens) return tokenView(message, actions);
     const place = element("div", { class: "words", dir: "auto" });
     places.set(message.id, { place, said: message.content.length });
     paint(message, place);

@@ -1,5 +1,6 @@
-// An answer token by token: how likely each was when it was drawn, and what might have stood there.
+// An answer token by token: how likely each was when it was drawn, what might have stood there, and what the model looked at for it.
 
+import { attentionView } from "./attention.js";
 import { at, element } from "./dom.js";
 
 /** From which probability on a token is of each shade. */
@@ -17,8 +18,10 @@ const percent = (logprob) => {
 /** A token as it can be seen: white space has signs, bytes that are no character their numbers. */
 function visible({ token, bytes }) {
   if (token.includes("\ufffd") && bytes?.length) return bytes.map((byte) => `⟨${byte.toString(16).toUpperCase().padStart(2, "0")}⟩`).join("");
-  return token.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "∅";
+  return signs(token);
 }
+
+const signs = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "∅";
 
 /** What a screen reader says of a token. */
 function spoken(token) {
@@ -27,14 +30,15 @@ function spoken(token) {
   return others.length ? `${words[0]}, or ${words.slice(1).join(", ")}` : words[0];
 }
 
-/** The tokens of an answer, to be gone through with the pointer or the arrow keys. */
-export function tokenView(tokens) {
+/** The tokens of an answer, to be gone through with the pointer or the arrow keys; `look` and `fail` as the thread's actions. */
+export function tokenView({ id, tokens }, { look: ask, fail }) {
   const view = ++views;
+  let looking = false;
   const spans = tokens.map((token, i) => {
     const shade = SHADES.findIndex((least) => Math.exp(token.logprob) >= least);
     const span = element("span", {
       id: `token-${view}-${i}`, class: `token shade-${shade < 0 ? SHADES.length : shade}`, role: "option", "aria-selected": "false",
-      on: { pointerenter: () => look(i) },
+      on: { pointerenter: () => looking || look(i), click: () => look(i) },
     }, token.token.includes("\ufffd") ? visible(token) : token.token);
     return span;
   });
@@ -45,11 +49,13 @@ export function tokenView(tokens) {
     spans[current].setAttribute("aria-selected", "true");
     spans[current].setAttribute("aria-label", spoken(tokens[current]));
     box.setAttribute("aria-activedescendant", spans[current].id);
-    showTip(spans[current], tokens[current]);
+    if (looking) attention.choose(current);
+    else showTip(spans[current], tokens[current]);
   };
   const leave = () => {
-    spans[current]?.setAttribute("aria-selected", "false");
     hideTip();
+    // What was chosen to be looked at stays chosen.
+    if (!looking) spans[current]?.setAttribute("aria-selected", "false");
   };
   const keys = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   const box = element("div", {
@@ -72,7 +78,24 @@ export function tokenView(tokens) {
   }, ...spans);
   const legend = element("p", { class: "legend", "aria-hidden": "true" }, "Probability: ",
     ...["≥ 90 %", "≥ 60 %", "≥ 30 %", "≥ 10 %", "less"].map((text, i) => element("span", { class: `token shade-${i}` }, text)));
-  return element("div", { class: "token-view" }, box, legend);
+  const attention = attentionView(spans, (token, layer, head) => ask(id, token, layer, head), fail, signs);
+  attention.view.hidden = true;
+  const toggle = element("button", {
+    type: "button", class: "toggle", "aria-pressed": "false",
+    on: {
+      click: () => {
+        looking = !looking;
+        toggle.setAttribute("aria-pressed", String(looking));
+        box.classList.toggle("looking", looking);
+        attention.view.hidden = !looking;
+        legend.hidden = looking;
+        hideTip();
+        if (!looking) attention.clear();
+        else if (current >= 0) look(current);
+      },
+    },
+  }, "What it looked at");
+  return element("div", { class: "token-view" }, attention.view, box, legend, element("p", { class: "token-buttons" }, toggle));
 }
 
 function showTip(span, token) {

@@ -1,5 +1,6 @@
 //! What all requests share: the models and how far they are, the keys, the limits, the counters.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use super::auth::Keys;
 use crate::api::ApiError;
-use crate::engine::{self, EngineSettings, ModelSource, ModelState, ReadyModel};
+use crate::engine::{EngineSettings, ModelSource, ModelState, ReadyModel, Service, SwapError};
 use crate::metrics::Metrics;
 
 /// The name that stands for the first model, unless a model has it.
@@ -72,6 +73,7 @@ pub struct ServedModel {
     name: String,
     created: u64,
     state: watch::Receiver<ModelState>,
+    service: Arc<Service>,
 }
 
 impl ServedModel {
@@ -91,6 +93,15 @@ impl ServedModel {
     #[must_use]
     pub fn state(&self) -> ModelState {
         self.state.borrow().clone()
+    }
+
+    /// Reads another checkpoint, from where the model was given if none is named, and lets it take the place of the one before, for its
+    /// adapters too. Takes as long as reading, and no request is dropped.
+    ///
+    /// # Errors
+    /// If another one is being read, or this one cannot be served; then nothing has changed.
+    pub fn swap(&self, checkpoint: Option<&Path>) -> Result<(), SwapError> {
+        self.service.swap(checkpoint)
     }
 }
 
@@ -113,18 +124,18 @@ impl App {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let start = |source: ModelSource| {
-            Ok(ServedModel {
-                name: source.name.clone(),
+        let mut served = Vec::new();
+        for source in models {
+            let service = Service::start(source, settings.engine.clone(), &metrics)?;
+            served.extend(service.names().map(|(name, state)| ServedModel {
+                name,
                 created,
-                state: engine::start(source, settings.engine.clone(), &metrics)?,
-            })
-        };
+                state,
+                service: service.clone(),
+            }));
+        }
         Ok(Arc::new(Self {
-            models: models
-                .into_iter()
-                .map(start)
-                .collect::<std::io::Result<_>>()?,
+            models: served,
             access: settings.access,
             limits: settings.limits,
             metrics,

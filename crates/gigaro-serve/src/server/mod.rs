@@ -1,8 +1,9 @@
 //! The service itself: an address, a thread, and all routes behind it.
 //!
-//! [`App`] (`app.rs`) is what requests share; who may ask is in `auth.rs` and `guard.rs`, what a connection may do in
+//! [`App`] (`app.rs`) is what requests share; who may ask is in `auth.rs` and `guard.rs`, who may change it in `admin.rs`, what a connection may do in
 //! `connection.rs`. What is answered is in `crate::api`, and the work is done in `crate::engine`.
 
+mod admin;
 mod app;
 mod auth;
 mod connection;
@@ -18,6 +19,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use tokio::sync::{oneshot, watch};
 
+pub(crate) use admin::may_administer;
 pub use app::{Access, App, Limits, ServedModel, Settings};
 pub use auth::{Caller, KeyFileError, Keys, LOCAL};
 

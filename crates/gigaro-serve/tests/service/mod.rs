@@ -70,18 +70,30 @@ pub(crate) fn source(
 ) -> ModelSource {
     ModelSource {
         name: name.to_owned(),
-        load: Box::new(move || {
+        load: Arc::new(move |_| {
             std::thread::sleep(delay);
-            let tokenizer = tokenizer();
-            let format = ChatFormat::new(&tokenizer).map_err(|e| e.to_string())?;
-            Ok(LoadedModel {
-                model,
-                tokenizer,
-                chat: Ok(Arc::new(move |messages| Ok(format.prompt(messages)))),
-                weights,
-            })
+            loaded(model.clone(), weights, "first")
         }),
+        adapters: Vec::new(),
     }
+}
+
+/// A model as it comes from disk.
+pub(crate) fn loaded(
+    model: Gpt,
+    weights: WeightFormat,
+    checkpoint: &str,
+) -> Result<LoadedModel, String> {
+    let tokenizer = tokenizer();
+    let format = ChatFormat::new(&tokenizer).map_err(|e| e.to_string())?;
+    Ok(LoadedModel {
+        model,
+        tokenizer,
+        chat: Ok(Arc::new(move |messages| Ok(format.prompt(messages)))),
+        tools: None,
+        weights,
+        checkpoint: checkpoint.to_owned(),
+    })
 }
 
 /// Settings for a server that only this machine can reach.
@@ -94,6 +106,14 @@ pub(crate) fn settings() -> Settings {
             ..EngineSettings::default()
         },
     }
+}
+
+/// A server of such models, ready to answer.
+pub(crate) fn serve_all(sources: Vec<ModelSource>, settings: Settings) -> Server {
+    let server = Server::start(Ipv4Addr::LOCALHOST.into(), 0, sources, settings, None);
+    let server = server.expect("starts");
+    until(|| server.app().readiness().is_ok());
+    server
 }
 
 /// An engine without a server.
@@ -119,10 +139,7 @@ pub(crate) fn engine(model: Gpt, weights: WeightFormat, engine: EngineSettings) 
 /// A server of one model called `small`, ready to answer.
 pub(crate) fn serve(settings: Settings) -> Server {
     let source = source("small", model(), WeightFormat::F32, Duration::ZERO);
-    let server = Server::start(Ipv4Addr::LOCALHOST.into(), 0, vec![source], settings, None);
-    let server = server.expect("starts");
-    until(|| server.app().readiness().is_ok());
-    server
+    serve_all(vec![source], settings)
 }
 
 /// Waits until something is so.

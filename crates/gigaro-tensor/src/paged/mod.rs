@@ -150,7 +150,10 @@ impl PagedCache {
             len <= held,
             "PagedCache: cannot keep {len} of {held} tokens of text {text}"
         );
-        let kept = len.div_ceil(Self::PAGE_TOKENS);
+        // A call that was cut short may have left pages behind the last token.
+        let kept = len
+            .div_ceil(Self::PAGE_TOKENS)
+            .min(self.texts[text].pages.len());
         for page in self.texts[text].pages.split_off(kept) {
             self.release(page);
         }
@@ -174,6 +177,13 @@ impl PagedCache {
             self.pages[page].holders += 1;
         }
         self.texts[to] = Text { pages, len };
+    }
+
+    /// Forgets all texts, whatever a call that was cut short has left.
+    pub fn clear(&mut self) {
+        for text in 0..self.texts.len() {
+            self.truncate(text, 0);
+        }
     }
 
     /// Pages that writing `tokens` more tokens of a text takes.

@@ -9,17 +9,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use gigaro_data::preferences::{judgements_jsonl, pairs_jsonl};
-use gigaro_serve::conversations::Store;
+use gigaro_serve::conversations::{Outcome, Store, Training};
+use gigaro_serve::endpoint::Endpoint;
 use serde_json::json;
 
 use crate::failure::Usage;
 use crate::flags::{RunArgs, TextArgs};
 use crate::output::Output;
 use crate::pipeline::Job;
-use crate::pipeline::align::steps::{Aligned, Outcome};
+use crate::pipeline::align::steps::Aligned;
 use crate::pipeline::align::{steps, steps_page};
 use crate::recipe::{Algorithm, Align, Ppo, Recipe};
-use crate::trained::{existing, start_of_alignment};
+use crate::remote;
+use crate::trained::{absolute, existing, start_of_alignment};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -27,6 +29,7 @@ Examples:
   gigaro align --algorithm dpo --checkpoint runs/books-sft --preferences pairs.jsonl.gz
   gigaro align --algorithm grpo --recipe my.toml      with [align] ask = \"arithmetic\"
   gigaro align --from-feedback runs/conversations.db  what people thought of answers on the chat page
+  gigaro align --from-feedback runs/conversations.db --swap http://127.0.0.1:8000
   gigaro align --resume runs/speedrun-dpo
 
 Settings are the keys of [align] in the recipe, those of ppo in [ppo].";
@@ -56,6 +59,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STORE", conflicts_with_all = ["resume", "preferences", "reward"])]
     from_feedback: Option<PathBuf>,
 
+    /// Have the server at this address, a `gigaro serve`, put the new model in the place of the one it serves, if it is better
+    #[arg(long, value_name = "URL", requires = "from_feedback")]
+    swap: Option<String>,
+
+    /// Which of the server's models the new one replaces [default: its first one]
+    #[arg(long, value_name = "NAME", requires = "swap")]
+    swap_model: Option<String>,
+
+    /// A file with the key that the server wants
+    #[arg(long, value_name = "FILE", requires = "swap")]
+    api_key_file: Option<PathBuf>,
+
     #[command(flatten)]
     text: TextArgs,
 
@@ -65,6 +80,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let start = Instant::now();
+    let server = served(args)?;
     let from = match &args.run.resume {
         Some(_) => None,
         None => Some(start_of_alignment(args.checkpoint.as_deref())?),
@@ -89,6 +105,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if taken {
         job.remember()?;
     }
+    let swapped = match &server {
+        Some(server) => swap(server, &job, taken, output),
+        None => None,
+    };
+    if let Some(store) = &args.from_feedback {
+        note(store, &job, &aligned, taken, swapped.clone())?;
+    }
     output.say(format_args!(
         "\nModel: {}\nReport: {}\nTalk to it: gigaro chat {}",
         aligned.stage.checkpoint.display(),
@@ -100,6 +123,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     object["seconds"] = json!(seconds);
     if args.from_feedback.is_some() {
         object["takes_its_place"] = json!(taken);
+        object["swapped"] = json!(swapped);
     }
     output.result(&object)
 }
@@ -120,6 +144,82 @@ fn tell_outcome(aligned: &Aligned, output: &Output) -> bool {
     };
     output.say(format_args!("\n{sentence}"));
     aligned.outcome() == Outcome::Better
+}
+
+/// The server that is to serve a better model: found before hours are spent on one.
+///
+/// # Errors
+/// If the address or the key is none, or the server does not answer.
+fn served(args: &Args) -> Result<Option<Endpoint>> {
+    let Some(server) = &args.swap else {
+        return Ok(None);
+    };
+    let (key, model) = (args.api_key_file.as_deref(), args.swap_model.as_deref());
+    let endpoint = remote::endpoint(server, key, model).context("cannot swap the served model")?;
+    Ok(Some(endpoint))
+}
+
+/// Has the server serve the new model, if it is better, and says either way what is served now. Returns the server if it does. What goes
+/// wrong is told and ends nothing: the model is trained.
+fn swap(server: &Endpoint, job: &Job, taken: bool, output: &Output) -> Option<String> {
+    let name = server.name();
+    if !taken {
+        output.say(format_args!("{name} goes on serving the model before."));
+        return None;
+    }
+    let swapped = absolute(&job.out)
+        .map_err(|e| format!("{e:#}"))
+        .and_then(|path| server.swap(&path).map_err(|e| e.to_string()));
+    match swapped {
+        Ok(version) => {
+            output.say(format_args!(
+                "{name} serves the new model now, as its version {version}."
+            ));
+            Some(name)
+        }
+        Err(sentence) => {
+            output.complain(format_args!(
+                "error: {name} goes on serving the model before: {sentence}"
+            ));
+            None
+        }
+    }
+}
+
+/// Notes the training beside the store, where the chat page shows it.
+///
+/// # Errors
+/// If the store cannot be read or the note not be written.
+fn note(
+    store: &Path,
+    job: &Job,
+    aligned: &Aligned,
+    taken: bool,
+    swapped: Option<String>,
+) -> Result<()> {
+    let store = Store::open(store)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let name = job.out.file_name().unwrap_or(job.out.as_os_str());
+    let file = job
+        .recipe
+        .align
+        .as_ref()
+        .and_then(|align| align.preferences.as_ref());
+    let learned_from = match file {
+        Some(file) => fs::read_to_string(file).map_or(0, |text| text.lines().count()),
+        None => 0,
+    };
+    store.note_training(&Training {
+        at_ms: now.map_or(0, |since| since.as_millis() as i64),
+        run: name.to_string_lossy().into_owned(),
+        algorithm: aligned.algorithm.name().to_owned(),
+        learned_from,
+        win_rate: aligned.share().map(|(rate, low, high)| [rate, low, high]),
+        outcome: aligned.outcome(),
+        taken,
+        swapped,
+    })?;
+    Ok(())
 }
 
 /// Writes what people thought of answers beside the store, as preferences that this run and a resumed one read: what is said later is

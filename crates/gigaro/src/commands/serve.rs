@@ -6,17 +6,23 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use gigaro_models::GptConfig;
 use gigaro_models::gpt::WeightFormat;
+use gigaro_models::lora::ADAPTER_CONFIG;
 use gigaro_serve::conversations::Store;
-use gigaro_serve::engine::{EngineSettings, LoadedModel, ModelSource, ModelState, PromptWriter};
+use gigaro_serve::engine::{
+    AdapterSource, EngineSettings, LoadedModel, ModelSource, ModelState, PromptWriter,
+    ToolPromptWriter,
+};
 use gigaro_serve::server::{Access, Keys, Limits, Server, Settings};
 use gigaro_train::quantity::{Bytes, Count};
 use gigaro_train::resources::memory_available;
+use serde_json::Value;
 
 use crate::failure::Usage;
 use crate::flags::Weights;
@@ -31,6 +37,7 @@ Examples:
   gigaro serve                                     the last finished run, on http://127.0.0.1:8000
   gigaro serve runs/speedrun --dtype bf16 --slots 32
   gigaro serve SmolLM2-135M-Instruct.Q4_1.gguf
+  gigaro serve runs/speedrun --adapter brief=runs/brief/adapter
   gigaro serve --host 0.0.0.0 --api-key-file keys.txt
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'";
@@ -44,6 +51,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Args {
     /// Checkpoints, folders of runs, Hugging Face folders or .gguf files, each served under its name [default: the last finished run]
     checkpoints: Vec<PathBuf>,
+
+    /// Serve a LoRA adapter too, as the model MODEL:NAME beside the one that it changes; without MODEL= it is the first one's
+    #[arg(long, value_name = "[MODEL=]NAME=DIR", value_parser = AdapterFlag::parse)]
+    adapter: Vec<AdapterFlag>,
 
     /// Port to listen on; 0 takes one that is free
     #[arg(long, value_name = "N", default_value_t = 8000)]
@@ -103,8 +114,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         gigaro_tensor::cpu::threads::set_num_threads(threads.into());
     }
     let settings = settings(args)?;
-    let models = models(args, &settings.engine, output)?;
-    let stop = interrupt::catch("finishing the replies under way; again to leave at once")?;
+    let paths = paths(args)?;
+    let models = models(args, &paths, &settings.engine, output)?;
+    let notice = "finishing the replies under way; again to leave at once";
+    let (stop, wants_newer) = interrupt::catch_for_server(notice)?;
     let server = Server::start(args.host, args.port, models, settings, conversations(args)?)
         .context("cannot serve the model")?;
     output.say(format_args!(
@@ -117,6 +130,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     wait_until_ready(&server, &stop, output)?;
     while !stop.is_requested() && !server.is_finished() {
         std::thread::sleep(LOOK_AGAIN);
+        if wants_newer.swap(false, Ordering::SeqCst) {
+            serve_newer(&server, &paths, output);
+        }
     }
     server.drain();
     while !server.is_finished() {
@@ -160,14 +176,50 @@ fn settings(args: &Args) -> Result<Settings> {
     })
 }
 
-/// The models to read, each with a name of its own.
-fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<ModelSource>> {
-    let paths = match &args.checkpoints[..] {
+/// The checkpoints or folders to serve.
+fn paths(args: &Args) -> Result<Vec<PathBuf>> {
+    Ok(match &args.checkpoints[..] {
         [] => vec![chosen_checkpoint(None)?],
         given => given.to_vec(),
-    };
+    })
+}
+
+/// Swaps every model in whose place lies a newer checkpoint than the one that serves. What goes wrong is told, and the model stays as it is.
+fn serve_newer(server: &Server, paths: &[PathBuf], output: &Output) {
+    for path in paths {
+        let swapped = newer(server, path);
+        match swapped {
+            Ok(Some(line)) => output.say(line),
+            Ok(None) => {}
+            Err(error) => output.complain(format_args!("error: {error:#}")),
+        }
+    }
+}
+
+/// Swaps one model, if there is a newer checkpoint; a line for people if so.
+fn newer(server: &Server, path: &Path) -> Result<Option<String>> {
+    let name = name_of(path)?;
+    let (checkpoint, _) = open_config(path)?;
+    let served = server.app().served(Some(&name));
+    let served = served.map_err(|e| anyhow!(e.message().to_owned()))?;
+    let there = shown(&checkpoint);
+    match served.state() {
+        ModelState::Ready(ready) if ready.facts.checkpoint == there => return Ok(None),
+        _ => served.swap(None)?,
+    }
+    Ok(Some(format!("{name} serves {there} now.")))
+}
+
+/// The models to read, each with a name of its own.
+fn models(
+    args: &Args,
+    paths: &[PathBuf],
+    engine: &EngineSettings,
+    output: &Output,
+) -> Result<Vec<ModelSource>> {
     let (mut sources, mut needed) = (Vec::<ModelSource>::new(), 0);
     for path in paths {
+        let path = path.clone();
         // What is wrong with a checkpoint is said before anything else is begun.
         let (place, config) = open_config(&path)?;
         let bytes = memory(&config, args.dtype, engine);
@@ -188,8 +240,14 @@ fn models(args: &Args, engine: &EngineSettings, output: &Output) -> Result<Vec<M
         let weights = args.dtype;
         sources.push(ModelSource {
             name,
-            load: Box::new(move || load(&path, weights).map_err(|e| format!("{e:#}"))),
+            load: Arc::new(move |other| {
+                load(other.unwrap_or(&path), weights).map_err(|e| format!("{e:#}"))
+            }),
+            adapters: Vec::new(),
         });
+    }
+    for flag in &args.adapter {
+        adapter(flag, &mut sources)?;
     }
     if let Some(available) = memory_available().filter(|available| needed > *available) {
         bail!(
@@ -236,24 +294,97 @@ fn name_of(path: &Path) -> Result<String> {
     })
 }
 
+/// What `--adapter` says.
+#[derive(Clone, Debug)]
+struct AdapterFlag {
+    model: Option<String>,
+    name: String,
+    dir: PathBuf,
+}
+
+impl AdapterFlag {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.splitn(3, '=').collect();
+        let (model, name, dir) = match parts[..] {
+            [model, name, dir] => (Some(model.to_owned()), name, dir),
+            [name, dir] => (None, name, dir),
+            _ => return Err("it must be NAME=DIR or MODEL=NAME=DIR".into()),
+        };
+        if name.is_empty() || dir.is_empty() {
+            return Err("it must be NAME=DIR or MODEL=NAME=DIR, none of them empty".into());
+        }
+        Ok(Self {
+            model,
+            name: name.to_owned(),
+            dir: dir.into(),
+        })
+    }
+}
+
+/// Puts an adapter beside its model.
+fn adapter(flag: &AdapterFlag, sources: &mut [ModelSource]) -> Result<()> {
+    let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let asked = flag.model.as_ref();
+    let of = |source: &&mut ModelSource| asked.is_none_or(|name| *name == source.name);
+    let Some(source) = sources.iter_mut().find(of) else {
+        let known = names.join(", ");
+        let asked = asked.map_or("", String::as_str);
+        return Err(Usage(format!(
+            "--adapter names the model {asked}, which is not served; there are: {known}"
+        ))
+        .into());
+    };
+    let name = format!("{}:{}", source.name, flag.name);
+    if source.adapters.iter().any(|other| other.name == name) {
+        return Err(Usage(format!(
+            "two adapters would be called {name}: give each a name of its own"
+        ))
+        .into());
+    }
+    let dir = flag.dir.clone();
+    if !dir.join(ADAPTER_CONFIG).is_file() {
+        bail!(
+            "{} holds no {ADAPTER_CONFIG}: give the folder of a LoRA adapter as --adapter {}=DIR",
+            dir.display(),
+            flag.name
+        );
+    }
+    source.adapters.push(AdapterSource { name, dir });
+    Ok(())
+}
+
 fn load(path: &Path, weights: Weights) -> Result<LoadedModel> {
     let trained = Trained::open_in(path, weights.format())?;
-    let chat = prompt_writer(&trained).map_err(|e| format!("{e:#}"));
+    let (chat, tools) = match prompt_writers(&trained) {
+        Ok((chat, tools)) => (Ok(chat), tools),
+        Err(e) => (Err(format!("{e:#}")), None),
+    };
     Ok(LoadedModel {
+        checkpoint: shown(&trained.dir),
         model: trained.model,
         tokenizer: trained.tokenizer,
         chat,
+        tools,
         weights: weights.format().unwrap_or(WeightFormat::F32),
     })
 }
 
-/// Writes conversations in the model's own format, always with today's date.
-fn prompt_writer(trained: &Trained) -> Result<PromptWriter> {
+/// The end of a checkpoint's path: clients need not know where on the disk it lies.
+fn shown(dir: &Path) -> String {
+    let parts: Vec<_> = dir.iter().map(|part| part.to_string_lossy()).collect();
+    parts[parts.len().saturating_sub(4)..].join("/")
+}
+
+/// Write conversations in the model's own format, always with today's date; the second one those with functions, if it has words for
+/// them.
+fn prompt_writers(trained: &Trained) -> Result<(PromptWriter, Option<ToolPromptWriter>)> {
     let (tokenizer, beside) = (trained.tokenizer.clone(), trained.beside.clone());
     let dir = trained.dir.clone();
     let read = move || Turns::beside(&tokenizer, &beside, &dir).map(Turns::today);
-    let turns = RwLock::new((today(), Arc::new(read()?)));
-    Ok(Arc::new(move |messages| {
+    let first = read()?;
+    let knows_tools = first.knows_tools();
+    let turns = RwLock::new((today(), Arc::new(first)));
+    let format = Arc::new(move || {
         let (date, mut format) = turns.read().unwrap_or_else(PoisonError::into_inner).clone();
         if date != today()
             && let Ok(newer) = read()
@@ -261,8 +392,16 @@ fn prompt_writer(trained: &Trained) -> Result<PromptWriter> {
             format = Arc::new(newer);
             *turns.write().unwrap_or_else(PoisonError::into_inner) = (today(), format.clone());
         }
-        format.prompt(messages)
-    }))
+        format
+    });
+    let plain = format.clone();
+    let chat: PromptWriter = Arc::new(move |messages| plain().prompt(messages));
+    let tools: Option<ToolPromptWriter> = knows_tools.then(|| {
+        let write =
+            move |messages: &[Value], tools: &[Value]| format().prompt_with_tools(messages, tools);
+        Arc::new(write) as ToolPromptWriter
+    });
+    Ok((chat, tools))
 }
 
 /// Says of each model when it is there.

@@ -1,22 +1,23 @@
-//! `gigaro chat`: a conversation with a fine-tuned model in the terminal.
+//! `gigaro chat`: a conversation with a fine-tuned model in the terminal, on this machine or behind an address.
 //!
-//! What a line means is in `words.rs`, where it comes from in `input.rs`. The speedrun ends here too.
+//! What a line means is in `words.rs`, where it comes from in `input.rs`, what was said in `talk.rs`. Here the model is this program's own;
+//! `remote.rs` asks a server. The speedrun ends here too.
 
 mod input;
+mod remote;
+mod talk;
 mod words;
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use gigaro_data::chat::{Message, message_text};
 use gigaro_models::generate::{FinishReason, SamplingParams};
 use gigaro_train::quantity::Count;
-use serde_json::json;
 
 use self::input::Input;
-use self::words::{HELP, Line};
+use self::talk::Talk;
+use self::words::Line;
 use crate::failure::Usage;
 use crate::flags::{ComputeArgs, Precision};
 use crate::interrupt::{self, Stoppable};
@@ -30,6 +31,7 @@ Examples:
   gigaro chat
   gigaro chat runs/speedrun --temperature 0
   gigaro chat SmolLM2-135M-Instruct.Q4_1.gguf
+  gigaro chat --server http://127.0.0.1:8000
   echo \"What is the capital of Estia?\" | gigaro chat";
 
 /// Talk to a fine-tuned model in the terminal
@@ -38,6 +40,18 @@ Examples:
 pub(crate) struct Args {
     /// A checkpoint, the folder of a run, a Hugging Face folder or a .gguf file [default: the last finished run]
     checkpoint: Option<PathBuf>,
+
+    /// Talk to a model behind this address instead, such as one of `gigaro serve`: any server of OpenAI's API
+    #[arg(long, value_name = "URL", conflicts_with = "checkpoint")]
+    server: Option<String>,
+
+    /// A file with the key that the server wants
+    #[arg(long, value_name = "FILE", requires = "server")]
+    api_key_file: Option<PathBuf>,
+
+    /// Which of the server's models [default: the first one]
+    #[arg(long, value_name = "NAME", requires = "server")]
+    model: Option<String>,
 
     /// Instructions that stand before the conversation
     #[arg(long, value_name = "TEXT")]
@@ -53,6 +67,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     args.compute.set_threads();
     let params = args.sampling.over(&usual(), args.compute.seed)?;
+    if let Some(server) = &args.server {
+        return remote::run(args, server, output);
+    }
     let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
     params
         .validate(trained.tokenizer.vocab_size())
@@ -68,9 +85,7 @@ pub(crate) struct Chat<'a> {
     format: Turns,
     params: SamplingParams,
     dtype: Precision,
-    system: Option<String>,
-    /// Turns after the instructions, in order.
-    turns: Vec<Message>,
+    talk: Talk,
     reading: Reading,
 }
 
@@ -92,8 +107,7 @@ impl<'a> Chat<'a> {
             format,
             params,
             dtype,
-            system,
-            turns: Vec::new(),
+            talk: Talk::new(system),
             reading,
         })
     }
@@ -117,47 +131,26 @@ impl<'a> Chat<'a> {
             match Line::parse(&line) {
                 Line::Quit => break,
                 Line::Say(words) => self.answer(words, &stoppable, output)?,
-                other => self.obey(other, output),
+                other => self.talk.obey(other, output),
             }
         }
         Ok(())
     }
 
-    fn obey(&mut self, line: Line, output: &Output) {
-        match line {
-            Line::Reset => {
-                self.turns.clear();
-                output.say("(forgotten)");
-            }
-            Line::System(instructions) => {
-                self.turns.clear();
-                self.system = instructions;
-                output.say("(begun anew)");
-            }
-            Line::Save(path) => match self.save(&path) {
-                Ok(()) => output.say(format_args!("(saved to {})", path.display())),
-                Err(error) => output.complain(format_args!("error: {error:#}")),
-            },
-            Line::Help => output.say(HELP),
-            Line::Mistake(sentence) => output.complain(sentence),
-            Line::Nothing | Line::Say(_) | Line::Quit => {}
-        }
-    }
-
     /// Shows the model's answer as it is written, and keeps both turns.
     fn answer(&mut self, words: String, stoppable: &Stoppable, output: &Output) -> Result<()> {
-        self.turns.push(Message::user(words));
+        self.talk.turns.push(Message::user(words));
         let prompt = match self.fitting_prompt() {
             Ok(prompt) => prompt,
             Err(sentence) => {
-                self.turns.pop();
+                self.talk.turns.pop();
                 output.complain(sentence);
                 return Ok(());
             }
         };
         stoppable.begin();
         // Each turn has a stream of its own, so that the same question again may get another answer.
-        let seed = self.params.seed.wrapping_add(self.turns.len() as u64);
+        let seed = self.params.seed.wrapping_add(self.talk.turns.len() as u64);
         let params = SamplingParams {
             seed,
             ..self.params.clone()
@@ -181,7 +174,8 @@ impl<'a> Chat<'a> {
             FinishReason::Cancelled => " (stopped)",
         };
         output.say(ending);
-        self.turns
+        self.talk
+            .turns
             .push(Message::assistant(message_text(&reply.text)));
         Ok(())
     }
@@ -194,34 +188,18 @@ impl<'a> Chat<'a> {
         let context = self.trained.context();
         let room = self.params.max_tokens.min(context / 4).max(1);
         loop {
-            let prompt = self.format.prompt(&self.messages());
+            let prompt = self.format.prompt(&self.talk.messages());
             let prompt = prompt.map_err(|e| e.to_string())?;
             if prompt.len() + room <= context {
                 return Ok(prompt);
             }
-            if self.turns.len() <= 1 {
+            if self.talk.turns.len() <= 1 {
                 return Err(format!(
                     "that is longer than the {context} tokens this model can look at: say it shorter"
                 ));
             }
             // A question goes with its answer.
-            self.turns.drain(..2);
+            self.talk.turns.drain(..2);
         }
-    }
-
-    fn messages(&self) -> Vec<Message> {
-        let system = self.system.iter().map(Message::system);
-        system.chain(self.turns.iter().cloned()).collect()
-    }
-
-    fn save(&self, path: &Path) -> Result<()> {
-        let shown = path.display();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .with_context(|| format!("cannot make {shown}"))?;
-        let line = json!({ "messages": self.messages() });
-        writeln!(file, "{line}").with_context(|| format!("cannot write {shown}"))
     }
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use gigaro_serve::conversations::Outcome;
 use serde_json::{Value, json};
 
 use super::compare::{self, Comparison, Duel, Exam, Manner};
@@ -185,27 +186,10 @@ fn compare_with(
     Ok(comparison)
 }
 
-/// Whether alignment has made a model better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Its answers are preferred to those of its start, the whole 95 % interval above one half.
-    Better,
-    /// Those of its start are preferred.
-    Worse,
-    /// The interval holds one half.
-    Undecided,
-    /// They were not compared.
-    Unknown,
-}
-
 impl Aligned {
-    /// Whether it has become better than its start.
+    /// Whether it has become better than its start: its answers are preferred, the whole 95 % interval above one half.
     pub(crate) fn outcome(&self) -> Outcome {
-        let comparison = self.comparison.as_ref();
-        match comparison
-            .and_then(|c| c.duel(ALIGNED, START))
-            .map(Duel::share)
-        {
+        match self.share() {
             None => Outcome::Unknown,
             Some((_, low, _)) if low > 0.5 => Outcome::Better,
             Some((.., high)) if high < 0.5 => Outcome::Worse,
@@ -213,13 +197,15 @@ impl Aligned {
         }
     }
 
+    /// How often its answers are preferred to those of its start, with the bounds of the 95 % interval; `None` if they were not compared.
+    pub(crate) fn share(&self) -> Option<(f64, f64, f64)> {
+        let comparison = self.comparison.as_ref()?;
+        comparison.duel(ALIGNED, START).map(Duel::share)
+    }
+
     /// The keys that `gigaro align` reports for programs.
     pub(crate) fn json(&self) -> Value {
-        let duel = self
-            .comparison
-            .as_ref()
-            .and_then(|c| c.duel(ALIGNED, START));
-        let share = duel.map(|duel| duel.share());
+        let share = self.share();
         let mut object = json!({
             "algorithm": self.algorithm.name(),
             "checkpoint": self.stage.checkpoint,
