@@ -190,12 +190,12 @@ mod tests {
         let rows = [row("a", 0..60, false, 1)];
         let mut other = scope("a");
         other.variant = 2;
-        let place = place(&rows, &other, &prompt(0..60, 4), 1).expect("a row is free");
+        let place = place(&rows, &other, &prompt(0..60, 4)).expect("a row is free");
         assert_eq!(place.kept, 0);
         let read = prompt(0..60, 9);
         let reading = [(0, &read[..])].into_iter();
         assert_eq!(
-            follow(&rows, reading, &other, &prompt(0..60, 4), 1, 0),
+            follow(&rows, reading, &other, &prompt(0..60, 4), 0),
             None
         );
     }
