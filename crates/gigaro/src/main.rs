@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod flags;
 mod interrupt;
+mod logs;
 mod machine;
 mod output;
 mod pipeline;

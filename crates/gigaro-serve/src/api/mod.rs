@@ -3,10 +3,11 @@
 //! - `fields.rs` takes a request apart: each field is honoured, or refused by its name. `sampling.rs`, `messages.rs`: the fields that
 //!   several addresses share.
 //! - `chat.rs`, `responses.rs`, `completions.rs`: replies; `generation.rs` is what they have in common, `logprobs.rs` how they tell probabilities.
-//! - `text.rs`: texts to tokens and back. `service.rs`: health, counters, models.
+//! - `text.rs`: texts to tokens and back. `service.rs`: health, counters, models. `admin.rs`: keys and what they use.
 //! - `openapi.json`: the same for programs, as OpenAPI 3.1.
 //! - [`ApiError`] (`error.rs`): what a client is told otherwise.
 
+mod admin;
 mod chat;
 mod completions;
 mod error;
@@ -28,6 +29,7 @@ use serde_json::{Value, json};
 
 pub use error::ApiError;
 pub(crate) use error::json_response;
+pub(crate) use sampling::random;
 
 use self::fields::Fields;
 use crate::engine::ReadyModel;
@@ -46,6 +48,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/health", get(service::health))
         .route("/health/live", get(service::live))
         .route("/metrics", get(service::metrics))
+        .route("/admin/keys", get(admin::keys))
         .route("/openapi.json", get(service::openapi))
 }
 

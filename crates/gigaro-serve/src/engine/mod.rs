@@ -158,7 +158,7 @@ pub(crate) fn start(
             };
             let parameters = model.config.num_params();
             let vocab_size = model.config.vocab_size;
-            let (engine, inbox) = EngineHandle::new();
+            let (engine, inbox) = EngineHandle::new(&name);
             let room = room::Room::new(model, tokenizer.clone(), compute, settings, metrics);
             let facts = ModelFacts {
                 context: room.context(),

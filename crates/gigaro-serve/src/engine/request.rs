@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use crate::record::Record;
 use gigaro_models::generate::{FinishReason, SamplingParams, TokenLogprobs};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -110,6 +111,9 @@ pub enum Failure {
 pub struct Ticket {
     events: UnboundedReceiver<Event>,
     ended: bool,
+    /// Of the request over HTTP that it belongs to, with the tokens so far.
+    record: Option<Arc<Record>>,
+    tokens: usize,
 }
 
 impl Ticket {
@@ -122,7 +126,29 @@ impl Ticket {
         let event = self.events.recv().await;
         let event = event.unwrap_or(Event::Failed(Failure::Stopped));
         self.ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
+        self.note(&event);
         Some(event)
+    }
+
+    fn note(&mut self, event: &Event) {
+        let Some(record) = &self.record else { return };
+        match event {
+            Event::Admitted => record.admitted(),
+            Event::Token { .. } => {
+                self.tokens += 1;
+                record.token();
+            }
+            Event::Finished { usage, .. } => record.finished(usage),
+            Event::PromptLogprobs(_) | Event::Failed(_) => {}
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.as_ref().filter(|_| !self.ended) {
+            record.cancelled(self.tokens);
+        }
     }
 }
 
@@ -136,13 +162,15 @@ pub(super) struct Order {
 /// Where requests for one model go. A clone leads to the same engine.
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
+    model: Arc<str>,
     orders: mpsc::Sender<Order>,
 }
 
 impl EngineHandle {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(model: &str) -> (Self, mpsc::Receiver<Order>) {
         let (orders, inbox) = mpsc::channel();
-        (Self { orders }, inbox)
+        let model = model.into();
+        (Self { model, orders }, inbox)
     }
 
     /// Hands a request over. It does not wait: also a refusal comes as an event.
@@ -156,9 +184,15 @@ impl EngineHandle {
         };
         // If the engine is gone, so is the sender, and the ticket says that.
         let _ = self.orders.send(order);
+        let record = Record::current();
+        if let Some(record) = &record {
+            record.submitted(&self.model);
+        }
         Ticket {
             events,
             ended: false,
+            record,
+            tokens: 0,
         }
     }
 }

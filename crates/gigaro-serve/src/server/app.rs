@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use tokio::sync::watch;
 
-use super::auth::Keys;
+use super::origin::Origin;
+use super::tls::Tls;
 use crate::api::ApiError;
 use crate::engine::{self, EngineSettings, ModelSource, ModelState, ReadyModel};
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 
 /// The name that stands for the first model, unless a model has it.
@@ -56,6 +58,20 @@ impl Default for Limits {
     }
 }
 
+/// How a server looks to those who come from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Front {
+    /// What connections are encrypted with, if they are.
+    pub tls: Option<Arc<Tls>>,
+    /// Sites whose pages may ask as well.
+    pub cors_origins: Vec<Origin>,
+    /// Under which address browsers find the page, where that is a proxy's.
+    pub public_url: Option<Origin>,
+    /// How long the server still takes requests after it was asked to end, while its health says that it is about to: a load balancer needs a
+    /// moment to notice.
+    pub drain_delay: Duration,
+}
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,6 +79,8 @@ pub struct Settings {
     pub access: Access,
     /// Bounds on what a client may do.
     pub limits: Limits,
+    /// How it looks from elsewhere.
+    pub front: Front,
     /// Bounds of each model's engine.
     pub engine: EngineSettings,
 }
@@ -99,6 +117,7 @@ pub struct App {
     models: Vec<ServedModel>,
     access: Access,
     limits: Limits,
+    front: Front,
     metrics: Metrics,
     draining: AtomicBool,
 }
@@ -109,7 +128,10 @@ impl App {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(models: Vec<ModelSource>, settings: Settings) -> std::io::Result<Arc<Self>> {
-        let metrics = Metrics::default();
+        let metrics = match &settings.access {
+            Access::Keys(keys) => Metrics::default().with_ledger(keys.ledger().clone()),
+            Access::LoopbackOnly | Access::Anyone => Metrics::default(),
+        };
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -127,6 +149,7 @@ impl App {
                 .collect::<std::io::Result<_>>()?,
             access: settings.access,
             limits: settings.limits,
+            front: settings.front,
             metrics,
             draining: AtomicBool::new(false),
         }))
@@ -194,6 +217,12 @@ impl App {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How the server looks from elsewhere.
+    #[must_use]
+    pub fn front(&self) -> &Front {
+        &self.front
     }
 
     /// The counters.
