@@ -23,8 +23,8 @@ pub fn read(text: &str) -> Result<Timestamp, String> {
         .ok()
         .filter(|_| text.len() == "2030-01-01".len());
     let date = date.ok_or_else(wrong)?;
-    let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| wrong())?;
-    Ok(midnight.timestamp())
+    let midnight = date.at(0, 0, 0, 0);
+    TimeZone::UTC.to_timestamp(midnight).map_err(|_| wrong())
 }
 
 /// So many hours from now.

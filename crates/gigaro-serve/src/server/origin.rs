@@ -68,6 +68,8 @@ fn authority(text: &str, scheme: &str) -> Option<(String, u16)> {
         return None;
     }
     let port = match authority.port() {
+        // What stands behind the name and is no port is nothing.
+        None if authority.as_str().len() > authority.host().len() => return None,
         None => usual_port(scheme),
         Some(port) => port.as_str().parse().ok()?,
     };
