@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::Usage;
+use crate::keys::Scope;
+use crate::server::gate::demanded;
 
 tokio::task_local! {
     static CURRENT: Arc<Record>;
@@ -115,8 +117,8 @@ impl Record {
         #[cfg(feature = "otel")]
         crate::otel::export(self, &facts);
         // Probes and the page's own files come often and say little.
-        let is_quiet =
-            self.method == "GET" && !self.route.starts_with("/api/") && facts.status < 400;
+        let is_open = matches!(demanded(&self.route), None | Some(Scope::Metrics));
+        let is_quiet = is_open && facts.status < 400;
         self.line(&facts, is_quiet);
     }
 

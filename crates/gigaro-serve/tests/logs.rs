@@ -68,6 +68,93 @@ fn server(folder: &std::path::Path) -> (Server, String) {
     (server, secret.expect("a secret"))
 }
 
+/// A server, the secret of its key, and what it has logged.
+struct Logged {
+    server: Server,
+    secret: String,
+    lines: Lines,
+}
+
+impl Logged {
+    fn send(&self, id: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let secret = &self.secret;
+        let headers = format!("Authorization: Bearer {secret}\r\nX-Request-Id: {id}\r\n");
+        let text = request(method, path, &headers, &body.to_string());
+        raw(self.server.address(), text.as_bytes())
+    }
+
+    /// Replies: each line has what they took.
+    fn replies(&self) {
+        let words = format!("{PRIVATE} the king");
+        let body = json!({ "prompt": words, "max_tokens": 5, "ignore_eos": true, "user": PRIVATE, "stop": [PRIVATE] });
+        let answer = self.send("one", "POST", "/v1/completions", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let headers = &answer.headers;
+        assert!(headers.contains("x-request-id: one"), "{headers}");
+        let line = self.lines.about("one");
+        for (name, value) in [
+            ("key", json!("ann")),
+            ("model", json!("small")),
+            ("status", json!(200)),
+            ("route", json!("/v1/completions")),
+            ("completion_tokens", json!(5)),
+        ] {
+            assert_eq!(line[name], value, "{line}");
+        }
+        for time in ["queue_ms", "first_token_ms", "total_ms"] {
+            let is_time = line[time].as_f64().is_some_and(|ms| ms >= 0.0);
+            assert!(is_time, "{time}: {line}");
+        }
+        assert!(line["total_ms"].as_f64() >= line["first_token_ms"].as_f64());
+        // A stream's line comes when it is over, and has its tokens.
+        let stream =
+            json!({ "prompt": words, "max_tokens": 7, "ignore_eos": true, "stream": true });
+        self.send("two", "POST", "/v1/completions", &stream);
+        assert_eq!(self.lines.about("two")["completion_tokens"], 7);
+    }
+
+    /// Whatever is refused has a line as well, and is told its name in its body.
+    fn refusals(&self) {
+        let body = json!({ PRIVATE: PRIVATE });
+        let refused = self.send("three", "POST", "/v1/completions", &body);
+        assert_eq!(refused.json()["request_id"], "three");
+        assert_eq!(self.lines.about("three")["status"], 400);
+        self.send("four", "GET", &format!("/{PRIVATE}?{PRIVATE}"), &json!({}));
+        let line = self.lines.about("four");
+        assert_eq!(
+            (&line["status"], &line["route"]),
+            (&json!(404), &json!("none"))
+        );
+        // A name that could forge a line is not taken over; a wrong key is nowhere.
+        let forged =
+            format!("Authorization: Bearer {PRIVATE}-key\r\nX-Request-Id: {PRIVATE} x\r\n");
+        let text = request("GET", "/v1/models", &forged, "");
+        let unknown = raw(self.server.address(), text.as_bytes());
+        assert_eq!(unknown.status, 401);
+        let unknown = unknown.json();
+        let id = unknown["request_id"].as_str().expect("a name");
+        assert!(id.starts_with("req-") && id.len() == 36, "{id}");
+        assert_eq!(self.lines.about(id)["key"], Value::Null);
+    }
+
+    /// What the page asks.
+    fn page(&self) {
+        let new = json!({ "title": PRIVATE, "system": PRIVATE });
+        let made = self.send("five", "POST", "/api/conversations", &new).json();
+        let path = format!("/api/conversations/{}", made["id"]);
+        let question = json!({ "content": format!("{PRIVATE} the king") });
+        let asked = self.send("six", "POST", &format!("{path}/messages"), &question);
+        let answer = json!({ "parent": asked.json()["id"], "request": { "max_tokens": 3, "ignore_eos": true } });
+        self.send("seven", "POST", &format!("{path}/answers"), &answer);
+        // The page's request, and what it asked of the API, bear one name.
+        let seven = "\"request_id\":\"seven\"";
+        until(|| self.lines.text().matches(seven).count() == 2);
+        let search = format!("/api/conversations?search={PRIVATE}");
+        self.send("eight", "GET", &search, &json!({}));
+        assert_eq!(self.lines.about("eight")["route"], "/api/conversations");
+    }
+}
+
 #[test]
 fn each_request_has_a_line_and_no_line_has_anything_of_users() {
     let lines = Lines::default();
@@ -80,119 +167,29 @@ fn each_request_has_a_line_and_no_line_has_anything_of_users() {
         .init();
     let folder = tempfile::tempdir().expect("a folder");
     let (server, secret) = server(folder.path());
-    let send = |id: &str, method: &str, path: &str, body: &Value| -> Answer {
-        let headers = format!("Authorization: Bearer {secret}\r\nX-Request-Id: {id}\r\n");
-        let text = request(method, path, &headers, &body.to_string());
-        raw(server.address(), text.as_bytes())
+    let logged = Logged {
+        server,
+        secret,
+        lines,
     };
-
-    let words = format!("{PRIVATE} the king");
-    let body = json!({ "prompt": words, "max_tokens": 5, "ignore_eos": true, "user": PRIVATE, "stop": [PRIVATE] });
-    let answer = send("one", "POST", "/v1/completions", &body);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert!(
-        answer.headers.contains("x-request-id: one"),
-        "{}",
-        answer.headers
-    );
-    let line = lines.about("one");
-    assert_eq!(
-        (
-            &line["key"],
-            &line["model"],
-            &line["status"],
-            &line["route"],
-            &line["completion_tokens"]
-        ),
-        (
-            &json!("ann"),
-            &json!("small"),
-            &json!(200),
-            &json!("/v1/completions"),
-            &json!(5)
-        ),
-        "{line}"
-    );
-    for time in ["queue_ms", "first_token_ms", "total_ms"] {
-        assert!(
-            line[time].as_f64().is_some_and(|ms| ms >= 0.0),
-            "{time}: {line}"
-        );
-    }
-    assert!(line["total_ms"].as_f64() >= line["first_token_ms"].as_f64());
-
-    // A stream's line comes when it is over, and has its tokens.
-    let stream = json!({ "prompt": words, "max_tokens": 7, "ignore_eos": true, "stream": true });
-    send("two", "POST", "/v1/completions", &stream);
-    assert_eq!(lines.about("two")["completion_tokens"], 7);
-
-    // Whatever is refused is there as well, and is told its name in its body.
-    let refused = send(
-        "three",
-        "POST",
-        "/v1/completions",
-        &json!({ PRIVATE: PRIVATE }),
-    );
-    assert_eq!(refused.json()["request_id"], "three");
-    assert_eq!(lines.about("three")["status"], 400);
-    send("four", "GET", &format!("/{PRIVATE}?{PRIVATE}"), &json!({}));
-    let line = lines.about("four");
-    assert_eq!(
-        (&line["status"], &line["route"]),
-        (&json!(404), &json!("none"))
-    );
-    let made = send(
-        "five",
-        "POST",
-        "/api/conversations",
-        &json!({ "title": PRIVATE, "system": PRIVATE }),
-    );
-    let path = format!("/api/conversations/{}", made.json()["id"]);
-    let asked = send(
-        "six",
-        "POST",
-        &format!("{path}/messages"),
-        &json!({ "content": words }),
-    );
-    let answer =
-        json!({ "parent": asked.json()["id"], "request": { "max_tokens": 3, "ignore_eos": true } });
-    send("seven", "POST", &format!("{path}/answers"), &answer);
-    // The page's request, and what it asked of the API, bear one name.
-    until(|| lines.text().matches("\"request_id\":\"seven\"").count() == 2);
-    send(
-        "eight",
-        "GET",
-        &format!("/api/conversations?search={PRIVATE}"),
-        &json!({}),
-    );
-    assert_eq!(lines.about("eight")["route"], "/api/conversations");
-
-    // A name that could forge a line is not taken over; a wrong key is nowhere.
-    let forged = format!("Authorization: Bearer {PRIVATE}-key\r\nX-Request-Id: {PRIVATE} x\r\n");
-    let unknown = raw(
-        server.address(),
-        request("GET", "/v1/models", &forged, "").as_bytes(),
-    );
-    assert_eq!(unknown.status, 401);
-    let id = unknown.json()["request_id"]
-        .as_str()
-        .expect("a name")
-        .to_owned();
-    assert!(id.starts_with("req-") && id.len() == 36, "{id}");
-    assert_eq!(lines.about(&id)["key"], Value::Null);
-
+    logged.replies();
+    logged.refusals();
+    logged.page();
+    let Logged {
+        server,
+        secret,
+        lines,
+    } = logged;
     drop(server);
     let text = lines.text();
-    let hash = std::fs::read_to_string(folder.path().join("keys.toml")).expect("read");
-    let hash = hash
-        .split("sha256 = \"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next());
+    let file = std::fs::read_to_string(folder.path().join("keys.toml")).expect("read");
+    let hash = file.split("sha256 = \"").nth(1).expect("a hash");
+    let hash = &hash[..64];
     for private in [
         PRIVATE,
         &secret,
         &secret[7..],
-        hash.expect("a hash"),
+        hash,
         "127.0.0.1",
         "the king",
     ] {

@@ -271,9 +271,14 @@ impl KeyFile {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, KeyFileError> {
-        toml::from_str(text).map_err(|error| KeyFileError::Form {
-            path: path.into(),
-            problem: error.to_string().trim_end().to_owned(),
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            // Without the line itself, which the error would show as well: it may hold a key that somebody has put there.
+            let line = error.span().and_then(|span| text.get(..span.start));
+            let line = line.map_or(1, |before| before.matches('\n').count() + 1);
+            KeyFileError::Form {
+                path: path.into(),
+                problem: format!("line {line}: {}", error.message()),
+            }
         })
     }
 
@@ -485,7 +490,10 @@ mod tests {
         let limit = parsed.expect("a key")[0].limits.tokens_per_day;
         assert_eq!(limit.map(u64::from), Some(5));
         for (more, word) in [
-            ("expires = \"tomorrow\"\n", "no moment"),
+            (
+                "expires = \"tomorrow\"\n",
+                "line 5: \"tomorrow\" is neither a date",
+            ),
             ("frobnicate = 1\n", "frobnicate"),
             ("[key.limits]\ntokens_per_day = 0\n", "nonzero"),
             (
@@ -497,6 +505,11 @@ mod tests {
             let said = refused(&key(more));
             assert!(said.contains(word), "{word}: {said}");
         }
+        let pasted = refused(&key("gigaro-0123456789abcdef\n"));
+        assert!(
+            pasted.contains("line 5") && !pasted.contains("0123"),
+            "{pasted}"
+        );
         let twice = refused(&format!("{}{}", key(""), key("")));
         assert!(twice.contains("names \"ann\""), "{twice}");
         assert!(refused(&key("").replace("\"ann\"", "\"a b\"")).contains("no name"));

@@ -67,6 +67,20 @@ pub(crate) fn inner_api(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// Refuses to open a server to others without anything that keeps them out.
+fn check_reach(host: IpAddr, settings: &Settings) -> Result<()> {
+    if !matches!(settings.access, Access::LoopbackOnly) {
+        return Ok(());
+    }
+    if !host.is_loopback() {
+        return Err(Error::OpenToAll { host });
+    }
+    if settings.front.public_url.is_some() {
+        return Err(Error::PublicToAll);
+    }
+    Ok(())
+}
+
 /// A running service. Dropping it cuts whatever is under way; [`Server::drain`] does not.
 pub struct Server {
     /// Ends when this is dropped, after the thread of the requests.
@@ -92,12 +106,7 @@ impl Server {
         settings: Settings,
         conversations: Option<Store>,
     ) -> Result<Self> {
-        if matches!(settings.access, Access::LoopbackOnly) && !host.is_loopback() {
-            return Err(Error::OpenToAll { host });
-        }
-        if matches!(settings.access, Access::LoopbackOnly) && settings.front.public_url.is_some() {
-            return Err(Error::PublicToAll);
-        }
+        check_reach(host, &settings)?;
         let listen = |source| Error::Bind { host, port, source };
         let listener = TcpListener::bind((host, port)).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
