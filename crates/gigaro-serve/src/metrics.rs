@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::keys::{Ledger, Now};
+use crate::keys::{Clock, Ledger};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabel {
@@ -248,7 +248,7 @@ impl ModelMetrics {
         count(&self.all.generated_tokens, usage.completion_tokens);
         if let Some(ledger) = &self.all.ledger {
             let read = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
-            ledger.spend(key, (read + usage.completion_tokens) as u64, Now::now());
+            ledger.spend(key, (read + usage.completion_tokens) as u64, Clock::now());
         }
         let labels = OutcomeLabels {
             model: labels.model,

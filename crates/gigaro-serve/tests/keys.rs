@@ -298,7 +298,9 @@ fn conversations_and_the_cache_of_one_key_are_not_anothers() {
         );
     }
     let cached = |key: &str| {
-        let answer = guarded.complete(key, 1).json();
+        let text = "the king of the old city reads a book about rivers, bridges and trains";
+        let body = json!({ "prompt": text, "max_tokens": 1 });
+        let answer = guarded.ask(key, "POST", "/v1/completions", &body).json();
         let cached = &answer["usage"]["prompt_tokens_details"]["cached_tokens"];
         cached.as_u64().expect("a number")
     };

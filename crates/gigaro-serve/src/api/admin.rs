@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::json_response;
-use crate::keys::{Key, Keys, Now};
+use crate::keys::{Clock, Key, Keys};
 use crate::server::{Access, App, Caller};
 
 /// All keys: what they open, what they may use and what they have used today. Neither keys nor hashes.
@@ -21,7 +21,7 @@ pub(super) async fn keys(State(app): State<Arc<App>>, _: Caller) -> Response {
 }
 
 fn describe(keys: &Keys, key: &Key) -> Value {
-    let (used, running) = keys.ledger().used(&key.name, Now::now());
+    let (used, running) = keys.ledger().used(&key.name, Clock::now());
     json!({
         "name": &*key.name,
         "scopes": key.scopes,

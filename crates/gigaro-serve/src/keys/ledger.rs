@@ -16,13 +16,13 @@ const DAY_S: i64 = 24 * 60 * 60;
 
 /// A moment: for measuring, and by the calendar.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
+pub(crate) struct Clock {
     pub(crate) instant: Instant,
     /// Seconds since 1970.
     pub(crate) unix: i64,
 }
 
-impl Now {
+impl Clock {
     pub(crate) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -131,7 +131,7 @@ impl Drop for Pass {
 
 impl Ledger {
     /// Lets a request of `key` in, and counts it.
-    pub(crate) fn admit(self: &Arc<Self>, key: &Key, now: Now) -> (Result<Pass, Over>, Standing) {
+    pub(crate) fn admit(self: &Arc<Self>, key: &Key, now: Clock) -> (Result<Pass, Over>, Standing) {
         let mut accounts = self.accounts();
         let account = accounts.entry(key.name.clone()).or_default();
         account.turn_to(now);
@@ -155,7 +155,7 @@ impl Ledger {
     }
 
     /// Counts tokens of a reply that has ended.
-    pub(crate) fn spend(&self, key: &str, tokens: u64, now: Now) {
+    pub(crate) fn spend(&self, key: &str, tokens: u64, now: Clock) {
         let mut accounts = self.accounts();
         // Only who was let in has an account; a server without limits has none.
         let Some(account) = accounts.get_mut(key) else {
@@ -174,7 +174,7 @@ impl Ledger {
 
     /// From now on keeps use in a store, and begins with what it has of today.
     pub(crate) fn keep(&self, mut store: UsageStore) -> Result<(), UsageError> {
-        let now = Now::now();
+        let now = Clock::now();
         for (name, used) in store.of_day(now.day())? {
             let mut accounts = self.accounts();
             let account = accounts.entry(name.into()).or_default();
@@ -213,7 +213,7 @@ impl Ledger {
     }
 
     /// What a key has used today, and how many requests of it are under way.
-    pub(crate) fn used(&self, key: &str, now: Now) -> (Used, u64) {
+    pub(crate) fn used(&self, key: &str, now: Clock) -> (Used, u64) {
         let mut accounts = self.accounts();
         accounts
             .get_mut(key)
@@ -230,7 +230,7 @@ impl Ledger {
 
 impl Account {
     /// A new day begins with nothing used.
-    fn turn_to(&mut self, now: Now) {
+    fn turn_to(&mut self, now: Clock) {
         if self.day != now.day() {
             // What was used in the last second of the day before and is not stored is forgiven.
             self.day = now.day();
@@ -245,7 +245,7 @@ impl Account {
     }
 
     /// What keeps another request out, the longest wait first.
-    fn over(&mut self, now: Now) -> Option<Over> {
+    fn over(&mut self, now: Clock) -> Option<Over> {
         let KeyLimits {
             requests_per_minute,
             tokens_per_minute,
@@ -295,7 +295,7 @@ impl Account {
     }
 
     /// Of requests and of tokens, the limit of which least is left.
-    fn standing(&mut self, now: Now) -> Standing {
+    fn standing(&mut self, now: Clock) -> Standing {
         let day = |limit: Option<NonZeroU64>, used: u64| {
             limit.map(|limit| Left {
                 limit: limit.get(),
@@ -333,8 +333,8 @@ mod tests {
         }
     }
 
-    fn at(start: Instant, seconds: u64) -> Now {
-        Now {
+    fn at(start: Instant, seconds: u64) -> Clock {
+        Clock {
             instant: start + Duration::from_secs(seconds),
             // An hour before midnight of some day.
             unix: 23 * 3600 + seconds.cast_signed(),
@@ -346,7 +346,7 @@ mod tests {
     }
 
     /// Whether a request is let in, and is over at once.
-    fn asks(ledger: &Arc<Ledger>, key: &Key, now: Now) -> Result<(), Over> {
+    fn asks(ledger: &Arc<Ledger>, key: &Key, now: Clock) -> Result<(), Over> {
         ledger.admit(key, now).0.map(drop)
     }
 
@@ -443,7 +443,7 @@ mod tests {
                 tokens_per_day: limit(100),
                 ..KeyLimits::default()
             });
-            let (one, other, now) = (begin(), begin(), Now::now());
+            let (one, other, now) = (begin(), begin(), Clock::now());
             assert!(asks(&one, &key, now).is_ok());
             one.spend("ann", 60, now);
             one.save().expect("stored");

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 pub use file::{Change, Entry, Former, KeyFile, KeyFileError};
-pub(crate) use ledger::{Ledger, Now, Over, Standing};
+pub(crate) use ledger::{Clock, Ledger, Over, Standing};
 pub use limits::KeyLimits;
 pub use usage::{UsageError, Used, default_usage, used_today};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gigaro_data::sqlite::StoreKind;
 use serde::Serialize;
 
-use super::ledger::Now;
+use super::ledger::Clock;
 use crate::database::{Database, Fault, Form};
 
 /// Days that are kept.
@@ -73,7 +73,7 @@ impl UsageStore {
     /// Opens or makes it, and forgets days that are long past.
     pub(super) fn open(place: &Path) -> Result<Self, UsageError> {
         let mut database = Database::open(place, FORM, true)?;
-        let oldest = Now::now().unix / (24 * 60 * 60) - KEPT_DAYS;
+        let oldest = Clock::now().unix / (24 * 60 * 60) - KEPT_DAYS;
         database.execute("DELETE FROM key_usage WHERE day < ?1", &[&oldest])?;
         Ok(Self(database))
     }
@@ -122,5 +122,5 @@ pub fn default_usage(keys: &Path) -> PathBuf {
 /// # Errors
 /// If that place cannot be used.
 pub fn used_today(place: &Path) -> Result<Vec<(String, Used)>, UsageError> {
-    UsageStore::open(place)?.of_day(Now::now().unix.div_euclid(24 * 60 * 60))
+    UsageStore::open(place)?.of_day(Clock::now().unix.div_euclid(24 * 60 * 60))
 }

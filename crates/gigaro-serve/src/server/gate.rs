@@ -16,7 +16,7 @@ use super::app::{Access, App};
 use super::auth::{Caller, LOCAL};
 use super::held;
 use crate::api::ApiError;
-use crate::keys::{Key, NoKey, Now, Over, Scope, Standing};
+use crate::keys::{Clock, Key, NoKey, Over, Scope, Standing};
 use crate::record::Record;
 
 /// What addresses that begin so demand; all others are open to whoever reaches the server.
@@ -55,7 +55,7 @@ pub(crate) async fn gate(
     if scope != Scope::Inference || request.method() != Method::POST {
         return next.run(request).await;
     }
-    let (pass, standing) = keys.ledger().admit(&key, Now::now());
+    let (pass, standing) = keys.ledger().admit(&key, Clock::now());
     let mut response = match pass {
         Ok(pass) => held::until_over(next.run(request).await, pass),
         Err(over) => refusal(&key, over).into_response(),
