@@ -1,9 +1,8 @@
 //! Two servers on one store of conversations, in a file and on a PostgreSQL server: what one writes the other reads, and does not take for
 //! cut short.
 
+mod postgres;
 mod service;
-#[path = "../src/database/testing.rs"]
-mod testing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +30,7 @@ fn state(server: &Server, path: &str) -> Value {
 fn a_server_that_starts_beside_another_leaves_its_replies_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut places: Vec<PathBuf> = vec![folder.path().join("chat.db")];
-    places.extend(testing::fresh().map(Into::into));
+    places.extend(postgres::fresh().map(Into::into));
     for place in places {
         let one = serve(&place);
         let id = post(&one, "/api/conversations", &json!({})).json()["id"].clone();

@@ -6,6 +6,7 @@
 
 mod server;
 #[cfg(test)]
+#[path = "../../tests/postgres/mod.rs"]
 pub(crate) mod testing;
 
 use gigaro_data::sqlite::{Fill, Problem, StoreKind};

@@ -490,10 +490,7 @@ mod tests {
         let limit = parsed.expect("a key")[0].limits.tokens_per_day;
         assert_eq!(limit.map(u64::from), Some(5));
         for (more, word) in [
-            (
-                "expires = \"tomorrow\"\n",
-                "line 5: \"tomorrow\" is neither a date",
-            ),
+            ("expires = \"tomorrow\"\n", "line 5: invalid value"),
             ("frobnicate = 1\n", "frobnicate"),
             ("[key.limits]\ntokens_per_day = 0\n", "nonzero"),
             (

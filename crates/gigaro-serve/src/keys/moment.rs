@@ -45,8 +45,10 @@ pub fn is_past(moment: Timestamp) -> bool {
 /// How a moment stands in a file: as `2026-12-31T00:00:00Z`.
 pub(super) mod form {
     use jiff::Timestamp;
-    use serde::de::Error;
+    use serde::de::{Error, Unexpected};
     use serde::{Deserialize, Deserializer, Serializer};
+
+    const WANTED: &str = "a moment such as 2030-01-01T12:00:00Z";
 
     pub(crate) fn serialize<S: Serializer>(
         moment: &Option<Timestamp>,
@@ -62,7 +64,8 @@ pub(super) mod form {
         deserializer: D,
     ) -> Result<Option<Timestamp>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        super::read(&text).map(Some).map_err(D::Error::custom)
+        let moment = super::read(&text).map(Some);
+        moment.map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &WANTED))
     }
 }
 

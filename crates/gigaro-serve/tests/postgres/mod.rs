@@ -1,8 +1,8 @@
 //! A PostgreSQL server for tests, started from the system's package on the first call and ended with the test's process.
 //!
-//! Only for tests, those of other programs of this crate too, which include this file by its path.
+//! Not tests themselves: those of the library, which includes this file by its path, and `shared_store.rs` are.
 
-use postgres::{Client, NoTls};
+use ::postgres::{Client, NoTls};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
