@@ -273,7 +273,7 @@ fn a_running_server_takes_keys_that_are_made_rotated_and_revoked() {
 }
 
 #[test]
-fn conversations_and_the_cache_of_one_key_are_not_anothers() {
+fn what_one_key_has_said_and_cached_is_not_there_for_another() {
     let (guarded, (ann, bob)) = Guarded::start(|file| {
         let scopes = [Scope::Inference, Scope::Conversations];
         (

@@ -128,6 +128,20 @@ fn what_cannot_be_served_is_said_before_anything_is_begun() {
         "line 1 of keys",
     );
     told(&serve(&["tiny", "--host", "somewhere"]), "--host");
+    told(&serve(&["tiny", "--log-level", "loud"]), "--log-level loud");
+    told(&serve(&["tiny", "--tls-cert", "c.pem"]), "--tls-key");
+    told(
+        &serve(&["tiny", "--tls-cert", "c.pem", "--tls-key", "k.pem"]),
+        "cannot read c.pem",
+    );
+    told(
+        &serve(&["tiny", "--public-url", "chat.example"]),
+        "https://chat.example",
+    );
+    told(
+        &serve(&["tiny", "--public-url", "https://chat.example"]),
+        "nothing would keep them out",
+    );
 }
 
 #[test]

@@ -22,10 +22,11 @@ impl Keeper {
     pub(super) fn start(app: Arc<App>) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let look_after = move || {
+            let mut said = Complaints::default();
             let mut is_stored = true;
             loop {
                 let end = stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout);
-                refresh(&app);
+                refresh(&app, &mut said);
                 is_stored = store(&app, is_stored);
                 if end {
                     return;
@@ -52,19 +53,38 @@ impl Drop for Keeper {
     }
 }
 
-fn refresh(app: &App) {
+/// What was complained of last about each file.
+#[derive(Default)]
+struct Complaints {
+    keys: Option<String>,
+    certificate: Option<String>,
+}
+
+fn refresh(app: &App, said: &mut Complaints) {
     if let Access::Keys(keys) = app.access() {
-        match keys.refresh() {
-            Ok(false) => {}
-            Ok(true) => tracing::info!(keys = keys.len(), "the keys were read again"),
-            Err(error) => tracing::warn!(%error, "the keys stay as they were"),
-        }
+        let looked = keys.refresh().map_err(|error| error.to_string());
+        tell("keys", looked, &mut said.keys);
     }
     if let Some(tls) = &app.front().tls {
-        match tls.refresh() {
-            Ok(false) => {}
-            Ok(true) => tracing::info!("the certificate was read again"),
-            Err(error) => tracing::warn!(%error, "the certificate stays as it was"),
+        let looked = tls.refresh().map_err(|error| error.to_string());
+        tell("certificate", looked, &mut said.certificate);
+    }
+}
+
+/// Tells what a look at a file has shown: that it has changed or, once, that it cannot be used.
+fn tell(what: &str, looked: Result<bool, String>, said: &mut Option<String>) {
+    match looked {
+        Ok(has_changed) => {
+            *said = None;
+            if has_changed {
+                tracing::info!(what, "read again, since it has changed");
+            }
+        }
+        Err(sentence) => {
+            if said.as_ref() != Some(&sentence) {
+                tracing::warn!(what, error = sentence, "stays as it was");
+            }
+            *said = Some(sentence);
         }
     }
 }

@@ -170,7 +170,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if let Some(threads) = args.threads {
         gigaro_tensor::cpu::threads::set_num_threads(threads.into());
     }
-    logs::start(args.log, &args.log_level)?;
+    let _log = logs::start(args.log, &args.log_level)?;
     #[cfg(feature = "otel")]
     let _traces = gigaro_serve::otel::start(None)?;
     let settings = settings(args)?;
