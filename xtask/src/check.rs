@@ -30,7 +30,7 @@ enum Action {
 
 /// Clippy, rustdoc and the tests share the release profile, so that build scripts and procedural macros are compiled
 /// once for all three.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "format",
         action: Action::Program(&["cargo", "fmt", "--all", "--check"], &[]),
@@ -69,6 +69,28 @@ const STEPS: [Step; 8] = [
         ),
         remedy: "Follow the lint, or `#[expect(lint, reason = \"…\")]` where it is wrong. \
                  If clippy is missing: `rustup component add clippy`.",
+    },
+    Step {
+        name: "features",
+        // What is left out of the usual build.
+        action: Action::Program(
+            &[
+                "cargo",
+                "clippy",
+                "--release",
+                "--package",
+                "gigaro",
+                "--package",
+                "gigaro-serve",
+                "--features",
+                "otel",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &[],
+        ),
+        remedy: "Something behind a cargo feature does not fit the rest any more; follow the complaint.",
     },
     Step {
         name: "fuzz",

@@ -21,7 +21,7 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
-  check                 every check, cheapest first: format, typos, licences, tidy, clippy, fuzz, docs, tests
+  check                 every check, cheapest first: format, typos, licences, tidy, clippy, features, fuzz, docs, tests
   check --fast          the same without the tests
   check --only STEP     one step (may be repeated)
   check --keep-going    do not stop at the first step that fails

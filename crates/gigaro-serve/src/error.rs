@@ -37,6 +37,11 @@ pub enum Error {
         /// The address that was asked for.
         host: std::net::IpAddr,
     },
+    /// Others reach the server through a proxy, and nothing would keep them out.
+    #[error(
+        "with --public-url others reach this server, and nothing would keep them out: give --api-key-file FILE, or --no-auth if the proxy before it asks who they are"
+    )]
+    PublicToAll,
     /// The conversations cannot be kept.
     #[error(transparent)]
     Conversations(#[from] crate::conversations::Error),

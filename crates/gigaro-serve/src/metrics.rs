@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::keys::{Clock, Ledger};
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabel {
     model: String,
@@ -59,6 +61,8 @@ pub struct Metrics {
     cached_tokens: Family<KeyLabels, Counter>,
     generated_tokens: Family<KeyLabels, Counter>,
     requests: Family<OutcomeLabels, Counter>,
+    /// Where what was used is taken from what a key may use.
+    ledger: Option<std::sync::Arc<Ledger>>,
 }
 
 impl Default for Metrics {
@@ -79,6 +83,7 @@ impl Default for Metrics {
             cached_tokens: Family::default(),
             generated_tokens: Family::default(),
             requests: Family::default(),
+            ledger: None,
         };
         metrics.registry = std::sync::Arc::new(metrics.registered());
         metrics
@@ -86,6 +91,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The same, counting into the accounts of keys as well.
+    pub(crate) fn with_ledger(self, ledger: std::sync::Arc<Ledger>) -> Self {
+        Self {
+            ledger: Some(ledger),
+            ..self
+        }
+    }
+
     fn registered(&self) -> Registry {
         let mut registry = Registry::with_prefix("gigaro");
         self.register_gauges(&mut registry);
@@ -254,6 +267,10 @@ impl ModelMetrics {
         count(&self.all.prompt_tokens, usage.prompt_tokens);
         count(&self.all.cached_tokens, usage.cached_tokens);
         count(&self.all.generated_tokens, usage.completion_tokens);
+        if let Some(ledger) = &self.all.ledger {
+            let read = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
+            ledger.spend(key, (read + usage.completion_tokens) as u64, Clock::now());
+        }
         let labels = OutcomeLabels {
             model: labels.model,
             key: labels.key,

@@ -252,7 +252,7 @@ fn a_server_that_drains_writes_replies_to_their_end_though_nobody_looks() {
     server.drain();
     until(|| server.is_finished());
     drop(server);
-    let store = Store::open(folder.path().join("chat.db")).expect("opens");
+    let mut store = Store::open(folder.path().join("chat.db")).expect("opens");
     let message = store.read("local", id).expect("read").messages[1].clone();
     assert_eq!(message.state, State::Complete);
     assert!(message.has_tokens);

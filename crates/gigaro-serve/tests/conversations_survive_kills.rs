@@ -19,7 +19,9 @@ fn writer() {
         return;
     };
     let mut store = Store::open_or_create(path).expect("opens");
-    store.recover().expect("marks what was cut short");
+    store
+        .recover(Duration::ZERO)
+        .expect("marks what was cut short");
     let say = |line: String| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{line}")
@@ -106,8 +108,8 @@ fn a_kill_at_any_moment_loses_nothing_that_was_done() {
                 question => assert_eq!(conversation.messages[0].content, question),
             }
         }
-        interrupted += store.recover().expect("marked");
-        assert_eq!(store.recover().expect("marked"), 0);
+        interrupted += store.recover(Duration::ZERO).expect("marked");
+        assert_eq!(store.recover(Duration::ZERO).expect("marked"), 0);
     }
     let stored = Store::open(&path)
         .expect("opens")

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    align, bench, chat, compare, completions, doctor, evaluate, generate, info, label, man,
-    perplexity, pretrain, reward, serve, sft, speedrun, tokenizer, world,
+    align, bench, capacity, chat, compare, completions, doctor, evaluate, generate, health, info,
+    keys, label, man, perplexity, pretrain, reward, serve, sft, speedrun, tokenizer, world,
 };
 use crate::output::Output;
 
@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Generate(generate::Args),
     Chat(chat::Args),
     Serve(serve::Args),
+    Keys(keys::Args),
+    Health(health::Args),
+    Capacity(capacity::Args),
     Label(label::Args),
     World(world::Args),
     Bench(bench::Args),
@@ -71,7 +74,9 @@ impl Command {
             Self::Bench(args) => args.wants_json(),
             Self::Doctor(args) => args.json,
             Self::Info(args) => args.json,
-            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Keys(args) => args.wants_json(),
+            Self::Capacity(args) => args.json,
+            Self::Serve(_) | Self::Health(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 
@@ -90,6 +95,9 @@ impl Command {
             Self::Generate(args) => generate::run(args, output),
             Self::Chat(args) => chat::run(args, output),
             Self::Serve(args) => serve::run(args, output),
+            Self::Keys(args) => keys::run(args, output),
+            Self::Health(args) => health::run(args, output),
+            Self::Capacity(args) => capacity::run(args, output),
             Self::Label(args) => label::run(args, output),
             Self::World(args) => world::run(args, output),
             Self::Bench(args) => bench::run(args, output),

@@ -9,6 +9,7 @@ mod failure;
 mod flags;
 mod imported;
 mod interrupt;
+mod logs;
 mod machine;
 mod output;
 mod pipeline;

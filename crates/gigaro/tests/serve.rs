@@ -124,6 +124,10 @@ fn a_trained_model_answers_and_its_last_reply_is_whole() {
             .expect("an address")
             .ask(&[Message::user("What is the capital of Estia?")]);
         words.expect("an answer");
+        succeeded(gigaro_in(
+            folder.path(),
+            &["health", &format!("http://{address}")],
+        ));
 
         let body = r#"{"prompt": "The", "max_tokens": 60, "ignore_eos": true, "stream": true}"#;
         let mut client = TcpStream::connect(&address).expect("connects");
@@ -168,6 +172,65 @@ fn what_cannot_be_served_is_said_before_anything_is_begun() {
         "line 1 of keys",
     );
     told(&serve(&["tiny", "--host", "somewhere"]), "--host");
+    told(&serve(&["tiny", "--log-level", "loud"]), "--log-level loud");
+    told(&serve(&["tiny", "--tls-cert", "c.pem"]), "--tls-key");
+    told(
+        &serve(&["tiny", "--tls-cert", "c.pem", "--tls-key", "k.pem"]),
+        "cannot read c.pem",
+    );
+    told(
+        &serve(&["tiny", "--public-url", "chat.example"]),
+        "https://chat.example",
+    );
+    told(
+        &serve(&["tiny", "--public-url", "https://chat.example"]),
+        "nothing would keep them out",
+    );
+}
+
+#[test]
+fn capacity_is_measured_and_computed_in_one_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    train(folder.path());
+    let capacity = |more: &[&str]| {
+        let args = [
+            "capacity",
+            "tiny",
+            "--clients",
+            "1,2",
+            "--prompt-tokens",
+            "8",
+        ];
+        gigaro_in(folder.path(), &[&args[..], more].concat())
+    };
+    let run = succeeded(capacity(&[
+        "--reply-tokens",
+        "4",
+        "--price-per-hour",
+        "0.5",
+        "--json",
+    ]));
+    let object = run.json();
+    let points = object["measured"].as_array().expect("a list");
+    assert_eq!(points.len(), 2, "{object}");
+    let best = points.iter().filter_map(|p| p["exchanges_per_s"].as_f64());
+    let best = best.fold(0.0, f64::max);
+    let users = object["replica"]["users_per_day"]
+        .as_f64()
+        .expect("a number");
+    // Ten messages a day and three times as many in the busiest hour, as nothing else was said.
+    assert!(
+        (users / (best * 86_400.0 / 30.0) - 1.0).abs() < 1e-9,
+        "{object}"
+    );
+    let million = &object["fleets"][3];
+    assert_eq!(million["users"], 1e6);
+    let machines = million["replicas"].as_f64().expect("a number");
+    assert_eq!(machines, (1e6 / users).ceil());
+    assert_eq!(million["price_per_day"].as_f64(), Some(machines * 12.0));
+    assert_eq!(object["launch"].as_array().map(Vec::len), Some(5));
+    told(&capacity(&["--reply-tokens", "4000"]), "64 at most");
+    told(&capacity(&["--peak-factor", "0"]), "above 0");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What only who administers a server may ask: another checkpoint for a model that is served.
+//! What only who administers a server may ask: another checkpoint for a model that is served, and what keys use.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use std::time::Instant;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fields::{Body, Fields};
 use super::{ApiError, blocking, json_response};
 use crate::engine::{ModelState, SwapError};
-use crate::server::{App, Caller, may_administer};
+use crate::keys::{Clock, Key, Keys};
+use crate::server::{Access, App, Caller, may_administer};
 
 /// `POST /admin/models/{name}/swap`: reads a checkpoint, answers when it serves, and drops no request meanwhile. Without a checkpoint the
 /// newest one at the model's own place is read.
@@ -54,4 +55,25 @@ fn refusal(error: SwapError) -> ApiError {
         }
         SwapError::Unusable { .. } => ApiError::bad_field("checkpoint", sentence),
     }
+}
+
+/// All keys: what they open, what they may use and what they have used today. Neither keys nor hashes.
+pub(super) async fn keys(State(app): State<Arc<App>>, _: Caller) -> Response {
+    let list: Vec<Value> = match app.access() {
+        Access::Keys(keys) => keys.all().iter().map(|key| describe(keys, key)).collect(),
+        Access::LoopbackOnly | Access::Anyone => Vec::new(),
+    };
+    json_response(StatusCode::OK, &json!({ "object": "list", "data": list }))
+}
+
+fn describe(keys: &Keys, key: &Key) -> Value {
+    let (used, running) = keys.ledger().used(&key.name, Clock::now());
+    json!({
+        "name": &*key.name,
+        "scopes": key.scopes,
+        "expires": key.expires.map(|end| end.to_string()),
+        "limits": key.limits,
+        "used_today": used,
+        "running": running,
+    })
 }

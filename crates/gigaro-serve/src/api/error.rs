@@ -1,13 +1,14 @@
 //! What a client is told when its request is not met: OpenAI's object, with a sentence.
 //!
-//! `{"error": {"message", "type", "param", "code"}}`, whatever went wrong and wherever; the status says whose fault it is. Other
-//! parts of this crate that answer with JSON use the same.
+//! `{"error": {"message", "type", "param", "code"}, "request_id"}`, whatever went wrong and wherever; the status says whose fault it is,
+//! and the request's name finds its line in the log. Other parts of this crate that answer with JSON use the same.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::engine::Failure;
+use crate::record::Record;
 
 /// A request that is not met.
 #[derive(Clone, Debug)]
@@ -81,6 +82,15 @@ impl ApiError {
         }
     }
 
+    /// 429: the caller has used what it may.
+    #[must_use]
+    pub fn too_many(message: impl Into<String>, retry_after: u64) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+        }
+    }
+
     /// 500: a bug here.
     #[must_use]
     pub fn bug() -> Self {
@@ -127,11 +137,7 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         match failure {
-            Failure::QueueFull { .. } => Self {
-                retry_after: Some(1),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
-            }
-            .code("queue_full"),
+            Failure::QueueFull { .. } => Self::too_many(message, 1).code("queue_full"),
             Failure::Expired { .. } => Self::unavailable(message, 5).code("queue_timeout"),
             Failure::Stopped => Self::unavailable(message, 10).code("model_unavailable"),
             Failure::Weights(_) | Failure::Grammar(_) | Failure::Bug => {
@@ -143,7 +149,11 @@ impl From<Failure> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = json_response(self.status, &self.object());
+        let mut object = self.object();
+        if let Some(record) = Record::current() {
+            object["request_id"] = record.id.as_str().into();
+        }
+        let mut response = json_response(self.status, &object);
         if let Some(seconds) = self.retry_after {
             response
                 .headers_mut()

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use crate::engine::{Event, GenerateRequest, ReadyModel, Ticket, Usage};
+use crate::record::Record;
 use crate::server::App;
 
 /// A whole reply.
@@ -132,6 +133,7 @@ pub(super) fn streamed(app: &Arc<App>, tickets: Vec<Ticket>, mut chunks: impl Ch
         .chain(merged(tickets).map(|(index, event)| Part::Of(index, event)))
         .chain(stream::iter([Part::Closing]));
     let named = chunks.is_named();
+    let record = Record::current();
     let data = parts.scan(false, move |failed, part| {
         let (mut sent, mut done) = (Vec::new(), None);
         match part {
@@ -139,7 +141,11 @@ pub(super) fn streamed(app: &Arc<App>, tickets: Vec<Ticket>, mut chunks: impl Ch
             Part::Opening => sent.extend(chunks.opening()),
             Part::Of(_, Event::Failed(failure)) => {
                 *failed = true;
-                sent.push(ApiError::from(failure).object());
+                let mut object = ApiError::from(failure).object();
+                if let Some(record) = &record {
+                    object["request_id"] = record.id.as_str().into();
+                }
+                sent.push(object);
             }
             Part::Of(index, event) => sent.extend(chunks.chunks(index, event)),
             Part::Closing => {

@@ -5,8 +5,8 @@
 //! - `chat.rs`, `responses.rs`, `completions.rs`: replies; `generation.rs` and `reply.rs` are what they have in common, `logprobs.rs` how
 //!   they tell probabilities.
 //! - `output.rs`, `tools.rs`: what a reply has to be, and the functions that it may call.
-//! - `embeddings.rs`: texts as vectors. `admin.rs`: another checkpoint for a model.
-//! - `text.rs`: texts to tokens and back. `service.rs`: health, counters, models.
+//! - `embeddings.rs`: texts as vectors. `text.rs`: texts to tokens and back.
+//! - `service.rs`: health, counters, models. `admin.rs`: another checkpoint for a model; keys and what they use.
 //! - `openapi.json`: the same for programs, as OpenAPI 3.1.
 //! - [`ApiError`] (`error.rs`): what a client is told otherwise.
 
@@ -37,6 +37,7 @@ use serde_json::{Value, json};
 pub use error::ApiError;
 pub(crate) use error::json_response;
 pub(crate) use logprobs::token_text;
+pub(crate) use sampling::random;
 
 use self::fields::Fields;
 use crate::engine::ReadyModel;
@@ -57,6 +58,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/health", get(service::health))
         .route("/health/live", get(service::live))
         .route("/metrics", get(service::metrics))
+        .route("/admin/keys", get(admin::keys))
         .route("/openapi.json", get(service::openapi))
 }
 

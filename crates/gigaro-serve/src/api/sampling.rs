@@ -68,7 +68,7 @@ fn seed(fields: &mut Fields) -> Result<u64, ApiError> {
 }
 
 /// A number that nobody else has: keys that the standard library draws from the system.
-pub(super) fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 

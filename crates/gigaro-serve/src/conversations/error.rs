@@ -1,8 +1,6 @@
 //! What can go wrong between a store of conversations and those who use it.
 
-use super::schema::KIND;
-use gigaro_data::sqlite::Problem;
-use std::path::{Path, PathBuf};
+use crate::database::Fault;
 
 /// What the store's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -27,11 +25,11 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
-    /// The file cannot be used.
-    #[error("{}: {problem}; {advice}", path.display())]
-    File {
-        /// The store.
-        path: PathBuf,
+    /// The file or the database server cannot be used.
+    #[error("{place}: {problem}; {advice}")]
+    Unusable {
+        /// The file, or the server without its password.
+        place: String,
         /// What is wrong with it.
         problem: String,
         /// What to do.
@@ -46,21 +44,19 @@ impl Error {
             advice,
         }
     }
+}
 
-    pub(super) fn file(path: &Path, problem: impl Into<String>, advice: &'static str) -> Error {
-        Error::File {
-            path: path.to_path_buf(),
-            problem: problem.into(),
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        let Fault {
+            place,
+            problem,
+            advice,
+        } = fault;
+        Error::Unusable {
+            place,
+            problem,
             advice,
         }
-    }
-
-    pub(super) fn unusable(path: &Path, Problem { problem, advice }: Problem) -> Error {
-        Error::file(path, problem, advice)
-    }
-
-    /// What a refusal of SQLite means.
-    pub(super) fn sqlite(path: &Path, error: &rusqlite::Error) -> Error {
-        Error::unusable(path, KIND.refusal(error))
     }
 }

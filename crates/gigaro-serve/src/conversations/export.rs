@@ -21,8 +21,8 @@ impl Store {
     /// A conversation in one of the forms.
     ///
     /// # Errors
-    /// If it is not there or not this owner's, or the file cannot be read.
-    pub fn export(&self, owner: &str, id: i64, form: ExportForm) -> Result<String> {
+    /// If it is not there or not this owner's, or the store cannot be read.
+    pub fn export(&mut self, owner: &str, id: i64, form: ExportForm) -> Result<String> {
         let conversation = self.read(owner, id)?;
         Ok(match form {
             ExportForm::Json => {

@@ -2,8 +2,8 @@
 
 use super::error::{Error, Result};
 use super::{Store, check_owner};
+use crate::database::{Dialect, Param, Refusal, Row, storable};
 use gigaro_data::sqlite::now_ms;
-use rusqlite::{Row, ToSql, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -61,7 +61,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Summary> {
+    fn from_row(row: &Row<'_>) -> std::result::Result<Summary, Refusal> {
         Ok(Summary {
             id: row.get(0)?,
             title: row.get(1)?,
@@ -85,67 +85,72 @@ impl Store {
     /// Begins a conversation and returns its number.
     ///
     /// # Errors
-    /// If it is too long, or the file cannot be written.
+    /// If it is too long, or the store cannot be written.
     pub fn create(&mut self, owner: &str, new: &New) -> Result<i64> {
         check_system(&new.system)?;
         let settings = settings_text(&new.settings)?;
         let now = now_ms();
-        self.connection
-            .execute(
-                "INSERT INTO conversations (owner, title, system, settings, created_ms, changed_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-                params![owner, line(&new.title, TITLE_CHARS), new.system, settings, now],
-            )
-            .map_err(|error| self.broken(&error))?;
-        Ok(self.connection.last_insert_rowid())
+        let (title, system) = (line(&new.title, TITLE_CHARS), storable(&new.system));
+        let made = self.database.row(
+            "INSERT INTO conversations (owner, title, system, settings, created_ms, changed_ms) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5) RETURNING id",
+            &[&owner, &title, &system, &settings, &now],
+            |row| row.get(0),
+        )?;
+        made.ok_or_else(|| Error::refused("the conversation was not stored", "try again"))
     }
 
     /// Up to `limit` of the owner's conversations after the first `skip`, the one that changed last first; with a `search`, those in which
     /// each of its words stands somewhere.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn list(&self, owner: &str, search: &str, skip: u32, limit: u32) -> Result<Listed> {
-        let words: Vec<&str> = search.split_whitespace().take(SEARCH_WORDS).collect();
+    /// If the store cannot be read.
+    pub fn list(&mut self, owner: &str, search: &str, skip: u32, limit: u32) -> Result<Listed> {
+        let words: Vec<String> = search
+            .split_whitespace()
+            .take(SEARCH_WORDS)
+            .map(storable)
+            .collect();
         let likes: Vec<String> = words.iter().map(|word| like(word)).collect();
         let phrases: Vec<String> = words.iter().map(|word| phrase(word)).collect();
+        let dialect = self.database.dialect();
+        let (like, snippet) = match dialect {
+            Dialect::Sqlite => ("LIKE", SNIPPET),
+            Dialect::Postgres => ("ILIKE", POSTGRES_SNIPPET),
+        };
         let mut query = String::from("SELECT id, title, created_ms, changed_ms, ");
-        let wanted = i64::from(limit) + 1;
-        let mut values: Vec<&dyn ToSql> = vec![&owner, &skip, &wanted];
+        let (skip, wanted) = (i64::from(skip), i64::from(limit) + 1);
+        let mut values: Vec<&dyn Param> = vec![&owner, &skip, &wanted];
         match likes.first() {
-            None => query.push_str("NULL"),
+            None => query.push_str("CAST(NULL AS TEXT)"),
             Some(first) => {
                 values.push(&words[0]);
                 values.push(first);
-                query.push_str(SNIPPET);
+                query.push_str(snippet);
             }
         }
         query.push_str(" FROM conversations WHERE owner = ?1");
-        for ((word, like), phrase) in words.iter().zip(&likes).zip(&phrases) {
-            values.push(like);
+        for ((word, pattern), phrase) in words.iter().zip(&likes).zip(&phrases) {
+            values.push(pattern);
             let title = values.len();
-            let found = if word.chars().count() < TRIGRAM {
-                format!("SELECT conversation FROM messages WHERE content LIKE ?{title} ESCAPE '\\'")
-            } else {
+            let has_index = dialect == Dialect::Sqlite && word.chars().count() >= TRIGRAM;
+            let found = if has_index {
                 values.push(phrase);
                 let at = values.len();
                 format!(
                     "SELECT conversation FROM messages WHERE id IN (SELECT rowid FROM words WHERE words MATCH ?{at})"
                 )
+            } else {
+                format!(
+                    "SELECT conversation FROM messages WHERE content {like} ?{title} ESCAPE '\\'"
+                )
             };
             query.push_str(&format!(
-                " AND (title LIKE ?{title} ESCAPE '\\' OR id IN ({found}))"
+                " AND (title {like} ?{title} ESCAPE '\\' OR id IN ({found}))"
             ));
         }
         query.push_str(" ORDER BY changed_ms DESC, id DESC LIMIT ?3 OFFSET ?2");
-        let mut found: Vec<Summary> = self
-            .connection
-            .prepare(&query)
-            .and_then(|mut query| {
-                query
-                    .query_map(values.as_slice(), Summary::from_row)?
-                    .collect()
-            })
-            .map_err(|error| self.broken(&error))?;
+        let mut found = self.database.rows(&query, &values, Summary::from_row)?;
         let more = found.len() as i64 == wanted;
         found.truncate(limit as usize);
         Ok(Listed {
@@ -157,7 +162,7 @@ impl Store {
     /// Changes what `change` names about a conversation.
     ///
     /// # Errors
-    /// If it is not there or not this owner's, the leaf is no message of it, or the file cannot be written.
+    /// If it is not there or not this owner's, the leaf is no message of it, or the store cannot be written.
     pub fn alter(&mut self, owner: &str, id: i64, change: &Change) -> Result<()> {
         let system = change.system.as_deref();
         system.map_or(Ok(()), check_system)?;
@@ -166,28 +171,26 @@ impl Store {
             .title
             .as_deref()
             .map(|title| line(title, TITLE_CHARS));
-        self.change(|changes, path| {
-            check_owner(changes, path, owner, id)?;
-            let refuse = |error: rusqlite::Error| Error::sqlite(path, &error);
+        let system = system.map(storable);
+        self.database.change(|changes| {
+            check_owner(changes, owner, id)?;
             if let Some(leaf) = change.leaf {
-                let inside = changes
-                    .query_row(
-                        "SELECT count(*) FROM messages WHERE id = ?1 AND conversation = ?2",
-                        params![leaf, id],
-                        |row| row.get::<_, i64>(0),
-                    )
-                    .map_err(refuse)?;
-                if inside == 0 {
-                    return Err(Error::Missing { what: "message", id: leaf });
-                }
+                let inside = changes.row(
+                    "SELECT id FROM messages WHERE id = ?1 AND conversation = ?2",
+                    &[&leaf, &id],
+                    |_| Ok(()),
+                )?;
+                let missing = Error::Missing {
+                    what: "message",
+                    id: leaf,
+                };
+                inside.ok_or(missing)?;
             }
-            changes
-                .execute(
-                    "UPDATE conversations SET title = coalesce(?2, title), system = coalesce(?3, system), \
-                     settings = coalesce(?4, settings), leaf = coalesce(?5, leaf) WHERE id = ?1",
-                    params![id, title, system, settings, change.leaf],
-                )
-                .map_err(refuse)?;
+            changes.execute(
+                "UPDATE conversations SET title = coalesce(?2, title), system = coalesce(?3, system), \
+                 settings = coalesce(?4, settings), leaf = coalesce(?5, leaf) WHERE id = ?1",
+                &[&id, &title, &system, &settings, &change.leaf],
+            )?;
             Ok(())
         })
     }
@@ -195,13 +198,11 @@ impl Store {
     /// Deletes a conversation with all its messages and what was thought of them.
     ///
     /// # Errors
-    /// If it is not there or not this owner's, or the file cannot be written.
+    /// If it is not there or not this owner's, or the store cannot be written.
     pub fn delete(&mut self, owner: &str, id: i64) -> Result<()> {
-        self.change(|changes, path| {
-            check_owner(changes, path, owner, id)?;
-            changes
-                .execute("DELETE FROM conversations WHERE id = ?1", [id])
-                .map_err(|error| Error::sqlite(path, &error))?;
+        self.database.change(|changes| {
+            check_owner(changes, owner, id)?;
+            changes.execute("DELETE FROM conversations WHERE id = ?1", &[&id])?;
             Ok(())
         })
     }
@@ -210,6 +211,10 @@ impl Store {
 /// Some words before and after the first place of `?4` in a message that is like `?5`.
 const SNIPPET: &str = "(SELECT substr(content, max(1, instr(lower(content), lower(?4)) - 30), 110) FROM messages \
 WHERE conversation = conversations.id AND content LIKE ?5 ESCAPE '\\' ORDER BY id LIMIT 1)";
+
+/// The same on a PostgreSQL server.
+const POSTGRES_SNIPPET: &str = "(SELECT substr(content, greatest(1, strpos(lower(content), lower(?4)) - 30), 110) FROM messages \
+WHERE conversation = conversations.id AND content ILIKE ?5 ESCAPE '\\' ORDER BY id LIMIT 1)";
 
 /// The title that a first question gives.
 pub(super) fn first_title(question: &str) -> String {

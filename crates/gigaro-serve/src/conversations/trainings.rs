@@ -1,22 +1,20 @@
 //! What became of feedback: how much came on which day, and the trainings that learned from it.
 //!
-//! Trainings are lines of JSON in a file beside the store, since another program writes them (`gigaro align --from-feedback`), perhaps
-//! while a server has the store open; a line that cannot be read is left out.
+//! Another program notes trainings (`gigaro align --from-feedback`), perhaps while a server has the store open, perhaps of another version;
+//! one that cannot be read is left out.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
-use rusqlite::Row;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::error::{Error, Result};
+use super::error::Result;
 
 /// Days that are told, the last ones.
-const DAYS: i64 = 90;
+const DAYS: usize = 90;
 /// Trainings that are told, the last ones.
-const TRAININGS: usize = 20;
+const TRAININGS: i64 = 20;
 
 /// What people said on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,71 +69,60 @@ impl Store {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn feedback_days(&self, owner: Option<&str>) -> Result<Vec<FeedbackDay>> {
-        let day = |row: &Row<'_>| {
-            Ok(FeedbackDay {
-                day: row.get(0)?,
-                up: row.get(1)?,
-                down: row.get(2)?,
-                compared: row.get(3)?,
-            })
-        };
-        let query = "SELECT date(at_ms / 1000, 'unixepoch') AS day, sum(up), sum(down), sum(compared) FROM ( \
-               SELECT conversation, created_ms AS at_ms, rating = 1 AS up, rating = -1 AS down, 0 AS compared FROM messages WHERE rating IS NOT NULL \
-               UNION ALL SELECT conversation, at_ms, 0, 0, 1 FROM choices JOIN messages ON messages.id = first \
-             ) JOIN conversations c ON c.id = conversation WHERE (?1 IS NULL OR c.owner = ?1) \
-             GROUP BY day ORDER BY day DESC LIMIT ?2";
-        let mut days: Vec<FeedbackDay> = self
-            .connection
-            .prepare(query)
-            .and_then(|mut query| query.query_map((owner, DAYS), day)?.collect())
-            .map_err(|error| self.broken(&error))?;
-        days.reverse();
-        Ok(days)
-    }
-
-    /// Where trainings are noted.
-    fn trainings_path(&self) -> PathBuf {
-        self.path.with_extension("trainings.jsonl")
+    pub fn feedback_days(&mut self, owner: Option<&str>) -> Result<Vec<FeedbackDay>> {
+        // When, and 1 or -1 for a thumb, 0 for a comparison.
+        let said: Vec<(i64, i64)> = self.database.rows(
+            "SELECT at_ms, what FROM ( \
+               SELECT conversation, created_ms AS at_ms, rating AS what FROM messages WHERE rating IS NOT NULL \
+               UNION ALL SELECT conversation, at_ms, 0 FROM choices JOIN messages ON messages.id = first \
+             ) AS said JOIN conversations c ON c.id = conversation WHERE (CAST(?1 AS TEXT) IS NULL OR c.owner = ?1)",
+            &[&owner],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let mut days = BTreeMap::<String, FeedbackDay>::new();
+        for (at_ms, what) in said {
+            let day = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+            let day = day.strftime("%Y-%m-%d").to_string();
+            let counts = days.entry(day.clone()).or_insert(FeedbackDay {
+                day,
+                up: 0,
+                down: 0,
+                compared: 0,
+            });
+            match what {
+                0 => counts.compared += 1,
+                1.. => counts.up += 1,
+                _ => counts.down += 1,
+            }
+        }
+        let first = days.len().saturating_sub(DAYS);
+        Ok(days.into_values().skip(first).collect())
     }
 
     /// Notes a training for [`Store::trainings`].
     ///
     /// # Errors
-    /// If the file beside the store cannot be written.
-    pub fn note_training(&self, training: &Training) -> Result<()> {
-        let path = self.trainings_path();
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
-            let mut line = serde_json::to_string(training)?;
-            line.push('\n');
-            file.write_all(line.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(|e| {
-            let problem = format!("the training cannot be noted: {e}");
-            Error::file(&path, problem, "check that the folder can be written to")
-        })
+    /// If the store cannot be written.
+    pub fn note_training(&mut self, training: &Training) -> Result<()> {
+        let noted = serde_json::to_string(training).unwrap_or_default();
+        self.database
+            .execute("INSERT INTO trainings (training) VALUES (?1)", &[&noted])?;
+        Ok(())
     }
 
     /// The last trainings, the newest first.
     ///
     /// # Errors
-    /// If the file beside the store cannot be read.
-    pub fn trainings(&self) -> Result<Vec<Training>> {
-        let path = self.trainings_path();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => {
-                let problem = format!("the trainings cannot be read: {e}");
-                return Err(Error::file(&path, problem, "check the file"));
-            }
-        };
-        let read = text
-            .lines()
-            .rev()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        Ok(read.take(TRAININGS).collect())
+    /// If the store cannot be read.
+    pub fn trainings(&mut self) -> Result<Vec<Training>> {
+        let noted: Vec<String> = self.database.rows(
+            "SELECT training FROM trainings ORDER BY id DESC LIMIT ?1",
+            &[&TRAININGS],
+            |row| row.get(0),
+        )?;
+        let read = noted
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok());
+        Ok(read.collect())
     }
 }

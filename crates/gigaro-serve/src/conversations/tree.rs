@@ -1,14 +1,12 @@
 //! What is said in a conversation: questions and answers, each after another message, and an answer as it grows.
 
 use super::error::{Error, Result};
-use super::{Store, check_owner, list};
+use super::{Store, check_owner, list, writers};
+use crate::database::{Database, Fault, Refusal, Row, storable};
 use gigaro_data::chat;
 use gigaro_data::sqlite::now_ms;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::Path;
 
 /// Longer messages are refused; no model's context holds them.
 const CONTENT_BYTES: usize = 1024 * 1024;
@@ -40,17 +38,9 @@ impl State {
             State::Failed => "failed",
         }
     }
-}
 
-impl ToSql for State {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.name().into())
-    }
-}
-
-impl FromSql for State {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<State> {
-        let name = value.as_str()?;
+    /// The state of a word in the table.
+    fn from_name(name: &str) -> std::result::Result<State, String> {
         [
             State::Streaming,
             State::Complete,
@@ -60,7 +50,7 @@ impl FromSql for State {
         ]
         .into_iter()
         .find(|state| state.name() == name)
-        .ok_or(FromSqlError::InvalidType)
+        .ok_or_else(|| format!("{name:?} is no state of a message"))
     }
 }
 
@@ -163,95 +153,76 @@ impl Store {
     /// The whole conversation.
     ///
     /// # Errors
-    /// If it is not there or not this owner's, or the file cannot be read.
-    pub fn read(&self, owner: &str, id: i64) -> Result<Conversation> {
-        let head = self
-            .connection
-            .query_row(
-                "SELECT title, system, settings, leaf, created_ms, changed_ms FROM conversations WHERE id = ?1 AND owner = ?2",
-                params![id, owner],
-                |row| {
-                    Ok(Conversation {
-                        id,
-                        title: row.get(0)?,
-                        system: row.get(1)?,
-                        settings: json(row, 2)?.unwrap_or_default(),
-                        leaf: row.get(3)?,
-                        created_ms: row.get(4)?,
-                        changed_ms: row.get(5)?,
-                        messages: Vec::new(),
-                        choices: Vec::new(),
-                    })
-                },
-            )
-            .optional()
-            .map_err(|error| self.broken(&error))?;
+    /// If it is not there or not this owner's, or the store cannot be read.
+    pub fn read(&mut self, owner: &str, id: i64) -> Result<Conversation> {
+        let head = self.database.row(
+            "SELECT title, system, settings, leaf, created_ms, changed_ms FROM conversations WHERE id = ?1 AND owner = ?2",
+            &[&id, &owner],
+            |row| {
+                Ok(Conversation {
+                    id,
+                    title: row.get(0)?,
+                    system: row.get(1)?,
+                    settings: json(row, 2)?.unwrap_or_default(),
+                    leaf: row.get(3)?,
+                    created_ms: row.get(4)?,
+                    changed_ms: row.get(5)?,
+                    messages: Vec::new(),
+                    choices: Vec::new(),
+                })
+            },
+        )?;
         let Some(mut conversation) = head else {
             return Err(Error::Missing {
                 what: "conversation",
                 id,
             });
         };
-        conversation.messages = self.messages(id)?;
+        conversation.messages = self.database.rows(
+            "SELECT id, parent, role, content, state, reason, system, request, model, usage, tokens IS NOT NULL, rating, created_ms \
+             FROM messages WHERE conversation = ?1 ORDER BY id",
+            &[&id],
+            message,
+        )?;
         conversation.choices = self.choices(id)?;
         Ok(conversation)
-    }
-
-    fn messages(&self, conversation: i64) -> Result<Vec<Message>> {
-        let mut query = self
-            .connection
-            .prepare(
-                "SELECT id, parent, role, content, state, reason, system, request, model, usage, tokens IS NOT NULL, rating, created_ms \
-                 FROM messages WHERE conversation = ?1 ORDER BY id",
-            )
-            .map_err(|error| self.broken(&error))?;
-        query
-            .query_map([conversation], message)
-            .and_then(Iterator::collect)
-            .map_err(|error| self.broken(&error))
     }
 
     /// The probabilities of an answer's tokens, as the API's `logprobs.content` has them; `None` if none were kept.
     ///
     /// # Errors
-    /// If the answer is not there or not this owner's, or the file cannot be read.
-    pub fn tokens(&self, owner: &str, answer: i64) -> Result<Option<Value>> {
-        check_message(&self.connection, &self.path, owner, answer, "answer")?;
-        self.connection
-            .query_row(
-                "SELECT tokens FROM messages WHERE id = ?1",
-                [answer],
-                |row| json(row, 0),
-            )
-            .map_err(|error| self.broken(&error))
+    /// If the answer is not there or not this owner's, or the store cannot be read.
+    pub fn tokens(&mut self, owner: &str, answer: i64) -> Result<Option<Value>> {
+        check_message(&mut self.database, owner, answer, "answer")?;
+        let found = self.database.row(
+            "SELECT tokens FROM messages WHERE id = ?1",
+            &[&answer],
+            |row| json(row, 0),
+        )?;
+        Ok(found.flatten())
     }
 
     /// What an answer was asked by, and its tokens.
     ///
     /// # Errors
     /// As [`Store::tokens`].
-    pub fn asked(&self, owner: &str, answer: i64) -> Result<Asked> {
-        check_message(&self.connection, &self.path, owner, answer, "answer")?;
-        let (conversation, parent, system, model, tokens) = self
-            .connection
-            .query_row(
-                "SELECT conversation, parent, system, model, tokens FROM messages WHERE id = ?1",
-                [answer],
-                |row| {
-                    let (conversation, parent): (i64, i64) = (row.get(0)?, row.get(1)?);
-                    Ok((
-                        conversation,
-                        parent,
-                        row.get(2)?,
-                        row.get(3)?,
-                        json(row, 4)?,
-                    ))
-                },
-            )
-            .map_err(|error| self.broken(&error))?;
+    pub fn asked(&mut self, owner: &str, answer: i64) -> Result<Asked> {
+        check_message(&mut self.database, owner, answer, "answer")?;
+        let found = self.database.row(
+            "SELECT conversation, parent, system, model, tokens FROM messages WHERE id = ?1",
+            &[&answer],
+            |row| {
+                let place: (i64, i64) = (row.get(0)?, row.get(1)?);
+                let (system, model): (String, Option<String>) = (row.get(2)?, row.get(3)?);
+                Ok((place, system, model, json(row, 4)?))
+            },
+        )?;
+        let ((conversation, parent), system, model, tokens) = found.ok_or(Error::Missing {
+            what: "answer",
+            id: answer,
+        })?;
         Ok(Asked {
-            branch: branch(&self.connection, conversation, parent)
-                .map_err(|error| self.broken(&error))?,
+            branch: branch(&mut self.database, conversation, parent)?,
             system,
             model,
             tokens,
@@ -262,7 +233,7 @@ impl Store {
     /// the question's number.
     ///
     /// # Errors
-    /// If the conversation is not there or not this owner's, the question is empty or too long, `parent` is no answer in it, or the file
+    /// If the conversation is not there or not this owner's, the question is empty or too long, `parent` is no answer in it, or the store
     /// cannot be written.
     pub fn ask(
         &mut self,
@@ -275,28 +246,24 @@ impl Store {
             return Err(Error::refused("the message is empty", "write something"));
         }
         check_length(content)?;
-        let now = now_ms();
-        self.change(|changes, path| {
-            check_owner(changes, path, owner, conversation)?;
+        let (now, content) = (now_ms(), storable(content));
+        self.database.change(|changes| {
+            check_owner(changes, owner, conversation)?;
             if let Some(parent) = parent {
-                check_parent(changes, path, conversation, parent, chat::Role::Assistant)?;
+                check_parent(changes, conversation, parent, chat::Role::Assistant)?;
             }
-            let refuse = |error: rusqlite::Error| Error::sqlite(path, &error);
-            changes
-                .execute(
-                    "INSERT INTO messages (conversation, parent, role, content, state, system, created_ms) \
-                     VALUES (?1, ?2, 'user', ?3, 'complete', '', ?4)",
-                    params![conversation, parent, content, now],
-                )
-                .map_err(refuse)?;
-            let id = changes.last_insert_rowid();
-            changes
-                .execute(
-                    "UPDATE conversations SET leaf = ?2, changed_ms = ?3, \
-                     title = CASE title WHEN '' THEN ?4 ELSE title END WHERE id = ?1",
-                    params![conversation, id, now, list::first_title(content)],
-                )
-                .map_err(refuse)?;
+            let id: Option<i64> = changes.row(
+                "INSERT INTO messages (conversation, parent, role, content, state, system, created_ms) \
+                 VALUES (?1, ?2, 'user', ?3, 'complete', '', ?4) RETURNING id",
+                &[&conversation, &parent, &content, &now],
+                |row| row.get(0),
+            )?;
+            let id = id.ok_or_else(not_stored)?;
+            changes.execute(
+                "UPDATE conversations SET leaf = ?2, changed_ms = ?3, \
+                 title = CASE title WHEN '' THEN ?4 ELSE title END WHERE id = ?1",
+                &[&conversation, &id, &now, &list::first_title(&content)],
+            )?;
             Ok(id)
         })
     }
@@ -304,32 +271,30 @@ impl Store {
     /// Begins an answer to a question, without words so far, and returns its number.
     ///
     /// # Errors
-    /// If the conversation is not there or not this owner's, the parent is no question in it, or the file cannot be written.
+    /// If the conversation is not there or not this owner's, the parent is no question in it, or the store cannot be written.
     pub fn begin_answer(
         &mut self,
         owner: &str,
         conversation: i64,
         asked: &AnswerRequest,
     ) -> Result<i64> {
-        let now = now_ms();
-        self.change(|changes, path| {
-            check_owner(changes, path, owner, conversation)?;
-            check_parent(changes, path, conversation, asked.parent, chat::Role::User)?;
-            let refuse = |error: rusqlite::Error| Error::sqlite(path, &error);
-            changes
-                .execute(
-                    "INSERT INTO messages (conversation, parent, role, content, state, system, request, model, created_ms) \
-                     VALUES (?1, ?2, 'assistant', '', 'streaming', ?3, ?4, ?5, ?6)",
-                    params![conversation, asked.parent, asked.system, asked.request.to_string(), asked.model, now],
-                )
-                .map_err(refuse)?;
-            let id = changes.last_insert_rowid();
-            changes
-                .execute(
-                    "UPDATE conversations SET leaf = ?2, changed_ms = ?3 WHERE id = ?1",
-                    params![conversation, id, now],
-                )
-                .map_err(refuse)?;
+        let (now, writer) = (now_ms(), self.writer);
+        let (system, request) = (storable(&asked.system), asked.request.to_string());
+        self.database.change(|changes| {
+            check_owner(changes, owner, conversation)?;
+            check_parent(changes, conversation, asked.parent, chat::Role::User)?;
+            let id: Option<i64> = changes.row(
+                "INSERT INTO messages (conversation, parent, role, content, state, system, request, model, created_ms) \
+                 VALUES (?1, ?2, 'assistant', '', 'streaming', ?3, ?4, ?5, ?6) RETURNING id",
+                &[&conversation, &asked.parent, &system, &request, &asked.model, &now],
+                |row| row.get(0),
+            )?;
+            let id = id.ok_or_else(not_stored)?;
+            writers::begin(changes, writer, id)?;
+            changes.execute(
+                "UPDATE conversations SET leaf = ?2, changed_ms = ?3 WHERE id = ?1",
+                &[&conversation, &id, &now],
+            )?;
             Ok(id)
         })
     }
@@ -337,59 +302,45 @@ impl Store {
     /// Stores what there is of an answer so far.
     ///
     /// # Errors
-    /// If the file cannot be written. An answer that was deleted meanwhile stays so.
+    /// If the store cannot be written. An answer that was deleted meanwhile stays so.
     pub fn grow(&mut self, answer: i64, content: &str) -> Result<()> {
-        self.connection
-            .execute(
-                "UPDATE messages SET content = ?2 WHERE id = ?1 AND role = 'assistant'",
-                params![answer, content],
-            )
-            .map(|_| ())
-            .map_err(|error| self.broken(&error))
+        self.database.execute(
+            "UPDATE messages SET content = ?2 WHERE id = ?1 AND role = 'assistant'",
+            &[&answer, &storable(content)],
+        )?;
+        Ok(())
     }
 
     /// Stores the end of an answer.
     ///
     /// # Errors
-    /// If the file cannot be written. An answer that was deleted meanwhile stays so.
+    /// If the store cannot be written. An answer that was deleted meanwhile stays so.
     pub fn finish(&mut self, answer: i64, end: &AnswerEnd) -> Result<()> {
-        let tokens = end.tokens.as_ref().map(Value::to_string);
-        self.connection
-            .execute(
+        let (content, tokens) = (storable(&end.content), end.tokens.as_ref());
+        let (tokens, usage) = (tokens.map(Value::to_string), end.usage.to_string());
+        let reason = end.reason.as_deref().map(storable);
+        self.database.change(|changes| {
+            changes.execute(
                 "UPDATE messages SET content = ?2, state = ?3, reason = ?4, tokens = ?5, usage = ?6 WHERE id = ?1 AND role = 'assistant'",
-                params![answer, end.content, end.state, end.reason, tokens, end.usage.to_string()],
-            )
-            .map(|_| ())
-            .map_err(|error| self.broken(&error))
-    }
-
-    /// Marks the answers that an earlier server left unfinished as interrupted, and returns how many there were. For the one program
-    /// that writes answers, when it starts.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn recover(&mut self) -> Result<usize> {
-        self.connection
-            .execute(
-                "UPDATE messages SET state = 'interrupted' WHERE state = 'streaming'",
-                [],
-            )
-            .map_err(|error| self.broken(&error))
+                &[&answer, &content, &end.state.name(), &reason, &tokens, &usage],
+            )?;
+            writers::end(changes, answer)?;
+            Ok(())
+        })
     }
 
     /// The messages from the beginning of a conversation to `message`, as a model is to read them.
     ///
     /// # Errors
-    /// If the message is not there, not in this conversation or not this owner's, or the file cannot be read.
+    /// If the message is not there, not in this conversation or not this owner's, or the store cannot be read.
     pub fn branch(
-        &self,
+        &mut self,
         owner: &str,
         conversation: i64,
         message: i64,
     ) -> Result<Vec<chat::Message>> {
-        check_owner(&self.connection, &self.path, owner, conversation)?;
-        let branch =
-            branch(&self.connection, conversation, message).map_err(|error| self.broken(&error))?;
+        check_owner(&mut self.database, owner, conversation)?;
+        let branch = branch(&mut self.database, conversation, message)?;
         if branch.is_empty() {
             return Err(Error::Missing {
                 what: "message",
@@ -402,33 +353,34 @@ impl Store {
 
 /// The messages of `conversation` from its beginning to `message`; empty if that is not in it.
 pub(super) fn branch(
-    connection: &Connection,
+    database: &mut Database,
     conversation: i64,
     message: i64,
-) -> rusqlite::Result<Vec<chat::Message>> {
-    let mut query = connection.prepare(
+) -> std::result::Result<Vec<chat::Message>, Fault> {
+    database.rows(
         "WITH RECURSIVE up (id, parent, role, content, depth) AS ( \
            SELECT id, parent, role, content, 0 FROM messages WHERE id = ?1 AND conversation = ?2 \
            UNION ALL SELECT m.id, m.parent, m.role, m.content, depth + 1 FROM messages m JOIN up ON m.id = up.parent AND m.id < up.id \
          ) SELECT role, content FROM up ORDER BY depth DESC",
-    )?;
-    query
-        .query_map([message, conversation], |row| {
+        &[&message, &conversation],
+        |row| {
             Ok(chat::Message {
                 role: role(row, 0)?,
                 content: row.get(1)?,
             })
-        })?
-        .collect()
+        },
+    )
 }
 
-fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+fn message(row: &Row<'_>) -> std::result::Result<Message, Refusal> {
+    let state = row.parsed(4, State::from_name)?;
     Ok(Message {
         id: row.get(0)?,
         parent: row.get(1)?,
         role: role(row, 2)?,
         content: row.get(3)?,
-        state: row.get(4)?,
+        // The column is never without a word; were it, nothing would be known of the answer's end.
+        state: state.unwrap_or(State::Interrupted),
         reason: row.get(5)?,
         system: row.get(6)?,
         request: json(row, 7)?,
@@ -440,57 +392,51 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<chat::Role> {
-    let name: String = row.get(column)?;
-    chat::Role::from_name(&name)
-        .ok_or_else(|| rusqlite::Error::InvalidColumnType(column, name, Type::Text))
+fn role(row: &Row<'_>, column: usize) -> std::result::Result<chat::Role, Refusal> {
+    let unknown = |name: &str| format!("{name:?} is no role");
+    let role = row.parsed(column, |name| {
+        chat::Role::from_name(name).ok_or_else(|| unknown(name))
+    })?;
+    Ok(role.unwrap_or(chat::Role::User))
 }
 
-fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-        })
+fn json(row: &Row<'_>, column: usize) -> std::result::Result<Option<Value>, Refusal> {
+    row.parsed(column, |text| serde_json::from_str(text))
+}
+
+/// A database that keeps a row also says which.
+fn not_stored() -> Error {
+    Error::refused("the message was not stored", "send it again")
 }
 
 /// Refuses a message that is not there, or not this owner's.
 pub(super) fn check_message(
-    connection: &Connection,
-    path: &Path,
+    database: &mut Database,
     owner: &str,
     id: i64,
     what: &'static str,
 ) -> Result<()> {
-    connection
-        .query_row(
-            "SELECT 1 FROM messages JOIN conversations c ON c.id = conversation \
-             WHERE messages.id = ?1 AND c.owner = ?2 AND (role = 'assistant' OR ?3 <> 'answer')",
-            params![id, owner, what],
-            |_| Ok(()),
-        )
-        .optional()
-        .map_err(|error| Error::sqlite(path, &error))?
-        .ok_or(Error::Missing { what, id })
+    let found = database.row(
+        "SELECT messages.id FROM messages JOIN conversations c ON c.id = conversation \
+         WHERE messages.id = ?1 AND c.owner = ?2 AND (role = 'assistant' OR CAST(?3 AS TEXT) <> 'answer')",
+        &[&id, &owner, &what],
+        |_| Ok(()),
+    )?;
+    found.ok_or(Error::Missing { what, id })
 }
 
 /// Refuses to put a message after one that is elsewhere, or of the same role.
 fn check_parent(
-    connection: &Connection,
-    path: &Path,
+    database: &mut Database,
     conversation: i64,
     parent: i64,
     wanted: chat::Role,
 ) -> Result<()> {
-    let found: Option<String> = connection
-        .query_row(
-            "SELECT role FROM messages WHERE id = ?1 AND conversation = ?2",
-            [parent, conversation],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(|error| Error::sqlite(path, &error))?;
+    let found: Option<String> = database.row(
+        "SELECT role FROM messages WHERE id = ?1 AND conversation = ?2",
+        &[&parent, &conversation],
+        |row| row.get(0),
+    )?;
     match found {
         None => Err(Error::Missing {
             what: "message",

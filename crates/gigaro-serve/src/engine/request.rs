@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use crate::record::Record;
 use gigaro_models::generate::{FinishReason, SamplingParams, TokenLogprobs};
 use gigaro_tensor::autocast;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -124,6 +125,9 @@ pub enum Failure {
 pub struct Ticket {
     events: UnboundedReceiver<Event>,
     ended: bool,
+    /// Of the request over HTTP that it belongs to, with the tokens so far.
+    record: Option<Arc<Record>>,
+    tokens: usize,
 }
 
 impl Ticket {
@@ -136,7 +140,29 @@ impl Ticket {
         let event = self.events.recv().await;
         let event = event.unwrap_or(Event::Failed(Failure::Stopped));
         self.ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
+        self.note(&event);
         Some(event)
+    }
+
+    fn note(&mut self, event: &Event) {
+        let Some(record) = &self.record else { return };
+        match event {
+            Event::Admitted => record.admitted(),
+            Event::Token { .. } => {
+                self.tokens += 1;
+                record.token();
+            }
+            Event::Finished { usage, .. } => record.finished(usage),
+            Event::PromptLogprobs(_) | Event::Embedding(_) | Event::Failed(_) => {}
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.as_ref().filter(|_| !self.ended) {
+            record.cancelled(self.tokens);
+        }
     }
 }
 
@@ -152,21 +178,30 @@ pub(super) struct Order {
 /// Where requests for one model go. A clone leads to the same engine.
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
+    model: Arc<str>,
     orders: mpsc::Sender<Order>,
     pub(super) variant: Arc<Variant>,
 }
 
 impl EngineHandle {
-    pub(super) fn new(variant: Arc<Variant>) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(variant: Arc<Variant>, model: &str) -> (Self, mpsc::Receiver<Order>) {
         let (orders, inbox) = mpsc::channel();
-        (Self { orders, variant }, inbox)
+        let model = model.into();
+        (
+            Self {
+                model,
+                orders,
+                variant,
+            },
+            inbox,
+        )
     }
 
     /// The same engine, which writes with another variant what comes through this handle.
     pub(super) fn with(&self, variant: Arc<Variant>) -> Self {
         Self {
-            orders: self.orders.clone(),
             variant,
+            ..self.clone()
         }
     }
 
@@ -199,9 +234,15 @@ impl EngineHandle {
         };
         // If the engine is gone, so is the sender, and the ticket says that.
         let _ = self.orders.send(order);
+        let record = Record::current();
+        if let Some(record) = &record {
+            record.submitted(&self.model);
+        }
         Ticket {
             events,
             ended: false,
+            record,
+            tokens: 0,
         }
     }
 }

@@ -194,10 +194,7 @@ mod tests {
         assert_eq!(place.kept, 0);
         let read = prompt(0..60, 9);
         let reading = [(0, &read[..])].into_iter();
-        assert_eq!(
-            follow(&rows, reading, &other, &prompt(0..60, 4), 0),
-            None
-        );
+        assert_eq!(follow(&rows, reading, &other, &prompt(0..60, 4), 0), None);
     }
 
     #[test]

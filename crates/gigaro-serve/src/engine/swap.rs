@@ -200,7 +200,7 @@ impl Service {
         facts.context = room.context();
         facts.slots = room.slots();
         facts.kv_bytes = room.kv_bytes();
-        let (engine, inbox) = EngineHandle::new(variant);
+        let (engine, inbox) = EngineHandle::new(variant, &self.name);
         std::thread::Builder::new()
             .name(format!("model {}", self.name))
             .spawn(move || room.run(&inbox))

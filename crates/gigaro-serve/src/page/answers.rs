@@ -5,6 +5,8 @@ use super::live::Reply;
 use super::requests::{Answered, Body, Id, read_body};
 use crate::api::ApiError;
 use crate::conversations::{AnswerEnd, AnswerRequest, State};
+use crate::record::Record;
+use crate::server::observe::REQUEST_ID;
 use crate::server::{App, Caller};
 use axum::body::{Body as HttpBody, BodyDataStream, Bytes};
 use axum::extract::{self, Extension};
@@ -49,10 +51,12 @@ pub(super) async fn begin(
 ) -> Answered {
     let asked: Asked = read_body(body)?;
     // In a task of its own: a client that leaves now must not leave an answer behind that nobody writes.
-    let begun =
-        tokio::spawn(
-            async move { start(&app, desk, &caller, conversation, &headers, asked).await },
-        );
+    let record = Record::current();
+    let start = async move { start(&app, desk, &caller, conversation, &headers, asked).await };
+    let begun = match record {
+        None => tokio::spawn(start),
+        Some(record) => tokio::spawn(async move { record.of(start).await }),
+    };
     match begun.await {
         Ok(Ok(Started::Reply(reply))) => Ok(reply.follow()),
         Ok(Ok(Started::Refused(response))) => Ok(response),
@@ -179,6 +183,9 @@ async fn complete(
         .method(Method::POST)
         .uri(COMPLETIONS)
         .header(header::CONTENT_TYPE, "application/json");
+    if let Some(record) = Record::current() {
+        asked = asked.header(REQUEST_ID, &record.id);
+    }
     for name in [header::AUTHORIZATION, header::HOST] {
         if let Some(value) = headers.get(&name) {
             asked = asked.header(name, value);

@@ -224,8 +224,11 @@ async function join(message) {
   try {
     await events("GET", `/api/answers/${message.id}/stream`, undefined, reading.signal, (kind, data) => kind !== "answer" && take(message, kind, data));
   } catch (error) {
-    // It has ended since the conversation was read.
-    if (error.status === 404) show(mine.id);
+    // It has ended since the conversation was read, or another server writes it: then what is stored of it is looked at again and again.
+    if (error.status === 404) {
+      await new Promise((after) => setTimeout(after, 1000));
+      if (mine === conversation) show(mine.id);
+    }
     else await broken(mine, error, message);
   }
 }

@@ -14,9 +14,9 @@ mod files;
 mod live;
 mod requests;
 
-use crate::api::{self, ApiError};
+use crate::api::ApiError;
 use crate::conversations::{self, Store};
-use crate::server::App;
+use crate::server::{App, inner_api};
 use axum::extract::Extension;
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
@@ -40,18 +40,30 @@ impl Desk {
     /// # Errors
     /// If the store cannot be written.
     pub fn new(app: &Arc<App>, mut store: Store) -> conversations::Result<Arc<Desk>> {
-        store.recover()?;
+        store.recover(conversations::SILENCE)?;
         Ok(Arc::new(Desk {
             store: Mutex::new(store),
             live: Live::default(),
             looking: Semaphore::new(1),
-            api: TowerToHyperService::new(api::routes().with_state(app.clone())),
+            api: TowerToHyperService::new(inner_api(app.clone())),
         }))
     }
 
     /// Returns when no reply is being written.
     pub async fn idle(&self) {
         self.live.idle().await;
+    }
+
+    /// Says from time to time that this server is there, so that another one on the same store does not take its replies for cut short, and
+    /// marks those of servers that are gone. Goes on for ever.
+    pub(crate) async fn beat(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(conversations::BEAT).await;
+            // A store that cannot be written now is tried again.
+            let _ = self
+                .with(|store| store.recover(conversations::SILENCE))
+                .await;
+        }
     }
 
     /// Does the store's work where blocking is allowed.
@@ -73,7 +85,7 @@ fn refusal(error: conversations::Error) -> ApiError {
     match error {
         conversations::Error::Missing { .. } => ApiError::not_found(error.to_string()),
         conversations::Error::Refused { .. } => ApiError::bad_request(error.to_string()),
-        conversations::Error::File {
+        conversations::Error::Unusable {
             problem, advice, ..
         } => ApiError::unavailable(
             format!("conversations cannot be kept at present: {problem}; {advice}"),

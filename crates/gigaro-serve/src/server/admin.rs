@@ -4,8 +4,8 @@ use super::app::{Access, App};
 use super::auth::Caller;
 use crate::api::ApiError;
 
-/// Lets through whoever may administer the server: every key where keys are demanded, and programs on this machine where only they can
-/// reach it.
+/// Lets through whoever may administer the server: keys with the scope for it (which `gate.rs` has looked at by the address), and programs
+/// on this machine where only they can reach it.
 ///
 /// # Errors
 /// 403 for everybody else.

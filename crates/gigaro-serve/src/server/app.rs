@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use tokio::sync::watch;
 
-use super::auth::Keys;
+use super::origin::Origin;
+use super::tls::Tls;
 use crate::api::ApiError;
 use crate::engine::{EngineSettings, ModelSource, ModelState, ReadyModel, Service, SwapError};
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 
 /// The name that stands for the first model, unless a model has it.
@@ -57,6 +59,20 @@ impl Default for Limits {
     }
 }
 
+/// How a server looks to those who come from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Front {
+    /// What connections are encrypted with, if they are.
+    pub tls: Option<Arc<Tls>>,
+    /// Sites whose pages may ask as well.
+    pub cors_origins: Vec<Origin>,
+    /// Under which address browsers find the page, where that is a proxy's.
+    pub public_url: Option<Origin>,
+    /// How long the server still takes requests after it was asked to end, while its health says that it is about to: a load balancer needs a
+    /// moment to notice.
+    pub drain_delay: Duration,
+}
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -64,6 +80,8 @@ pub struct Settings {
     pub access: Access,
     /// Bounds on what a client may do.
     pub limits: Limits,
+    /// How it looks from elsewhere.
+    pub front: Front,
     /// Bounds of each model's engine.
     pub engine: EngineSettings,
 }
@@ -110,6 +128,7 @@ pub struct App {
     models: Vec<ServedModel>,
     access: Access,
     limits: Limits,
+    front: Front,
     metrics: Metrics,
     draining: AtomicBool,
 }
@@ -120,7 +139,10 @@ impl App {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(models: Vec<ModelSource>, settings: Settings) -> std::io::Result<Arc<Self>> {
-        let metrics = Metrics::default();
+        let metrics = match &settings.access {
+            Access::Keys(keys) => Metrics::default().with_ledger(keys.ledger().clone()),
+            Access::LoopbackOnly | Access::Anyone => Metrics::default(),
+        };
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -138,6 +160,7 @@ impl App {
             models: served,
             access: settings.access,
             limits: settings.limits,
+            front: settings.front,
             metrics,
             draining: AtomicBool::new(false),
         }))
@@ -205,6 +228,12 @@ impl App {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How the server looks from elsewhere.
+    #[must_use]
+    pub fn front(&self) -> &Front {
+        &self.front
     }
 
     /// The counters.

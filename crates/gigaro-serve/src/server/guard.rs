@@ -2,8 +2,8 @@
 //!
 //! A site that a browser on this machine has open can send requests here. It cannot forge `Host` or `Origin`: on the loopback
 //! address a request must name this machine itself (which stops a foreign name that was pointed at it), and whatever comes from a web
-//! page must come from one of this very address. Other programs send no `Origin` and are let through. Where keys are demanded, the
-//! key is the guard, and a foreign site has none.
+//! page must come from one of this very address, from the public address that a proxy before the server has, or from a site that is let in by
+//! name. Other programs send no `Origin` and are let through. Where keys are demanded, the key is the guard, and a foreign site has none.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use axum::http::{HeaderMap, HeaderName, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::app::{Access, App};
+use super::app::{Access, App, Front};
+use super::origin::Origin;
 use crate::api::ApiError;
 
 /// Lets a request through or answers 403.
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match check(app.access(), request.headers()) {
+    match check(app.access(), app.front(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn check(access: &Access, headers: &HeaderMap) -> Result<(), ApiError> {
+fn check(access: &Access, front: &Front, headers: &HeaderMap) -> Result<(), ApiError> {
     if matches!(access, Access::Keys(_)) {
         return Ok(());
     }
@@ -42,14 +43,24 @@ fn check(access: &Access, headers: &HeaderMap) -> Result<(), ApiError> {
             "this server answers under this machine's own address only, and not as {host}"
         )));
     }
-    match text(header::ORIGIN) {
-        None => Ok(()),
-        // Before the server there may be a proxy that has TLS.
-        Some(Ok(origin)) if origin.split_once("://").is_some_and(|(_, of)| of == host) => Ok(()),
-        Some(_) => Err(ApiError::forbidden(
-            "this server takes no requests from other web sites",
-        )),
+    let Some(origin) = text(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.ok().and_then(|text| text.parse::<Origin>().ok());
+    let is_own = |origin: &Origin| {
+        // A proxy that has TLS may name this server as it was named, or by the address that the proxy knows it under.
+        let own = [
+            origin.is_host(host),
+            front.public_url.as_ref() == Some(origin),
+        ];
+        own.contains(&true) || front.cors_origins.contains(origin)
+    };
+    if origin.as_ref().is_some_and(is_own) {
+        return Ok(());
     }
+    Err(ApiError::forbidden(
+        "this server takes no requests from other web sites; behind a proxy, start it with --public-url and the address of the page",
+    ))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -71,7 +82,34 @@ mod tests {
         let headers = pairs
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        check(access, &headers.collect()).is_ok()
+        check(access, &Front::default(), &headers.collect()).is_ok()
+    }
+
+    #[test]
+    fn the_page_behind_a_proxy_and_sites_by_name_are_let_in() {
+        let origin = |text: &str| text.parse().expect("an origin");
+        let front = Front {
+            public_url: Some(origin("https://chat.example")),
+            cors_origins: vec![origin("https://app.example")],
+            ..Front::default()
+        };
+        // As nginx passes requests on unless it is told otherwise: with the address that it knows.
+        let from = |site: &'static str| {
+            let headers = [
+                (header::HOST, HeaderValue::from_static("10.0.0.5:8000")),
+                (header::ORIGIN, HeaderValue::from_static(site)),
+            ];
+            check(&Access::Anyone, &front, &headers.into_iter().collect()).is_ok()
+        };
+        assert!(from("https://chat.example") && from("https://app.example"));
+        for foreign in [
+            "http://chat.example",
+            "https://evil.example",
+            "https://chat.example.evil.example",
+            "null",
+        ] {
+            assert!(!from(foreign), "{foreign}");
+        }
     }
 
     #[test]
@@ -99,6 +137,7 @@ mod tests {
         let page = |from| [(host.clone(), "localhost:80"), (origin.clone(), from)];
         assert!(allowed(&local, &page("http://localhost:80")));
         assert!(allowed(&local, &page("https://localhost:80")));
+        assert!(allowed(&local, &page("http://localhost")));
         assert!(!allowed(&local, &page("http://localhost:81")));
         assert!(!allowed(&local, &page("null")));
         assert!(!allowed(&local, &[]));

@@ -1,13 +1,22 @@
 //! The service itself: an address, a thread, and all routes behind it.
 //!
-//! [`App`] (`app.rs`) is what requests share; who may ask is in `auth.rs` and `guard.rs`, who may change it in `admin.rs`, what a connection may do in
-//! `connection.rs`. What is answered is in `crate::api`, and the work is done in `crate::engine`.
+//! [`App`] (`app.rs`) is what requests share. A request passes, from outside in: `observe.rs`, which gives it a name and a line in the log;
+//! `cors.rs` and `guard.rs`, which know pages from elsewhere; `gate.rs`, which knows keys, their scopes and limits. `connection.rs` and `tls.rs`
+//! are what is below, `keeper.rs` what is looked after meanwhile; who may change the server is in `admin.rs`. What is answered is in
+//! `crate::api`, and the work is done in `crate::engine`.
 
 mod admin;
 mod app;
 mod auth;
 mod connection;
+mod cors;
+pub(crate) mod gate;
 mod guard;
+mod held;
+mod keeper;
+pub(crate) mod observe;
+mod origin;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -16,13 +25,18 @@ use std::thread::JoinHandle;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use admin::may_administer;
-pub use app::{Access, App, Limits, ServedModel, Settings};
-pub use auth::{Caller, KeyFileError, Keys, LOCAL};
+pub use app::{Access, App, Front, Limits, ServedModel, Settings};
+pub use auth::{Caller, LOCAL};
+pub use origin::{NoOrigin, Origin};
+pub use tls::{Tls, TlsError};
 
+pub use crate::keys::{KeyFileError, Keys};
+
+use self::keeper::Keeper;
 use crate::api::{self, ApiError};
 use crate::conversations::Store;
 use crate::engine::ModelSource;
@@ -31,7 +45,7 @@ use crate::{Error, Result};
 
 /// All routes; with a desk, the chat page and its conversations too.
 pub fn router(app: Arc<App>, desk: Option<Arc<Desk>>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(api::routes())
         .merge(desk.map(page::routes).unwrap_or_default())
         .fallback(|| async { ApiError::not_found("there is nothing under this address") })
@@ -40,12 +54,39 @@ pub fn router(app: Arc<App>, desk: Option<Arc<Desk>>) -> Router {
             ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, sentence)
         })
         .layer(DefaultBodyLimit::max(app.limits().body_bytes))
-        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .layer(from_fn_with_state(app.clone(), gate::gate))
+        .layer(from_fn_with_state(app.clone(), guard::guard));
+    cors::let_in(routes, &app.front().cors_origins)
+        .layer(from_fn(observe::observe))
         .with_state(app)
+}
+
+/// The API as the page asks it inside the server: with the same gate, and a line of its own in the log.
+pub(crate) fn inner_api(app: Arc<App>) -> Router {
+    api::routes()
+        .layer(from_fn_with_state(app.clone(), gate::gate))
+        .layer(from_fn(observe::observe))
+        .with_state(app)
+}
+
+/// Refuses to open a server to others without anything that keeps them out.
+fn check_reach(host: IpAddr, settings: &Settings) -> Result<()> {
+    if !matches!(settings.access, Access::LoopbackOnly) {
+        return Ok(());
+    }
+    if !host.is_loopback() {
+        return Err(Error::OpenToAll { host });
+    }
+    if settings.front.public_url.is_some() {
+        return Err(Error::PublicToAll);
+    }
+    Ok(())
 }
 
 /// A running service. Dropping it cuts whatever is under way; [`Server::drain`] does not.
 pub struct Server {
+    /// Ends when this is dropped, after the thread of the requests.
+    _keeper: Keeper,
     app: Arc<App>,
     address: SocketAddr,
     drain: watch::Sender<bool>,
@@ -67,9 +108,7 @@ impl Server {
         settings: Settings,
         conversations: Option<Store>,
     ) -> Result<Self> {
-        if matches!(settings.access, Access::LoopbackOnly) && !host.is_loopback() {
-            return Err(Error::OpenToAll { host });
-        }
+        check_reach(host, &settings)?;
         let listen = |source| Error::Bind { host, port, source };
         let listener = TcpListener::bind((host, port)).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
@@ -84,7 +123,7 @@ impl Server {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(listen)?
         };
-        let limits = settings.limits.clone();
+        let (limits, front) = (settings.limits.clone(), settings.front.clone());
         let app = App::start(models, settings).map_err(start)?;
         let (drain, draining) = watch::channel(false);
         let (quit, quitting) = oneshot::channel::<()>();
@@ -92,11 +131,16 @@ impl Server {
             .map(|store| Desk::new(&app, store))
             .transpose()?;
         let routes = router(app.clone(), desk.clone());
+        let kept = desk.clone();
         let service = async move {
-            connection::serve(listener, routes, limits, draining).await;
+            let beating = desk.clone().map(|desk| tokio::spawn(desk.beat()));
+            connection::serve(listener, routes, limits, front, draining).await;
             // Replies whose page was closed are written to their end as well.
             if let Some(desk) = desk {
                 desk.idle().await;
+            }
+            if let Some(beating) = beating {
+                beating.abort();
             }
         };
         let serve = move || {
@@ -108,12 +152,16 @@ impl Server {
             });
             // Work that blocks, such as tokenising, ends by itself.
             runtime.shutdown_background();
+            // Last, and out here: a connection to a database server may not be closed inside the event loop.
+            drop(kept);
         };
         let thread = std::thread::Builder::new()
             .name("server".to_owned())
             .spawn(serve)
             .map_err(start)?;
+        let keeper = Keeper::start(app.clone()).map_err(start)?;
         Ok(Self {
+            _keeper: keeper,
             app,
             address,
             drain,

@@ -17,7 +17,7 @@ use gigaro_models::gpt::WeightFormat;
 use gigaro_models::{Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_serve::engine::{EngineSettings, LoadedModel, ModelSource, ModelState, ReadyModel};
-use gigaro_serve::server::{Access, App, Limits, Server, Settings};
+use gigaro_serve::server::{Access, App, Front, Limits, Server, Settings};
 use gigaro_tensor::{DType, Device, Generator, Tensor, no_grad};
 use serde_json::{Value, json};
 
@@ -101,6 +101,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         access: Access::LoopbackOnly,
         limits: Limits::default(),
+        front: Front::default(),
         engine: EngineSettings {
             slots: 8,
             ..EngineSettings::default()

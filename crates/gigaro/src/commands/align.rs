@@ -19,6 +19,7 @@ use crate::output::Output;
 use crate::pipeline::Job;
 use crate::pipeline::align::steps::Aligned;
 use crate::pipeline::align::{steps, steps_page};
+use crate::pipeline::job::RUNS;
 use crate::recipe::{Algorithm, Align, Ppo, Recipe};
 use crate::remote;
 use crate::trained::{absolute, existing, start_of_alignment};
@@ -197,7 +198,7 @@ fn note(
     taken: bool,
     swapped: Option<String>,
 ) -> Result<()> {
-    let store = Store::open(store)?;
+    let mut store = Store::open(store)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let name = job.out.file_name().unwrap_or(job.out.as_os_str());
     let file = job
@@ -228,7 +229,7 @@ fn note(
 /// # Errors
 /// If the store cannot be read, there is nothing to learn from, or the file cannot be written.
 fn feedback(store: &Path, algorithm: Algorithm) -> Result<PathBuf> {
-    let open = Store::open(store)?;
+    let mut open = Store::open(store)?;
     let text = match algorithm {
         Algorithm::Kto => judgements_jsonl(&open.judgements(None)?),
         _ => pairs_jsonl(open.pairs(None)?.iter()),
@@ -236,14 +237,20 @@ fn feedback(store: &Path, algorithm: Algorithm) -> Result<PathBuf> {
     if text.is_empty() {
         bail!(
             "nobody has said in {} what {} learns from: give thumbs up and down, or compare two answers, on the page of `gigaro serve`",
-            store.display(),
+            open.place(),
             algorithm.name()
         );
     }
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    let file = store.with_extension(format!("feedback-{seconds}.jsonl"));
+    let name = format!("feedback-{seconds}.jsonl");
+    let file = if store.is_file() {
+        store.with_extension(name)
+    } else {
+        // Beside the runs, where the store is a database server.
+        Path::new(RUNS).join(format!("conversations.{name}"))
+    };
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     existing(&file)
 }

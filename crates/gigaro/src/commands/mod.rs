@@ -2,13 +2,16 @@
 
 pub(crate) mod align;
 pub(crate) mod bench;
+pub(crate) mod capacity;
 pub(crate) mod chat;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
+pub(crate) mod health;
 pub(crate) mod info;
+pub(crate) mod keys;
 pub(crate) mod label;
 pub(crate) mod man;
 pub(crate) mod perplexity;

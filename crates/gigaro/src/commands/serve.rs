@@ -4,7 +4,7 @@
 //! replies under way finish, a second one leaves.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,7 +19,8 @@ use gigaro_serve::engine::{
     AdapterSource, EngineSettings, LoadedModel, ModelSource, ModelState, PromptWriter,
     ToolPromptWriter,
 };
-use gigaro_serve::server::{Access, Keys, Limits, Server, Settings};
+use gigaro_serve::keys::{Keys, default_usage};
+use gigaro_serve::server::{Access, Front, Limits, Origin, Server, Settings, Tls};
 use gigaro_train::quantity::{Bytes, Count};
 use gigaro_train::resources::memory_available;
 use serde_json::Value;
@@ -27,6 +28,7 @@ use serde_json::Value;
 use crate::failure::Usage;
 use crate::flags::Weights;
 use crate::interrupt;
+use crate::logs;
 use crate::output::Output;
 use crate::pipeline::job::RUNS;
 use crate::trained::{Trained, chosen_checkpoint, open_config};
@@ -38,7 +40,7 @@ Examples:
   gigaro serve runs/speedrun --dtype bf16 --slots 32
   gigaro serve SmolLM2-135M-Instruct.Q4_1.gguf
   gigaro serve runs/speedrun --adapter brief=runs/brief/adapter
-  gigaro serve --host 0.0.0.0 --api-key-file keys.txt
+  gigaro keys create ann && gigaro serve --host 0.0.0.0 --api-key-file keys.toml
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'";
 
@@ -64,9 +66,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
 
-    /// Let in only whoever has one of the keys in this file: a key on each line, or NAME:SHA256 of a key
+    /// Let in only whoever has one of the keys in this file, which gigaro keys makes, and read it again when it changes
     #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
     api_key_file: Option<PathBuf>,
+
+    /// Where to keep what keys have used today: a file, or postgres://USER@HOST/NAME, which servers share [default: beside the keys]
+    #[arg(long, value_name = "PLACE", requires = "api_key_file")]
+    key_usage: Option<PathBuf>,
 
     /// Let in everybody who can reach the address
     #[arg(long)]
@@ -100,32 +106,107 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     queue_len: u32,
 
-    /// Where the chat page keeps its conversations: one file, made if it is not there [default: runs/conversations.db]
-    #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
+    /// Where the chat page keeps its conversations: one file, made if it is not there, or postgres://USER@HOST/NAME with its password
+    /// in PGPASSWORD [default: runs/conversations.db]
+    #[arg(long, value_name = "PLACE", conflicts_with = "no_page")]
     conversations: Option<PathBuf>,
 
     /// Serve the API only, without the chat page
     #[arg(long)]
     no_page: bool,
+
+    #[command(flatten)]
+    front: FrontArgs,
+
+    /// How to write what happens, on stderr; never texts of users or keys
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    log: logs::Form,
+
+    /// From which level on, or levels by part, as in info,gigaro_serve=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+/// How the server looks to those who come from elsewhere.
+#[derive(Debug, clap::Args)]
+struct FrontArgs {
+    /// Certificates in PEM, the server's own first: connections are encrypted, and the files read again when they change
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Let pages of this site ask too, as in https://app.example; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<Origin>,
+
+    /// Under which address browsers find the page, where a proxy stands before the server, as in https://chat.example
+    #[arg(long, value_name = "URL")]
+    public_url: Option<Origin>,
+
+    /// How long to go on taking requests after being asked to end, until a load balancer has noticed
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    drain_delay: u32,
+}
+
+impl FrontArgs {
+    fn front(&self) -> Result<Front> {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Tls::read(certificate, key)?),
+            _ => None,
+        };
+        Ok(Front {
+            tls,
+            cors_origins: self.cors_origin.clone(),
+            public_url: self.public_url.clone(),
+            drain_delay: Duration::from_secs(self.drain_delay.into()),
+        })
+    }
+
+    /// Where a browser finds the server that listens there.
+    fn address(&self, listens: SocketAddr) -> String {
+        let scheme = if self.tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        match &self.public_url {
+            Some(url) => url.to_string(),
+            None => format!("{scheme}://{listens}"),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if let Some(threads) = args.threads {
         gigaro_tensor::cpu::threads::set_num_threads(threads.into());
     }
+    let _log = logs::start(args.log, &args.log_level)?;
+    #[cfg(feature = "otel")]
+    let _traces = gigaro_serve::otel::start(None)?;
     let settings = settings(args)?;
-    let paths = paths(args)?;
-    let models = models(args, &paths, &settings.engine, output)?;
+    let paths = paths(&args.checkpoints)?;
+    let (models, _) = models(&paths, args.dtype, &args.adapter, &settings.engine, output)?;
     let notice = "finishing the replies under way; again to leave at once";
     let (stop, wants_newer) = interrupt::catch_for_server(notice)?;
     let server = Server::start(args.host, args.port, models, settings, conversations(args)?)
         .context("cannot serve the model")?;
     output.say(format_args!(
-        "Listening on http://{}/v1, documented in /openapi.json.",
+        "Listening on {}://{}/v1, documented in /openapi.json.",
+        if args.front.tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        },
         server.address()
     ));
     if !args.no_page {
-        output.say(format_args!("Chat: http://{}/", server.address()));
+        output.say(format_args!(
+            "Chat: {}/",
+            args.front.address(server.address())
+        ));
     }
     wait_until_ready(&server, &stop, output)?;
     while !stop.is_requested() && !server.is_finished() {
@@ -156,15 +237,25 @@ fn conversations(args: &Args) -> Result<Option<Store>> {
     Ok(Some(Store::open_or_create(path)?))
 }
 
+/// The keys, with what they have used today.
+fn keys(path: &Path, usage: Option<&Path>) -> Result<Keys> {
+    let keys = Keys::read(path)?;
+    let place = usage.map_or_else(|| default_usage(path), Path::to_owned);
+    keys.keep_usage(&place)
+        .context("give a place that can be written with --key-usage")?;
+    Ok(keys)
+}
+
 fn settings(args: &Args) -> Result<Settings> {
     let access = match &args.api_key_file {
-        Some(path) => Access::Keys(Keys::read(path)?),
+        Some(path) => Access::Keys(keys(path, args.key_usage.as_deref())?),
         None if args.no_auth => Access::Anyone,
         None => Access::LoopbackOnly,
     };
     Ok(Settings {
         access,
         limits: Limits::default(),
+        front: args.front.front()?,
         engine: EngineSettings {
             slots: args.slots.into(),
             context: args.context.map(|tokens| tokens as usize),
@@ -177,8 +268,8 @@ fn settings(args: &Args) -> Result<Settings> {
 }
 
 /// The checkpoints or folders to serve.
-fn paths(args: &Args) -> Result<Vec<PathBuf>> {
-    Ok(match &args.checkpoints[..] {
+pub(super) fn paths(checkpoints: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    Ok(match checkpoints {
         [] => vec![chosen_checkpoint(None)?],
         given => given.to_vec(),
     })
@@ -210,19 +301,20 @@ fn newer(server: &Server, path: &Path) -> Result<Option<String>> {
     Ok(Some(format!("{name} serves {there} now.")))
 }
 
-/// The models to read, each with a name of its own.
-fn models(
-    args: &Args,
+/// The models to read, each with a name of its own, and the memory that they take.
+pub(super) fn models(
     paths: &[PathBuf],
+    weights: Weights,
+    adapters: &[AdapterFlag],
     engine: &EngineSettings,
     output: &Output,
-) -> Result<Vec<ModelSource>> {
+) -> Result<(Vec<ModelSource>, u64)> {
     let (mut sources, mut needed) = (Vec::<ModelSource>::new(), 0);
     for path in paths {
         let path = path.clone();
         // What is wrong with a checkpoint is said before anything else is begun.
         let (place, config) = open_config(&path)?;
-        let bytes = memory(&config, args.dtype, engine);
+        let bytes = memory(&config, weights, engine);
         needed += bytes;
         let name = name_of(&path)?;
         if sources.iter().any(|source| source.name == name) {
@@ -233,11 +325,10 @@ fn models(
         output.say(format_args!(
             "{name}: {} parameters in {}, {} of memory, from {}",
             Count(config.num_params() as f64),
-            args.dtype.name(),
+            weights.name(),
             Bytes(bytes),
             place.display()
         ));
-        let weights = args.dtype;
         sources.push(ModelSource {
             name,
             load: Arc::new(move |other| {
@@ -246,7 +337,7 @@ fn models(
             adapters: Vec::new(),
         });
     }
-    for flag in &args.adapter {
+    for flag in adapters {
         adapter(flag, &mut sources)?;
     }
     if let Some(available) = memory_available().filter(|available| needed > *available) {
@@ -256,7 +347,7 @@ fn models(
             Bytes(available)
         );
     }
-    Ok(sources)
+    Ok((sources, needed))
 }
 
 /// The weights while they are read, which is in 32 bits, or as they are held, and the keys and values.
