@@ -11,6 +11,7 @@ pub mod api;
 pub mod conversations;
 pub mod endpoint;
 pub mod engine;
+pub mod hostile;
 pub mod label;
 pub mod metrics;
 pub mod page;

@@ -16,7 +16,7 @@ use super::ApiError;
 use crate::server::App;
 
 /// The body of a request, which has come whole, in time, and within the bounds.
-pub(super) struct Body(pub(super) Bytes);
+pub(crate) struct Body(pub(crate) Bytes);
 
 impl FromRequest<Arc<App>> for Body {
     type Rejection = ApiError;

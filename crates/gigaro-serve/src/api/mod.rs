@@ -4,11 +4,12 @@
 //!   several addresses share.
 //! - `chat.rs`, `responses.rs`, `completions.rs`: replies; `generation.rs` is what they have in common, `logprobs.rs` how they tell probabilities.
 //! - `text.rs`: texts to tokens and back. `service.rs`: health, counters, models.
-//! - `openapi.json`: the same for programs, as OpenAPI 3.1.
+//! - `openapi.json`: the same for programs, as OpenAPI 3.1; `document.rs` gives it out.
 //! - [`ApiError`] (`error.rs`): what a client is told otherwise.
 
 mod chat;
 mod completions;
+pub(crate) mod document;
 mod error;
 mod fields;
 mod generation;
@@ -28,6 +29,7 @@ use serde_json::{Value, json};
 
 pub use error::ApiError;
 pub(crate) use error::json_response;
+pub(crate) use fields::Body;
 
 use self::fields::Fields;
 use crate::engine::ReadyModel;
@@ -43,10 +45,10 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/models/{*model}", get(service::model))
         .route("/tokenize", post(text::tokenize))
         .route("/detokenize", post(text::detokenize))
+        .route("/tokenizer_info", get(text::tokenizer_info))
         .route("/health", get(service::health))
         .route("/health/live", get(service::live))
         .route("/metrics", get(service::metrics))
-        .route("/openapi.json", get(service::openapi))
 }
 
 /// The model that a request names, ready to be asked, and the heading of the answer.
@@ -93,6 +95,21 @@ impl Heading {
             "model": self.model,
         })
     }
+}
+
+/// Whether a body is one of `/v1/chat/completions`; for [`crate::hostile`], like the two that follow.
+pub(crate) fn read_chat(app: &App, caller: &Caller, body: &[u8]) -> Result<(), ApiError> {
+    chat::Plan::read(app, caller, body).map(drop)
+}
+
+/// The same for `/v1/completions`.
+pub(crate) fn read_completion(app: &App, caller: &Caller, body: &[u8]) -> Result<(), ApiError> {
+    completions::Plan::read(app, caller, body).map(drop)
+}
+
+/// The same for `/v1/responses`.
+pub(crate) fn read_response(app: &App, caller: &Caller, body: &[u8]) -> Result<(), ApiError> {
+    responses::Plan::read(app, caller, body).map(drop)
 }
 
 /// Does work that takes long for a long request where that delays nobody.

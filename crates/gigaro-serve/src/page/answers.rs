@@ -2,8 +2,8 @@
 
 use super::Desk;
 use super::live::Reply;
-use super::requests::{Answered, Body, Id, read_body};
-use crate::api::ApiError;
+use super::requests::{Answered, Id, read_body};
+use crate::api::{ApiError, Body};
 use crate::conversations::{AnswerEnd, AnswerRequest, State};
 use crate::server::{App, Caller};
 use axum::body::{Body as HttpBody, BodyDataStream, Bytes};
@@ -350,6 +350,17 @@ impl Relay {
         self.reply.say(Some("end"), told.to_string());
         self.desk.live.end(answer);
     }
+}
+
+/// Whether a body asks for an answer; for [`crate::hostile`].
+pub(super) fn read(bytes: &[u8]) -> Result<(), ApiError> {
+    read_body::<Asked>(Body(bytes.to_vec().into())).map(drop)
+}
+
+/// The data of the events in these pieces; for [`crate::hostile`].
+pub(super) fn event_data(pieces: &[&[u8]]) -> Vec<String> {
+    let mut lines = Lines::default();
+    pieces.iter().flat_map(|piece| lines.push(piece)).collect()
 }
 
 /// The data of server-sent events out of pieces that end anywhere.

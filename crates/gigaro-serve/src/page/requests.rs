@@ -1,11 +1,10 @@
 //! Conversations over HTTP: each request is one piece of work for the store, and JSON both ways.
 
 use super::Desk;
-use crate::api::ApiError;
+use crate::api::{ApiError, Body};
 use crate::conversations::{Change, ExportForm, New};
 use crate::server::Caller;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -21,7 +20,6 @@ const LISTED: u32 = 100;
 
 type Shared = Extension<Arc<Desk>>;
 pub(super) type Answered = Result<Response, ApiError>;
-pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// The number in a path.
 pub(super) struct Id(pub(super) i64);
@@ -252,14 +250,22 @@ pub(super) async fn feedback_rows(
     Ok((headers, text).into_response())
 }
 
+/// What each request of the page makes of a body; for [`crate::hostile`].
+pub(super) fn read_each(bytes: &[u8]) -> [Result<(), ApiError>; 5] {
+    fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), ApiError> {
+        read_body::<T>(Body(bytes.to_vec().into())).map(drop)
+    }
+    [
+        read::<New>(bytes),
+        read::<Change>(bytes),
+        read::<Question>(bytes),
+        read::<Rating>(bytes),
+        read::<Comparison>(bytes),
+    ]
+}
+
 /// The JSON of a body; an empty one is an empty object.
-pub(super) fn read_body<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let bytes = body.map_err(|rejection| {
-        ApiError::refused(
-            rejection.status(),
-            "the request is too long or was cut short",
-        )
-    })?;
+pub(super) fn read_body<T: DeserializeOwned>(Body(bytes): Body) -> Result<T, ApiError> {
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     serde_json::from_slice(bytes).map_err(|error| {
         ApiError::bad_request(format!("the body is not what this address takes: {error}"))

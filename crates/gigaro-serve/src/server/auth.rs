@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -86,7 +86,8 @@ impl Keys {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, KeyFileError> {
+    /// The same from the text of the file.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, KeyFileError> {
         let path = || path.to_owned();
         let mut known: Vec<(Arc<str>, Hash)> = Vec::new();
         for (i, line) in text.lines().enumerate() {
@@ -182,10 +183,20 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Access::Keys(keys) = app.access() else {
+        Self::of(app.access(), &parts.headers)
+    }
+}
+
+impl Caller {
+    /// Who sends these headers.
+    ///
+    /// # Errors
+    /// 401 if a key is demanded and there is none, or a wrong one.
+    pub(super) fn of(access: &Access, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let Access::Keys(keys) = access else {
             return Ok(Self { name: LOCAL.into() });
         };
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
             return Err(ApiError::unauthorized(
                 "this server wants a key: send the header Authorization: Bearer KEY",
             ));

@@ -14,14 +14,15 @@ use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use tokio::sync::{oneshot, watch};
 
 pub use app::{Access, App, Limits, ServedModel, Settings};
 pub use auth::{Caller, KeyFileError, Keys, LOCAL};
 
-use crate::api::{self, ApiError};
+use crate::api::{self, ApiError, document};
 use crate::conversations::Store;
 use crate::engine::ModelSource;
 use crate::page::{self, Desk};
@@ -29,8 +30,13 @@ use crate::{Error, Result};
 
 /// All routes; with a desk, the chat page and its conversations too.
 pub fn router(app: Arc<App>, desk: Option<Arc<Desk>>) -> Router {
+    let document = match desk {
+        Some(_) => get(document::api_and_page),
+        None => get(document::api),
+    };
     Router::new()
         .merge(api::routes())
+        .route("/openapi.json", document)
         .merge(desk.map(page::routes).unwrap_or_default())
         .fallback(|| async { ApiError::not_found("there is nothing under this address") })
         .method_not_allowed_fallback(|| async {
@@ -40,6 +46,12 @@ pub fn router(app: Arc<App>, desk: Option<Arc<Desk>>) -> Router {
         .layer(DefaultBodyLimit::max(app.limits().body_bytes))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .with_state(app)
+}
+
+/// Whether a request with these headers is let in, and whose it is: what every request goes through, for [`crate::hostile`].
+pub(crate) fn admit(access: &Access, headers: &HeaderMap) -> std::result::Result<Caller, ApiError> {
+    guard::check(access, headers)?;
+    Caller::of(access, headers)
 }
 
 /// A running service. Dropping it cuts whatever is under way; [`Server::drain`] does not.
