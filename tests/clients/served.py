@@ -55,11 +55,11 @@ def trained(name=MODEL, recipe=RECIPE, command="speedrun"):
 
 
 class Server:
-    """`gigaro serve` on a free port, ready to answer. Use it with `with`."""
+    """`gigaro serve` on a free port, ready to answer; `before` is a command that starts it. Use it with `with`."""
 
-    def __init__(self, *words, models=None):
+    def __init__(self, *words, models=None, before=()):
         folders = models or [trained()]
-        command = [GIGARO, "serve", *map(str, folders), "--port", "0", *words]
+        command = [*before, GIGARO, "serve", *map(str, folders), "--port", "0", *words]
         if "--conversations" not in words:
             command.append("--no-page")
         self.process = subprocess.Popen(
@@ -100,11 +100,15 @@ class Server:
         with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
             return answer.read().decode()
 
-    def post(self, path, body):
-        """What a POST of JSON answers, as text."""
+    def open(self, path, body):
+        """What a POST of JSON answers, as a file to be read."""
         headers = {"Content-Type": "application/json"}
         asked = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+        return urllib.request.urlopen(asked, timeout=PATIENCE)
+
+    def post(self, path, body):
+        """The same as text."""
+        with self.open(path, body) as answer:
             return answer.read().decode()
 
     def metric(self, name):

@@ -116,7 +116,8 @@ class Page(unittest.TestCase):
 
     def begin_long(self):
         """Asks for an answer that takes a while, and waits for its first words."""
-        self.set("slow", max_tokens=LONG, temperature=1)
+        # Drawn at random it might end at any token; greedily, a model that knows nothing says the same for ever.
+        self.set("slow", max_tokens=LONG, temperature=0)
         self.send("Go on and on.")
         expect(self.words).not_to_have_text(re.compile("^…?$"))
 
@@ -199,7 +200,7 @@ class Talking(Page):
         self.page.get_by_role("button", name="Compare two answers").click()
         self.send("Which is better?")
         self.page.get_by_role("button", name="A is better").click()
-        expect(self.answers).to_contain_text("You preferred this to another answer.")
+        self.answered()
         self.page.get_by_role("button", name="Good answer").click()
         self.page.get_by_role("button", name="Feedback").click()
         expect(self.page.locator("#counts")).to_contain_text("comparisons")
@@ -374,7 +375,7 @@ class Safety(Page):
         expect(self.words).to_contain_text("window.hacked = 1")
         page.wait_for_timeout(300)
         self.assertIsNone(page.evaluate("window.hacked ?? null"))
-        for kind in ["script", "img", "iframe", "svg", "form", "input", "style", "object", "[onclick]", "[onerror]", "[onload]", "[onmouseover]"]:
+        for kind in ["script", "img", "iframe", "svg:not([aria-hidden])", "form", "input", "style", "object", "[onclick]", "[onerror]", "[onload]", "[onmouseover]"]:
             self.assertEqual(self.words.locator(kind).count(), 0, kind)
         for link in self.words.locator("a").all():
             self.assertRegex(link.get_attribute("href"), "^https?://")

@@ -12,12 +12,16 @@ const PROGRAMS: &str = "tests/clients";
 /// Where their packages and what they leave go.
 const FOLDER: &str = "target/clients";
 
+/// The variable that says which binary is tried; where it is not set, it is built.
+const BINARY: &str = "GIGARO";
+
 /// What `clients` can run, and the file that does.
-const SUITES: [(&str, &str); 4] = [
+const SUITES: [(&str, &str); 5] = [
     ("openai", "test_openai.py"),
     ("lm-eval", "test_lm_eval.py"),
     ("openapi", "test_openapi.py"),
     ("page", "test_page.py"),
+    ("full-disk", "test_full_disk.py"),
 ];
 
 /// Runs the suites of these names, or all.
@@ -101,7 +105,11 @@ fn environment(root: &Path) -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// Builds the binary, unless the environment names one.
 fn build(root: &Path) -> Result<(), String> {
+    if std::env::var_os(BINARY).is_some() {
+        return Ok(());
+    }
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--quiet", "--package", "gigaro"]);
     build.current_dir(root);
@@ -114,8 +122,10 @@ fn call(root: &Path, mut program: Command) -> Result<(), String> {
     if program.get_current_dir().is_none() {
         program.current_dir(root.join(PROGRAMS));
     }
+    if std::env::var_os(BINARY).is_none() {
+        program.env(BINARY, root.join("target/release/gigaro"));
+    }
     program
-        .env("GIGARO", root.join("target/release/gigaro"))
         .env("GIGARO_SCRATCH", root.join(FOLDER).join("scratch"))
         .env("PYTHONDONTWRITEBYTECODE", "1");
     match program.status() {

@@ -28,7 +28,7 @@ Commands:
   check --only STEP     one step (may be repeated)
   check --keep-going    do not stop at the first step that fails
   ratchet               shorten xtask/long_functions.txt to what is true now; never lengthens it
-  clients [SUITE ..]    other people's programs against a served model: openai, lm-eval, openapi, page (all, if none is named);
+  clients [SUITE ..]    other people's programs against a served model: openai, lm-eval, openapi, page, full-disk (all, if none is named);
                         installs pinned Python packages under target/
   soak [--minutes M] [--clients N]
                         a crowd for a long time, a third of which hangs up [30 minutes, 64 clients]

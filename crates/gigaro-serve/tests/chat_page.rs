@@ -444,3 +444,65 @@ fn another_site_in_the_same_browser_reaches_nothing() {
     );
     assert_eq!(get(&server, &path).status, 200);
 }
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up_here_too() {
+    let mut settings = settings();
+    settings.limits.body_time = Duration::from_millis(100);
+    let (_folder, server) = serve(settings);
+    let (id, question) = begun(&server, "rain");
+    for path in [
+        "/api/conversations".to_owned(),
+        format!("/api/conversations/{id}/messages"),
+        format!("/api/conversations/{id}/answers"),
+        "/api/choices".to_owned(),
+    ] {
+        let mut stream = TcpStream::connect(server.address()).expect("connects");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\n{{\"parent\": {question}"
+        );
+        stream.write_all(head.as_bytes()).expect("writes");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 408", "{path}");
+    }
+}
+
+#[test]
+fn ratings_beyond_all_measure_and_odd_searches_are_refused_or_find_nothing() {
+    let (_folder, server) = serve(settings());
+    let (_, question) = begun(&server, "rain");
+    let path = format!("/api/answers/{question}/rating");
+    for rating in [i64::MIN, i64::MAX, 0, 2] {
+        let answer = send(&server, "PUT", &path, "", &json!({ "rating": rating }));
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(!answer.sentence().is_empty());
+    }
+    for search in [
+        "%00",
+        "%22",
+        "%22%22%22",
+        "*",
+        "a%00b",
+        "NEAR(",
+        "%27%3B",
+        "-",
+        "%F0%9F%99%82",
+        "%ff",
+    ] {
+        let answer = get(&server, &format!("/api/conversations?search={search}"));
+        assert_eq!(answer.status, 200, "{search}: {}", answer.body);
+    }
+    for query in [
+        "skip=-1",
+        "limit=99999999999",
+        "search=a&search=b",
+        "sort=up",
+    ] {
+        let answer = get(&server, &format!("/api/conversations?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
+        assert!(!answer.sentence().is_empty());
+    }
+    assert_eq!(get(&server, "/page/../index.html").status, 404);
+    assert_eq!(get(&server, "/page/%2e%2e%2fCargo.toml").status, 404);
+}
