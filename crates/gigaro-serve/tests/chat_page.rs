@@ -12,7 +12,7 @@ use gigaro_models::gpt::WeightFormat;
 use gigaro_serve::conversations::{State, Store};
 use gigaro_serve::server::{Access, Keys, Server, Settings};
 use serde_json::{Value, json};
-use service::{Answer, get, model, post, raw, request, settings, source, until};
+use service::{Answer, get, model, post, post_text, raw, request, settings, source, until};
 
 /// A server with the page, and the folder that its store is in.
 fn serve(settings: Settings) -> (tempfile::TempDir, Server) {
@@ -478,6 +478,15 @@ fn ratings_beyond_all_measure_and_odd_searches_are_refused_or_find_nothing() {
         assert_eq!(answer.status, 400, "{}", answer.body);
         assert!(!answer.sentence().is_empty());
     }
+    // A list of the fields in their order is no object, and a whole number is one however it is written.
+    let list = json!([null, null]);
+    assert_eq!(
+        send(&server, "PATCH", "/api/conversations/1", "", &list).status,
+        400
+    );
+    let body = r#"{"parent": 1.0, "request": {"max_tokens": 1}}"#;
+    let answer = post_text(&server, "/api/conversations/1/answers", body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
     for search in [
         "%00",
         "%22",

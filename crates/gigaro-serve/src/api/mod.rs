@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 pub use error::ApiError;
 pub(crate) use error::json_response;
-pub(crate) use fields::Body;
+pub(crate) use fields::{Body, whole};
 
 use self::fields::Fields;
 use crate::engine::ReadyModel;

@@ -10,7 +10,7 @@ use gigaro_data::Tokenizer;
 use gigaro_data::tokenizer::END_OF_TEXT;
 use serde_json::{Value, json};
 
-use super::fields::{Body, Fields, wrong_kind};
+use super::fields::{Body, Fields, whole, wrong_kind};
 use super::logprobs::token_text;
 use super::messages::messages;
 use super::{ApiError, blocking, json_response};
@@ -54,7 +54,7 @@ pub(super) fn document(tokenizer: &Tokenizer, text: &str) -> Prompt {
 /// Token ids, each below `vocab_size`.
 pub(super) fn tokens(list: &[Value], vocab_size: usize, place: &str) -> Result<Vec<u32>, ApiError> {
     let read = |(i, value): (usize, &Value)| {
-        let id = value.as_u64().filter(|&id| id < vocab_size as u64);
+        let id = whole(value).filter(|&id| (0..vocab_size as i64).contains(&id));
         id.map(|id| id as u32).ok_or_else(|| {
             let wanted = format!("a token id below {vocab_size}");
             wrong_kind(&format!("{place}[{i}]"), &wanted, value)

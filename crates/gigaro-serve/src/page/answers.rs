@@ -2,7 +2,7 @@
 
 use super::Desk;
 use super::live::Reply;
-use super::requests::{Answered, Id, read_body};
+use super::requests::{Answered, Id, Whole, read_body};
 use crate::api::{ApiError, Body};
 use crate::conversations::{AnswerEnd, AnswerRequest, State};
 use crate::server::{App, Caller};
@@ -31,7 +31,7 @@ const STORE_EVERY: Duration = Duration::from_secs(1);
 #[serde(deny_unknown_fields)]
 struct Asked {
     /// The question to answer.
-    parent: i64,
+    parent: Whole,
     /// Fields of the API's request: the model and how it draws.
     #[serde(default)]
     request: Map<String, Value>,
@@ -76,6 +76,7 @@ async fn start(
     headers: &HeaderMap,
     Asked { parent, request }: Asked,
 ) -> Result<Started, ApiError> {
+    let parent = i64::from(parent);
     if let Some(field) = OWN_FIELDS
         .iter()
         .find(|field| request.contains_key(**field))
