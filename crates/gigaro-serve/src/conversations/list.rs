@@ -105,7 +105,13 @@ impl Store {
     /// # Errors
     /// If the file cannot be read.
     pub fn list(&self, owner: &str, search: &str, skip: u32, limit: u32) -> Result<Listed> {
-        let words: Vec<&str> = search.split_whitespace().take(SEARCH_WORDS).collect();
+        // A zero would end the words for the index in the middle.
+        let between = |c: char| c.is_whitespace() || c == '\0';
+        let words: Vec<&str> = search
+            .split(between)
+            .filter(|word| !word.is_empty())
+            .take(SEARCH_WORDS)
+            .collect();
         let likes: Vec<String> = words.iter().map(|word| like(word)).collect();
         let phrases: Vec<String> = words.iter().map(|word| phrase(word)).collect();
         let mut query = String::from("SELECT id, title, created_ms, changed_ms, ");
