@@ -1,7 +1,8 @@
 //! `cargo xtask`: the project's checks as a program, so that a laptop and CI run the same ones.
 //!
 //! It builds and ships nothing. The list of steps is in [`check`], the rules about the source tree in [`tidy`], the
-//! licences in [`licences`]; `ratchet` rewrites the list of long functions after one has become shorter.
+//! licences in [`licences`]; `ratchet` rewrites the list of long functions after one has become shorter. Programs of others and crowds
+//! are put to a served model by [`clients`].
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,6 +10,7 @@
 )]
 
 mod check;
+mod clients;
 mod licences;
 mod metadata;
 mod source;
@@ -25,7 +27,12 @@ Commands:
   check --fast          the same without the tests
   check --only STEP     one step (may be repeated)
   check --keep-going    do not stop at the first step that fails
-  ratchet               shorten xtask/long_functions.txt to what is true now; never lengthens it";
+  ratchet               shorten xtask/long_functions.txt to what is true now; never lengthens it
+  clients [SUITE ..]    other people's programs against a served model: openai, lm-eval, openapi, page, full-disk (all, if none is named);
+                        installs pinned Python packages under target/
+  soak [--minutes M] [--clients N]
+                        a crowd for a long time, a third of which hangs up [30 minutes, 64 clients]
+  kills [--times N]     kill -9 under load, and what the store of conversations holds after it [20 times]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +44,9 @@ fn main() -> ExitCode {
         ["ratchet"] => {
             tidy::functions::tighten(&repository_root()).map(|message| println!("{message}"))
         }
+        ["clients", suites @ ..] => clients::run(&repository_root(), suites),
+        ["soak", words @ ..] => clients::stand_alone(&repository_root(), "soak.py", words),
+        ["kills", words @ ..] => clients::stand_alone(&repository_root(), "kills.py", words),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -9,6 +9,7 @@ use crate::conversations;
 use crate::corpus::{parquet_text, plain, records};
 use crate::preferences::{self, Preferences, store};
 use crate::shards::Shard;
+use crate::tasks::{self, TaskAnswer};
 use crate::template::ChatTemplate;
 use crate::tokenizer::{END, END_OF_TEXT, Tokenizer};
 use gigaro_tensor::io::gguf::Gguf;
@@ -100,6 +101,16 @@ pub fn chat_template(bytes: &[u8]) {
     let tools = [serde_json::json!({ "type": "function", "function": { "name": PROBE } })];
     if let Ok(ids) = template.prompt_with_tools(&told, &tools) {
         assert!(!ids.is_empty(), "there is nothing to answer");
+    }
+}
+
+/// Tasks in JSONL.
+pub fn tasks(bytes: &[u8]) {
+    for task in tasks::read_from(Cursor::new(bytes.to_vec()), PLACE).flatten() {
+        assert!(!task.question.is_empty());
+        if let TaskAnswer::Choice { choices, right } = task.answer {
+            assert!(right < choices.len() && choices.iter().all(|choice| !choice.is_empty()));
+        }
     }
 }
 

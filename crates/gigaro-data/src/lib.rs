@@ -3,7 +3,7 @@
 //! In the order in which a run uses them: [`corpus`] streams documents out of files, [`tokenizer`] turns them into ids, [`shards`]
 //! keeps the ids on disk, [`loader`] deals them out in shuffled batches whose position is part of a checkpoint. [`chat`] is the
 //! format of conversations, [`template`] the formats that other tokenizers bring along, [`preferences`] is what people say about
-//! answers, kept in a [`sqlite`] file, and [`world`] a generated corpus that needs no download.
+//! answers, kept in a [`sqlite`] file, [`tasks`] what a model is measured on, and [`world`] a generated corpus that needs no download.
 //!
 //! This crate knows no model and no gradient. Whatever comes from outside is checked here and refused with a sentence
 //! ([`Error`]).
@@ -22,6 +22,7 @@ pub mod loader;
 pub mod preferences;
 pub mod shards;
 pub mod sqlite;
+pub mod tasks;
 pub mod template;
 pub mod tokenizer;
 pub mod tokens;

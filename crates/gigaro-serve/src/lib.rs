@@ -14,6 +14,7 @@ mod database;
 pub mod endpoint;
 pub mod engine;
 pub mod health;
+pub mod hostile;
 pub mod keys;
 pub mod label;
 pub mod metrics;

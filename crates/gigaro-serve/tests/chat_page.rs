@@ -12,7 +12,7 @@ use gigaro_models::gpt::WeightFormat;
 use gigaro_serve::conversations::{Outcome, State, Store, Training};
 use gigaro_serve::server::{Access, Keys, Server, Settings};
 use serde_json::{Value, json};
-use service::{Answer, get, model, post, raw, request, settings, source, until};
+use service::{Answer, get, model, post, post_text, raw, request, settings, source, until};
 
 /// A server with the page, and the folder that its store is in.
 fn serve(settings: Settings) -> (tempfile::TempDir, Server) {
@@ -471,12 +471,8 @@ fn what_was_said_is_told_by_day_and_what_was_trained_on_it_beside() {
         taken: true,
         swapped: None,
     };
-    let store = Store::open(folder.path().join("chat.db")).expect("the same store");
+    let mut store = Store::open(folder.path().join("chat.db")).expect("the same store");
     store.note_training(&training).expect("noted");
-    let noted = folder.path().join("chat.trainings.jsonl");
-    let mut text = std::fs::read_to_string(&noted).expect("a file beside the store");
-    text += "damaged\n";
-    std::fs::write(&noted, text).expect("written");
     store
         .note_training(&Training {
             outcome: Outcome::Undecided,
@@ -541,4 +537,75 @@ fn what_a_token_was_drawn_by_looking_at_is_told_for_one_head_or_all() {
         assert!(answer.sentence().contains(part), "{}", answer.body);
     }
     assert_eq!(look(json!({ "answer": question })).status, 404);
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up_here_too() {
+    let mut settings = settings();
+    settings.limits.body_time = Duration::from_millis(100);
+    let (_folder, server) = serve(settings);
+    let (id, question) = begun(&server, "rain");
+    for path in [
+        "/api/conversations".to_owned(),
+        format!("/api/conversations/{id}/messages"),
+        format!("/api/conversations/{id}/answers"),
+        "/api/choices".to_owned(),
+    ] {
+        let mut stream = TcpStream::connect(server.address()).expect("connects");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\n{{\"parent\": {question}"
+        );
+        stream.write_all(head.as_bytes()).expect("writes");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 408", "{path}");
+    }
+}
+
+#[test]
+fn ratings_beyond_all_measure_and_odd_searches_are_refused_or_find_nothing() {
+    let (_folder, server) = serve(settings());
+    let (_, question) = begun(&server, "rain");
+    let path = format!("/api/answers/{question}/rating");
+    for rating in [i64::MIN, i64::MAX, 0, 2] {
+        let answer = send(&server, "PUT", &path, "", &json!({ "rating": rating }));
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(!answer.sentence().is_empty());
+    }
+    // A list of the fields in their order is no object, and a whole number is one however it is written.
+    let list = json!([null, null]);
+    assert_eq!(
+        send(&server, "PATCH", "/api/conversations/1", "", &list).status,
+        400
+    );
+    let body = r#"{"parent": 1.0, "request": {"max_tokens": 1}}"#;
+    let answer = post_text(&server, "/api/conversations/1/answers", body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for search in [
+        "%00",
+        "%22",
+        "%22%22%22",
+        "*",
+        "a%00b",
+        "NEAR(",
+        "%27%3B",
+        "-",
+        "%F0%9F%99%82",
+        "%ff",
+    ] {
+        let answer = get(&server, &format!("/api/conversations?search={search}"));
+        assert_eq!(answer.status, 200, "{search}: {}", answer.body);
+    }
+    for query in [
+        "skip=-1",
+        "limit=99999999999",
+        "search=a&search=b",
+        "sort=up",
+    ] {
+        let answer = get(&server, &format!("/api/conversations?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
+        assert!(!answer.sentence().is_empty());
+    }
+    assert_eq!(get(&server, "/page/../index.html").status, 404);
+    assert_eq!(get(&server, "/page/%2e%2e%2fCargo.toml").status, 404);
 }

@@ -3,10 +3,10 @@
 mod service;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use gigaro_serve::server::Server;
+use gigaro_serve::server::{Access, Keys, Server};
 use serde_json::{Value, json};
 use service::{CONTEXT, get, long, metric, post, post_text, raw, request, serve, settings, until};
 
@@ -313,4 +313,134 @@ fn a_client_that_reads_nothing_is_left_and_holds_no_slot() {
     until(|| metric(&server, "gigaro_requests_running{") == 0.0);
     check_alive(&server);
     drop(silent);
+}
+
+#[test]
+fn a_model_that_is_not_there_is_refused_by_name_everywhere() {
+    let server = serve(settings());
+    for (path, mut body) in [
+        ("/v1/completions", text()),
+        ("/v1/chat/completions", chat()),
+        ("/v1/responses", json!({ "input": "rain" })),
+        ("/tokenize", text()),
+        ("/detokenize", json!({ "tokens": [1] })),
+    ] {
+        body["model"] = json!("../small");
+        let answer = post(&server, path, &body);
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+        assert_eq!(answer.json()["error"]["code"], "model_not_found");
+        assert!(answer.sentence().contains("this server has: small"));
+    }
+}
+
+#[test]
+fn numbers_beyond_all_measure_are_refused_or_taken_as_they_are() {
+    let server = serve(settings());
+    for field in [
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "max_tokens",
+        "n",
+        "best_of",
+        "logprobs",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "repetition_penalty",
+    ] {
+        for number in [
+            "-9223372036854775808",
+            "9223372036854775807",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1e308",
+            "-1e308",
+            "1e-320",
+            "-0.0",
+            "0.1e1",
+            "123456789012345678901234567890",
+        ] {
+            let body = format!(r#"{{"prompt": "rain", "max_tokens": 2, "{field}": {number}}}"#);
+            let answer = post_text(&server, "/v1/completions", &body);
+            let fine = matches!(answer.status, 200 | 400);
+            assert!(fine, "{field}: {number}: {}", answer.body);
+            if answer.status == 400 {
+                assert_eq!(answer.json()["error"]["param"], field, "{}", answer.body);
+            }
+        }
+    }
+    check_alive(&server);
+}
+
+#[test]
+fn heads_and_addresses_of_odd_bytes_are_refused_and_harm_nobody() {
+    let server = serve(settings());
+    for path in [
+        "/v1/models/%ff",
+        "/v1/models/%c0%af",
+        "/%ff",
+        "/tokenizer_info?model=%ff",
+    ] {
+        let answer = get(&server, path);
+        assert!(
+            matches!(answer.status, 400 | 404),
+            "{path}: {}",
+            answer.body
+        );
+        assert!(!answer.sentence().is_empty());
+    }
+    let long = format!("/{}", "a".repeat(100_000));
+    let status = get(&server, &long).status;
+    assert!(matches!(status, 0 | 414 | 431), "{status}");
+    for head in [
+        "GET / HTTP/9.9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: a\r\nHost: 127.0.0.1\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "\r\n\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\u{0}",
+    ] {
+        let mut stream = TcpStream::connect(server.address()).expect("connects");
+        stream.write_all(head.as_bytes()).expect("writes");
+        stream
+            .shutdown(Shutdown::Write)
+            .expect("says that this is all");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(
+            !answer.contains(" 200 ") && !answer.contains(" 500 "),
+            "{head:?}: {answer}"
+        );
+    }
+    check_alive(&server);
+}
+
+#[test]
+fn a_key_of_odd_bytes_is_a_wrong_key() {
+    let mut settings = settings();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keys");
+    std::fs::write(&file, "a-key-of-its-own\n").expect("written");
+    settings.access = Access::Keys(Keys::read(&file).expect("a key"));
+    let server = serve(settings);
+    let status = |value: &[u8]| {
+        let head = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: ";
+        raw(server.address(), &[&head[..], value, b"\r\n\r\n"].concat()).status
+    };
+    assert_eq!(status(b"bearer a-key-of-its-own"), 200);
+    let long = [b"Bearer ".to_vec(), vec![b'a'; 10_000]].concat();
+    for wrong in [
+        &b"Bearer"[..],
+        b"Bearer \xff\xfe",
+        b"Basic a-key-of-its-own",
+        b"a-key-of-its-own",
+        &long,
+    ] {
+        assert_eq!(status(wrong), 401, "{}", String::from_utf8_lossy(wrong));
+    }
 }

@@ -3,10 +3,14 @@
 mod service;
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
+use gigaro_models::gpt::WeightFormat;
+use gigaro_serve::conversations::Store;
 use gigaro_serve::server::Server;
 use serde_json::{Value, json};
-use service::{get, post, raw, request, serve, settings};
+use service::{get, model, post, raw, request, serve, settings, source, until};
 
 fn page(server: &Server) -> Value {
     get(server, "/openapi.json").json()
@@ -60,6 +64,55 @@ fn each_request_takes_the_fields_that_its_page_lists_and_no_others() {
     }
 }
 
+/// The methods of an address on the page, without what they share.
+fn methods(path: &Value) -> Vec<&str> {
+    let path = path.as_object().expect("an object").keys();
+    path.map(String::as_str)
+        .filter(|name| *name != "parameters")
+        .collect()
+}
+
+#[test]
+fn the_chat_page_s_requests_are_listed_where_there_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open_or_create(folder.path().join("chat.db")).expect("made");
+    let source = source("small", model(), WeightFormat::F32, Duration::ZERO);
+    let host = Ipv4Addr::LOCALHOST.into();
+    let server = Server::start(host, 0, vec![source], settings(), Some(store)).expect("starts");
+    until(|| server.app().readiness().is_ok());
+    let with_page = page(&server);
+    let of_page: Vec<(&String, &Value)> = with_page["paths"]
+        .as_object()
+        .expect("paths")
+        .iter()
+        .filter(|(path, _)| path.starts_with("/api/"))
+        .collect();
+    assert_eq!(of_page.len(), 14);
+    for (path, described) in of_page {
+        // Nothing has this number, which is said in other words than that there is no such address.
+        let address = path.replace("{id}", "7");
+        for method in methods(described) {
+            let request = request(&method.to_uppercase(), &address, "", "");
+            let answer = raw(server.address(), request.as_bytes());
+            assert!(!matches!(answer.status, 0 | 405 | 500), "{method} {path}");
+            assert!(
+                !answer.body.contains("nothing under this address"),
+                "{method} {path}"
+            );
+            let status = answer.status.to_string();
+            assert!(
+                described[method]["responses"].get(&status).is_some(),
+                "{method} {path}: {status}"
+            );
+        }
+    }
+    assert!(
+        page(&serve(settings()))["paths"]
+            .get("/api/feedback")
+            .is_none()
+    );
+}
+
 #[test]
 fn every_example_is_answered_and_every_address_is_there() {
     let server = serve(settings());
@@ -70,7 +123,7 @@ fn every_example_is_answered_and_every_address_is_there() {
     }
     for (path, methods) in page["paths"].as_object().expect("paths") {
         let path = of_small(path);
-        for method in methods.as_object().expect("methods").keys() {
+        for method in self::methods(methods) {
             let request = request(&method.to_uppercase(), &path, "", "");
             let status = raw(server.address(), request.as_bytes()).status;
             assert!(

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
+use gigaro_data::tokenizer::END_OF_TEXT;
 use gigaro_models::gpt::WeightFormat;
 use gigaro_serve::Error;
 use gigaro_serve::server::{Access, Keys, Server};
@@ -205,6 +206,55 @@ fn echo_gives_the_log_probabilities_of_a_text_in_strings_and_in_tokens() {
     let of_text = lists["token_logprobs"].as_array().expect("a list");
     let scores = scored["choices"][0]["logprobs"]["token_logprobs"].as_array();
     assert_eq!(scores.map(Vec::as_slice), Some(&of_text[..ids.len()]));
+}
+
+#[test]
+fn a_reply_that_ends_at_once_still_tells_what_the_prompt_and_the_end_are_worth() {
+    let server = serve(settings());
+    let end = service::tokenizer().special(END_OF_TEXT).expect("is there");
+    let mut body = json!({
+        "prompt": "the king", "max_tokens": 1, "echo": true, "logprobs": 1,
+        "logit_bias": { end.to_string(): 100 },
+    });
+    let whole = post(&server, "/v1/completions", &body).json();
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["text"], "the king");
+    assert_eq!(choice["finish_reason"], "stop");
+    let lists = &choice["logprobs"];
+    let tokens = lists["tokens"].as_array().expect("a list");
+    assert_eq!(tokens.last(), Some(&json!(END_OF_TEXT)));
+    assert_eq!(lists["text_offset"][tokens.len() - 1], "the king".len());
+    // The numbers of the prompt are those without a reply, and the end's is one more.
+    body["max_tokens"] = json!(0);
+    let scored = post(&server, "/v1/completions", &body).json();
+    let alone = scored["choices"][0]["logprobs"]["token_logprobs"].as_array();
+    let with_end = lists["token_logprobs"].as_array().expect("a list");
+    assert_eq!(
+        alone.map(Vec::as_slice),
+        with_end.split_last().map(|(_, of_prompt)| of_prompt)
+    );
+    body["max_tokens"] = json!(1);
+    body["stream"] = json!(true);
+    let chunks = post(&server, "/v1/completions", &body).chunks();
+    let streamed = chunks.last().expect("a chunk");
+    assert_eq!(
+        streamed["choices"][0]["logprobs"]["tokens"],
+        json!([END_OF_TEXT])
+    );
+}
+
+#[test]
+fn who_tokenises_through_the_server_is_told_its_special_tokens() {
+    let server = serve(settings());
+    let told = get(&server, "/tokenizer_info").json();
+    assert_eq!(told["max_model_len"], CONTEXT);
+    let end = service::tokenizer().special(END_OF_TEXT);
+    assert_eq!(told["special_tokens"][END_OF_TEXT], json!(end));
+    assert_eq!(get(&server, "/tokenizer_info?model=small").json(), told);
+    assert_eq!(get(&server, "/tokenizer_info?model=none").status, 404);
+    let answer = get(&server, "/tokenizer_info?frobnicate=1");
+    assert_eq!(answer.status, 400);
+    assert!(answer.sentence().contains("model=NAME"));
 }
 
 #[test]

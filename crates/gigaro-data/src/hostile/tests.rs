@@ -85,6 +85,15 @@ fn no_conversation_file_panics() {
 }
 
 #[test]
+fn no_task_file_panics() {
+    let seeds = [
+        &br#"{"question": "2+2?", "choices": ["3", "4"], "answer": 1}"#[..],
+        br#"[{"question": "Who?", "answer": "Ann"}]"#,
+    ];
+    check(tasks, &seeds.map(<[u8]>::to_vec));
+}
+
+#[test]
 fn no_preference_file_panics() {
     let seeds = [
         &br#"{"prompt": "a", "chosen": "b", "rejected": "c"}"#[..],

@@ -72,7 +72,7 @@ pub(super) async fn chat(
 }
 
 /// What a request asks for, checked.
-struct Plan {
+pub(super) struct Plan {
     model: Arc<ReadyModel>,
     heading: Heading,
     /// One for each choice; at least one.
@@ -84,7 +84,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
+    pub(super) fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
         let (model, heading) = asked_model(app, &mut fields, "chatcmpl")?;
         let context = model.facts.context;
@@ -338,6 +338,7 @@ impl Chunks for ChatChunks {
                 text,
                 reason,
                 usage,
+                ..
             } => {
                 self.usages.push(usage);
                 let mut said = reply.push(&text);

@@ -49,7 +49,7 @@ pub(super) async fn completions(
 }
 
 /// What a request asks for, checked.
-struct Plan {
+pub(super) struct Plan {
     model: Arc<ReadyModel>,
     heading: Heading,
     prompts: Vec<Prompt>,
@@ -65,7 +65,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
+    pub(super) fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
         let (model, heading) = asked_model(app, &mut fields, "cmpl")?;
         let facts = &model.facts;
@@ -153,6 +153,10 @@ impl Plan {
             }
             for (&token, report) in choice.tokens.iter().zip(&choice.logprobs) {
                 lists.push(&self.model.tokenizer, token, Some(report));
+            }
+            // Programs that score a prompt count on one entry for the token that is drawn after it, whatever token that is.
+            if let Some((token, report)) = &choice.end {
+                lists.push_end(&self.model.tokenizer, *token, report);
             }
             lists.object()
         });
@@ -281,6 +285,23 @@ impl TextChunks {
         self.chunk(index, &prompt.text, &logprobs, None)
     }
 
+    /// The last piece, with the token that ended the text.
+    fn end(
+        &mut self,
+        index: usize,
+        text: &str,
+        reason: &str,
+        end: Option<(u32, TokenLogprobs)>,
+    ) -> Value {
+        let mut logprobs = Value::Null;
+        if let Some((token, report)) = end.filter(|_| self.plan.with_logprobs) {
+            let mut lists = Lists::from(self.lists_at[index]);
+            lists.push_end(&self.plan.model.tokenizer, token, &report);
+            logprobs = lists.object();
+        }
+        self.chunk(index, text, &logprobs, Some(reason))
+    }
+
     fn token(
         &mut self,
         index: usize,
@@ -321,10 +342,11 @@ impl Chunks for TextChunks {
             Event::Finished {
                 text,
                 reason,
+                end,
                 usage,
             } => {
                 self.usages[index] = Some(usage);
-                vec![self.chunk(index, &text, &Value::Null, Some(reason.as_str()))]
+                vec![self.end(index, &text, reason.as_str(), end)]
             }
             Event::Admitted | Event::Embedding(_) | Event::Failed(_) => Vec::new(),
         }

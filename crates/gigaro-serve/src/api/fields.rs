@@ -16,7 +16,7 @@ use super::ApiError;
 use crate::server::App;
 
 /// The body of a request, which has come whole, in time, and within the bounds.
-pub(super) struct Body(pub(super) Bytes);
+pub(crate) struct Body(pub(crate) Bytes);
 
 impl FromRequest<Arc<App>> for Body {
     type Rejection = ApiError;
@@ -144,7 +144,7 @@ impl Fields {
     ) -> Result<Option<i64>, ApiError> {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         self.typed(name, &wanted, |value| {
-            value.as_i64().filter(|n| range.contains(n))
+            whole(value).filter(|n| range.contains(n))
         })
     }
 
@@ -190,6 +190,16 @@ impl Fields {
         let sentence = format!("there is no field {path} here{advice}");
         Err(ApiError::bad_field(path, sentence).code("unknown_parameter"))
     }
+}
+
+/// A whole number, also one that is written like 3.0: to JSON Schema, and to languages that have one kind of number, that is the same.
+pub(crate) fn whole(value: &Value) -> Option<i64> {
+    /// Beyond, floats are whole because they have no room for anything else.
+    const EXACT: f64 = (1_i64 << 53) as f64;
+    let float = |x: &f64| x.fract() == 0.0 && x.abs() <= EXACT;
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().filter(float).map(|x| x as i64))
 }
 
 /// A value of the wrong kind, in a sentence.
@@ -249,6 +259,17 @@ mod tests {
             "e",
             "e must be a whole number from 0 to 9, but is 9223372036854775808",
         );
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_as_a_float_as_long_as_it_is_exact() {
+        let of = |text: &str| whole(&serde_json::from_str(text).expect("JSON"));
+        assert_eq!(of("3.0"), Some(3));
+        assert_eq!(of("-2e3"), Some(-2000));
+        assert_eq!(of("-9223372036854775808"), Some(i64::MIN));
+        for other in ["1.5", "1e300", "9223372036854775808", "\"3\"", "null"] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Choice {
     /// Of the prompt's tokens from the second on, if asked for.
     pub(super) prompt_logprobs: Vec<TokenLogprobs>,
     pub(super) reason: FinishReason,
+    /// The token that ended it, if log-probabilities were asked for.
+    pub(super) end: Option<(u32, TokenLogprobs)>,
     pub(super) usage: Usage,
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn collect(mut ticket: Ticket) -> Result<Choice, ApiError> {
             Event::Finished {
                 text: rest,
                 reason,
+                end,
                 usage,
             } => {
                 return Ok(Choice {
@@ -86,6 +89,7 @@ pub(super) async fn collect(mut ticket: Ticket) -> Result<Choice, ApiError> {
                     logprobs,
                     prompt_logprobs,
                     reason,
+                    end,
                     usage,
                 });
             }

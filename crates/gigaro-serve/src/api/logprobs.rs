@@ -77,11 +77,20 @@ impl Lists {
         token: u32,
         report: Option<&TokenLogprobs>,
     ) {
-        let text = token_text(tokenizer, token);
-        self.offsets.push(self.at.into());
+        self.list(tokenizer, token, report);
         self.at += String::from_utf8_lossy(tokenizer.token_bytes(token))
             .chars()
             .count();
+    }
+
+    /// The token that ended a text and is no part of it.
+    pub(super) fn push_end(&mut self, tokenizer: &Tokenizer, token: u32, report: &TokenLogprobs) {
+        self.list(tokenizer, token, Some(report));
+    }
+
+    fn list(&mut self, tokenizer: &Tokenizer, token: u32, report: Option<&TokenLogprobs>) {
+        let text = token_text(tokenizer, token);
+        self.offsets.push(self.at.into());
         self.logprobs.push(json!(report.map(|r| finite(r.chosen))));
         self.top.push(json!(report.map(|r| {
             let tops = r.top.iter().map(|t| (t.token, t.logprob));

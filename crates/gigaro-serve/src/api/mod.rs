@@ -7,12 +7,13 @@
 //! - `output.rs`, `tools.rs`: what a reply has to be, and the functions that it may call.
 //! - `embeddings.rs`: texts as vectors. `text.rs`: texts to tokens and back.
 //! - `service.rs`: health, counters, models. `admin.rs`: another checkpoint for a model; keys and what they use.
-//! - `openapi.json`: the same for programs, as OpenAPI 3.1.
+//! - `openapi.json`: the same for programs, as OpenAPI 3.1; `document.rs` gives it out.
 //! - [`ApiError`] (`error.rs`): what a client is told otherwise.
 
 mod admin;
 mod chat;
 mod completions;
+pub(crate) mod document;
 mod embeddings;
 mod error;
 mod fields;
@@ -36,6 +37,7 @@ use serde_json::{Value, json};
 
 pub use error::ApiError;
 pub(crate) use error::json_response;
+pub(crate) use fields::{Body, whole};
 pub(crate) use logprobs::token_text;
 pub(crate) use sampling::random;
 
@@ -55,11 +57,11 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/models/{*model}", get(service::model))
         .route("/tokenize", post(text::tokenize))
         .route("/detokenize", post(text::detokenize))
+        .route("/tokenizer_info", get(text::tokenizer_info))
         .route("/health", get(service::health))
         .route("/health/live", get(service::live))
         .route("/metrics", get(service::metrics))
         .route("/admin/keys", get(admin::keys))
-        .route("/openapi.json", get(service::openapi))
 }
 
 /// The model that a request names, ready to be asked, and the heading of the answer.
@@ -106,6 +108,21 @@ impl Heading {
             "model": self.model,
         })
     }
+}
+
+/// Whether a body is one of `/v1/chat/completions`; for [`crate::hostile`], like the two that follow.
+pub(crate) fn read_chat(app: &App, caller: &Caller, body: &[u8]) -> Result<(), ApiError> {
+    chat::Plan::read(app, caller, body).map(drop)
+}
+
+/// The same for `/v1/completions`.
+pub(crate) fn read_completion(app: &App, caller: &Caller, body: &[u8]) -> Result<(), ApiError> {
+    completions::Plan::read(app, caller, body).map(drop)
+}
+
+/// The same for `/v1/responses`.
+pub(crate) fn read_response(app: &App, caller: &Caller, body: &[u8]) -> Result<(), ApiError> {
+    responses::Plan::read(app, caller, body).map(drop)
 }
 
 /// Does work that takes long for a long request where that delays nobody.

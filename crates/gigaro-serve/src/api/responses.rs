@@ -51,7 +51,7 @@ pub(super) async fn responses(
 }
 
 /// What a request asks for, checked.
-struct Plan {
+pub(super) struct Plan {
     model: Arc<ReadyModel>,
     request: GenerateRequest,
     stream: bool,
@@ -61,7 +61,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
+    pub(super) fn read(app: &App, caller: &Caller, body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
         let (model, heading) = asked_model(app, &mut fields, "resp")?;
         let context = model.facts.context;
@@ -485,6 +485,7 @@ impl Chunks for ReplyChunks {
                 text,
                 reason,
                 usage,
+                ..
             } => {
                 let mut events = self.take(&text);
                 events.extend(self.end(reason, usage));

@@ -7,7 +7,7 @@ use gigaro_models::generate::{ParamsError, SamplingParams};
 use serde_json::Value;
 
 use super::ApiError;
-use super::fields::{Fields, wrong_kind};
+use super::fields::{Fields, whole, wrong_kind};
 
 /// Stop strings of a request: each byte of a reply is compared with all of them.
 const MAX_STOPS: usize = 64;
@@ -62,7 +62,7 @@ fn seed(fields: &mut Fields) -> Result<u64, ApiError> {
         Some(value) => value
             .as_u64()
             // Negative seeds are seeds like any others.
-            .or_else(|| value.as_i64().map(i64::cast_unsigned))
+            .or_else(|| whole(&value).map(i64::cast_unsigned))
             .ok_or_else(|| wrong_kind("seed", "a whole number of 64 bits", &value)),
     }
 }
@@ -124,9 +124,7 @@ pub(super) fn max_tokens(
         };
         let wanted =
             format!("a whole number from {least} to the model's context of {context} tokens");
-        let number = value
-            .as_u64()
-            .map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let number = whole(&value).and_then(|n| usize::try_from(n).ok());
         let number = number.filter(|n| (least..=context).contains(n));
         let number = number.ok_or_else(|| wrong_kind(name, &wanted, &value))?;
         if found.is_some_and(|other| other != number) {

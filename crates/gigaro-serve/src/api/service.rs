@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -46,8 +47,9 @@ pub(super) async fn models(State(app): State<Arc<App>>, _: Caller) -> Response {
 pub(super) async fn model(
     State(app): State<Arc<App>>,
     _: Caller,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::not_found("no model has such a name"))?;
     let model = app.served(Some(&name))?;
     Ok(json_response(StatusCode::OK, &describe(model)))
 }
@@ -70,10 +72,4 @@ fn describe(model: &ServedModel) -> Value {
         }
     }
     object
-}
-
-/// This API for programs. Needs no key.
-pub(super) async fn openapi() -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, include_str!("openapi.json")).into_response()
 }

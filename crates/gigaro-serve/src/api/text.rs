@@ -1,14 +1,15 @@
-//! `/tokenize` and `/detokenize`, and texts as a model reads them.
+//! `/tokenize`, `/detokenize` and `/tokenizer_info`, and texts as a model reads them.
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use gigaro_data::Tokenizer;
 use serde_json::{Value, json};
 
-use super::fields::{Body, Fields, wrong_kind};
+use super::fields::{Body, Fields, whole, wrong_kind};
 use super::logprobs::token_text;
 use super::messages::messages;
 use super::tools::Tools;
@@ -53,7 +54,7 @@ pub(super) fn document(tokenizer: &Tokenizer, text: &str) -> Prompt {
 /// Token ids, each below `vocab_size`.
 pub(super) fn tokens(list: &[Value], vocab_size: usize, place: &str) -> Result<Vec<u32>, ApiError> {
     let read = |(i, value): (usize, &Value)| {
-        let id = value.as_u64().filter(|&id| id < vocab_size as u64);
+        let id = whole(value).filter(|&id| (0..vocab_size as i64).contains(&id));
         id.map(|id| id as u32).ok_or_else(|| {
             let wanted = format!("a token id below {vocab_size}");
             wrong_kind(&format!("{place}[{i}]"), &wanted, value)
@@ -126,4 +127,40 @@ pub(super) async fn detokenize(
         Ok(json!({ "prompt": model.tokenizer.decode(&ids) }))
     });
     Ok(json_response(StatusCode::OK, &object.await?))
+}
+
+/// What programs that tokenise through this server have to know beside: under the names of vLLM, which lm-evaluation-harness asks for.
+///
+/// A name given here as `eos_token` would be looked up by tokenising it, and there it is text and no token; so the tokens stand in
+/// `special_tokens` with their ids.
+pub(super) async fn tokenizer_info(
+    State(app): State<Arc<App>>,
+    _: Caller,
+    query: Result<Query<InfoQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(InfoQuery { model }) = query.map_err(|_| {
+        ApiError::bad_request("after the question mark this address takes model=NAME only")
+    })?;
+    let model = app.model(model.as_deref())?;
+    let specials = model.tokenizer.specials().iter();
+    let specials: serde_json::Map<String, Value> = specials
+        .map(|(name, id)| (name.clone(), json!(id)))
+        .collect();
+    let object = json!({
+        "tokenizer_class": "gigaro",
+        "vocab_size": model.tokenizer.vocab_size(),
+        "max_model_len": model.facts.context,
+        "bos_token": null,
+        "eos_token": null,
+        "special_tokens": specials,
+        "chat_template": null,
+    });
+    Ok(json_response(StatusCode::OK, &object))
+}
+
+/// What may stand after the question mark.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InfoQuery {
+    model: Option<String>,
 }

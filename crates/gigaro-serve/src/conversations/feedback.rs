@@ -50,7 +50,7 @@ impl Store {
     /// # Errors
     /// If the answer is not there, not this owner's or still being written, or the store cannot be written.
     pub fn rate(&mut self, owner: &str, answer: i64, rating: Option<i64>) -> Result<()> {
-        if rating.is_some_and(|rating| rating.abs() != 1) {
+        if rating.is_some_and(|rating| rating != 1 && rating != -1) {
             return Err(Error::refused(
                 "the rating is neither 1 nor -1",
                 "give 1 for a good answer, -1 for a bad one, null for none",

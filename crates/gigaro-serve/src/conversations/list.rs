@@ -106,8 +106,11 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn list(&mut self, owner: &str, search: &str, skip: u32, limit: u32) -> Result<Listed> {
+        // A zero would end the words for the index in the middle.
+        let between = |c: char| c.is_whitespace() || c == '\0';
         let words: Vec<String> = search
-            .split_whitespace()
+            .split(between)
+            .filter(|word| !word.is_empty())
             .take(SEARCH_WORDS)
             .map(storable)
             .collect();

@@ -306,6 +306,21 @@ fn words(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
+/// Reads a reply; for [`crate::hostile`].
+pub(crate) fn read_reply(bytes: &[u8]) {
+    if let Err(sentence) = words(bytes) {
+        assert!(!sentence.is_empty());
+    }
+}
+
+/// Reads an address; for [`crate::hostile`].
+pub(crate) fn read_address(text: &str) {
+    if let Ok(url) = full_url(text) {
+        assert!(url.ends_with(PATH), "{url}");
+        assert!(!url.contains('@'), "a password in {url}");
+    }
+}
+
 /// How long the server wants to be left alone, if it says so in seconds; a minute at most.
 fn retry_after<T>(response: &Response<T>) -> Option<Duration> {
     let said = response.headers().get("retry-after")?.to_str().ok()?;

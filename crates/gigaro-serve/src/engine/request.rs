@@ -69,6 +69,8 @@ pub enum Event {
         text: String,
         /// Why it ended.
         reason: FinishReason,
+        /// The token that ended it, which has no text, where the request asks for log-probabilities.
+        end: Option<(u32, TokenLogprobs)>,
         /// What it took.
         usage: Usage,
     },

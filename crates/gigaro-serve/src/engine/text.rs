@@ -51,6 +51,8 @@ pub(super) struct Text {
     prompt_logprobs: Vec<TokenLogprobs>,
     usage: Usage,
     last_token: Option<Instant>,
+    /// The token that ended the reply, if its log-probability is asked for.
+    end: Option<(u32, TokenLogprobs)>,
 }
 
 /// Whether a text goes on after a step.
@@ -87,6 +89,7 @@ impl Text {
                 completion_tokens: 0,
             },
             last_token: None,
+            end: None,
             order,
         }
     }
@@ -232,7 +235,9 @@ impl Text {
         let words = &self.order.variant.words;
         let ends = self.draft.is_end(token, words);
         let taken = self.draft.take(token, room, words);
-        if !ends {
+        if ends {
+            self.end = logprobs.map(|report| (token, report));
+        } else {
             self.usage.completion_tokens += 1;
             let event = Event::Token {
                 token,
@@ -275,6 +280,7 @@ impl Text {
         let event = Event::Finished {
             text: self.draft.finish(),
             reason,
+            end: self.end.take(),
             usage: self.usage,
         };
         let _ = self.order.events.send(event);

@@ -112,7 +112,11 @@ impl Keys {
     /// # Errors
     /// If the file cannot be read, makes no sense, or holds no key.
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let bytes = file::read(path)?;
+        Self::from_bytes(file::read(path)?, path)
+    }
+
+    /// The same from what is in the file.
+    pub(crate) fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self, KeyFileError> {
         let known = file::parse(&bytes, path)?;
         Ok(Self(Arc::new(Ring {
             path: path.to_owned(),

@@ -2,8 +2,8 @@
 
 use super::Desk;
 use super::live::Reply;
-use super::requests::{Answered, Body, Id, read_body};
-use crate::api::ApiError;
+use super::requests::{Answered, Id, Whole, read_body};
+use crate::api::{ApiError, Body};
 use crate::conversations::{AnswerEnd, AnswerRequest, State};
 use crate::record::Record;
 use crate::server::observe::REQUEST_ID;
@@ -33,7 +33,7 @@ const STORE_EVERY: Duration = Duration::from_secs(1);
 #[serde(deny_unknown_fields)]
 struct Asked {
     /// The question to answer.
-    parent: i64,
+    parent: Whole,
     /// Fields of the API's request: the model and how it draws.
     #[serde(default)]
     request: Map<String, Value>,
@@ -80,6 +80,7 @@ async fn start(
     headers: &HeaderMap,
     Asked { parent, request }: Asked,
 ) -> Result<Started, ApiError> {
+    let parent = i64::from(parent);
     if let Some(field) = OWN_FIELDS
         .iter()
         .find(|field| request.contains_key(**field))
@@ -357,6 +358,17 @@ impl Relay {
         self.reply.say(Some("end"), told.to_string());
         self.desk.live.end(answer);
     }
+}
+
+/// Whether a body asks for an answer; for [`crate::hostile`].
+pub(super) fn read(bytes: &[u8]) -> Result<(), ApiError> {
+    read_body::<Asked>(Body(bytes.to_vec().into())).map(drop)
+}
+
+/// The data of the events in these pieces; for [`crate::hostile`].
+pub(super) fn event_data(pieces: &[&[u8]]) -> Vec<String> {
+    let mut lines = Lines::default();
+    pieces.iter().flat_map(|piece| lines.push(piece)).collect()
 }
 
 /// The data of server-sent events out of pieces that end anywhere.

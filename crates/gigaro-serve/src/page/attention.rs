@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Desk;
-use super::requests::{Answered, Body, object, read_body};
-use crate::api::{ApiError, token_text};
+use super::requests::{Answered, object, read_body};
+use crate::api::{ApiError, Body, token_text};
 use crate::conversations::Asked;
 use crate::engine::ReadyModel;
 use crate::server::{App, Caller};

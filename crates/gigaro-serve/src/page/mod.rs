@@ -124,3 +124,14 @@ pub fn routes(desk: Arc<Desk>) -> Router<Arc<App>> {
         .merge(requests)
         .layer(middleware::map_response(files::protect))
 }
+
+/// What each request of the page makes of a body; for [`crate::hostile`].
+pub(crate) fn read_each(bytes: &[u8]) -> impl Iterator<Item = Result<(), ApiError>> {
+    let others = requests::read_each(bytes);
+    others.into_iter().chain([answers::read(bytes)])
+}
+
+/// The data of the server-sent events in these pieces; for [`crate::hostile`].
+pub(crate) fn event_data(pieces: &[&[u8]]) -> Vec<String> {
+    answers::event_data(pieces)
+}

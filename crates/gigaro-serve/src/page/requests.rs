@@ -1,11 +1,10 @@
 //! Conversations over HTTP: each request is one piece of work for the store, and JSON both ways.
 
 use super::Desk;
-use crate::api::ApiError;
+use crate::api::{ApiError, Body, whole};
 use crate::conversations::{Change, ExportForm, New};
 use crate::server::Caller;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -13,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use gigaro_data::preferences::{judgements_jsonl, pairs_jsonl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Conversations of one answer, unless asked for fewer.
@@ -21,7 +20,27 @@ const LISTED: u32 = 100;
 
 type Shared = Extension<Arc<Desk>>;
 pub(super) type Answered = Result<Response, ApiError>;
-pub(super) type Body = Result<Bytes, BytesRejection>;
+
+/// A number in a body, read as the API reads it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Value")]
+pub(super) struct Whole(i64);
+
+impl TryFrom<Value> for Whole {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        whole(&value)
+            .map(Whole)
+            .ok_or("a number in it is not whole")
+    }
+}
+
+impl From<Whole> for i64 {
+    fn from(Whole(number): Whole) -> i64 {
+        number
+    }
+}
 
 /// The number in a path.
 pub(super) struct Id(pub(super) i64);
@@ -142,7 +161,7 @@ pub(super) async fn export(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Question {
-    parent: Option<i64>,
+    parent: Option<Whole>,
     content: String,
 }
 
@@ -155,7 +174,14 @@ pub(super) async fn ask(
 ) -> Answered {
     let question: Question = read_body(body)?;
     let message = desk
-        .with(move |store| store.ask(&caller.name, id, question.parent, &question.content))
+        .with(move |store| {
+            store.ask(
+                &caller.name,
+                id,
+                question.parent.map(i64::from),
+                &question.content,
+            )
+        })
         .await?;
     Ok(object(StatusCode::CREATED, &json!({ "id": message })))
 }
@@ -171,7 +197,7 @@ pub(super) async fn tokens(Extension(desk): Shared, caller: Caller, Id(id): Id) 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rating {
-    rating: Option<i64>,
+    rating: Option<Whole>,
 }
 
 /// `PUT /api/answers/{id}/rating`
@@ -182,7 +208,7 @@ pub(super) async fn rate(
     body: Body,
 ) -> Answered {
     let Rating { rating } = read_body(body)?;
-    desk.with(move |store| store.rate(&caller.name, id, rating))
+    desk.with(move |store| store.rate(&caller.name, id, rating.map(i64::from)))
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -190,13 +216,14 @@ pub(super) async fn rate(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Comparison {
-    answers: [i64; 2],
-    chosen: Option<i64>,
+    answers: [Whole; 2],
+    chosen: Option<Whole>,
 }
 
 /// `POST /api/choices`
 pub(super) async fn choose(Extension(desk): Shared, caller: Caller, body: Body) -> Answered {
     let Comparison { answers, chosen } = read_body(body)?;
+    let (answers, chosen) = (answers.map(i64::from), chosen.map(i64::from));
     desk.with(move |store| store.choose(&caller.name, answers, chosen))
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -261,18 +288,31 @@ pub(super) async fn feedback_rows(
     Ok((headers, text).into_response())
 }
 
+/// What each request of the page makes of a body; for [`crate::hostile`].
+pub(super) fn read_each(bytes: &[u8]) -> [Result<(), ApiError>; 5] {
+    fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), ApiError> {
+        read_body::<T>(Body(bytes.to_vec().into())).map(drop)
+    }
+    [
+        read::<New>(bytes),
+        read::<Change>(bytes),
+        read::<Question>(bytes),
+        read::<Rating>(bytes),
+        read::<Comparison>(bytes),
+    ]
+}
+
 /// The JSON of a body; an empty one is an empty object.
-pub(super) fn read_body<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let bytes = body.map_err(|rejection| {
-        ApiError::refused(
-            rejection.status(),
-            "the request is too long or was cut short",
-        )
-    })?;
+pub(super) fn read_body<T: DeserializeOwned>(Body(bytes): Body) -> Result<T, ApiError> {
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::bad_request(format!("the body is not what this address takes: {error}"))
-    })
+    let refuse =
+        |error| ApiError::bad_request(format!("the body is not what this address takes: {error}"));
+    let value: Value = serde_json::from_slice(bytes).map_err(refuse)?;
+    // A list would be read too, as fields in their order.
+    if !value.is_object() {
+        return Err(ApiError::bad_request("the body must be a JSON object"));
+    }
+    serde_json::from_value(value).map_err(refuse)
 }
 
 fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {

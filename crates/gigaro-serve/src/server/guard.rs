@@ -25,7 +25,8 @@ pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     }
 }
 
-fn check(access: &Access, front: &Front, headers: &HeaderMap) -> Result<(), ApiError> {
+/// The same as a function of the headers.
+pub(super) fn check(access: &Access, front: &Front, headers: &HeaderMap) -> Result<(), ApiError> {
     if matches!(access, Access::Keys(_)) {
         return Ok(());
     }

@@ -24,8 +24,9 @@ use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use admin::may_administer;
@@ -37,7 +38,7 @@ pub use tls::{Tls, TlsError};
 pub use crate::keys::{KeyFileError, Keys};
 
 use self::keeper::Keeper;
-use crate::api::{self, ApiError};
+use crate::api::{self, ApiError, document};
 use crate::conversations::Store;
 use crate::engine::ModelSource;
 use crate::page::{self, Desk};
@@ -45,8 +46,13 @@ use crate::{Error, Result};
 
 /// All routes; with a desk, the chat page and its conversations too.
 pub fn router(app: Arc<App>, desk: Option<Arc<Desk>>) -> Router {
+    let document = match desk {
+        Some(_) => get(document::api_and_page),
+        None => get(document::api),
+    };
     let routes = Router::new()
         .merge(api::routes())
+        .route("/openapi.json", document)
         .merge(desk.map(page::routes).unwrap_or_default())
         .fallback(|| async { ApiError::not_found("there is nothing under this address") })
         .method_not_allowed_fallback(|| async {
@@ -67,6 +73,12 @@ pub(crate) fn inner_api(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(app.clone(), gate::gate))
         .layer(from_fn(observe::observe))
         .with_state(app)
+}
+
+/// Whether a request with these headers is let in, and whose it is: what every request goes through, for [`crate::hostile`].
+pub(crate) fn admit(app: &App, headers: &HeaderMap) -> std::result::Result<Caller, ApiError> {
+    guard::check(app.access(), app.front(), headers)?;
+    gate::caller(app, headers)
 }
 
 /// Refuses to open a server to others without anything that keeps them out.

@@ -4,7 +4,8 @@
 //! A [`Judge`] compares two answers to a prompt; [`WinRate`] sums its verdicts up, with intervals and a
 //! [`LengthControlled`] rate beside the raw one; [`Behaviour`] counts what needs no comparison (refusals, courtesy, length,
 //! accuracy); [`RedTeamReport`] does so by disguise; [`Frontier`] shows reward against distance from the start, which is
-//! where reward hacking is seen; [`Agreement`] says how far two labellers judge alike.
+//! where reward hacking is seen; [`Agreement`] says how far two labellers judge alike. [`TaskScore`] and [`TaskReport`] score
+//! tasks from a file as lm-evaluation-harness does.
 //!
 //! Intervals are at 95 %. Every random draw comes from a seed that the caller gives, so that a report can be repeated.
 
@@ -15,6 +16,7 @@ mod judge;
 mod language_judge;
 mod length_control;
 mod proportion;
+mod task_score;
 mod win_rate;
 
 pub use agreement::Agreement;
@@ -24,4 +26,5 @@ pub use judge::{Judge, Ruling, ScoreJudge, TruthJudge, Verdict, fair_verdict};
 pub use language_judge::LanguageJudge;
 pub use length_control::{Compared, LengthControlled};
 pub use proportion::{Interval, Proportion};
+pub use task_score::{ChoiceScore, TaskReport, TaskScore};
 pub use win_rate::WinRate;

@@ -387,7 +387,7 @@ fn name_of(path: &Path) -> Result<String> {
 
 /// What `--adapter` says.
 #[derive(Clone, Debug)]
-struct AdapterFlag {
+pub(super) struct AdapterFlag {
     model: Option<String>,
     name: String,
     dir: PathBuf,

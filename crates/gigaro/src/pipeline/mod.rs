@@ -5,7 +5,7 @@
 //! 1. [`job`]: the recipe with the flags over it, and the folder of the run, new or resumed (`resume`, with what `record` kept).
 //! 2. [`outlook`]: what a whole run will cost. [`prepare`]: a tokenizer, and the text as tokens.
 //! 3. [`pretrain`] and [`sft`] (with `lora` where weights stay): what a stage trains on; [`stage`]: how, with its plan before and its bars during.
-//! 4. [`exam`]: questions whose true answers are known.
+//! 4. [`exam`]: questions whose true answers are known; [`tasks`]: those of a file.
 //! 5. [`align`]: from an assistant that imitates to one that is preferred.
 //! 6. [`summary`]: what was reached and what it cost, in words, as JSON and as a page.
 //!
@@ -26,6 +26,7 @@ mod resume;
 pub(crate) mod sft;
 mod stage;
 pub(crate) mod summary;
+pub(crate) mod tasks;
 
 pub(crate) use job::Job;
 pub(crate) use stage::StageResult;
