@@ -135,6 +135,14 @@ fn sentencepiece(add_space_prefix: bool) -> Tokenizer {
     from_gguf(sentencepiece_gguf(add_space_prefix)).expect("is known")
 }
 
+/// The same in the newer spelling, which puts a space before a text unless there is one.
+fn with_metaspace(scheme: &str) -> Tokenizer {
+    let mut file: Json = serde_json::from_str(&sentencepiece(true).to_json()).expect("JSON");
+    file["normalizer"] = Json::Null;
+    file["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": false});
+    Tokenizer::from_json(file.to_string().as_bytes(), "t.json").expect("is known")
+}
+
 /// Tokenizers by every set of rules, each with the ecosystem's library on the file that we write of it.
 static ALL: LazyLock<Vec<(Tokenizer, tokenizers::Tokenizer)>> = LazyLock::new(|| {
     let digits = json!({"type": "Digits", "individual_digits": true});
@@ -148,6 +156,8 @@ static ALL: LazyLock<Vec<(Tokenizer, tokenizers::Tokenizer)>> = LazyLock::new(||
         with_rules(nfc, split(pretokenize::QWEN2), false),
         sentencepiece(true),
         sentencepiece(false),
+        with_metaspace("always"),
+        with_metaspace("first"),
     ];
     let with_peer = |own: Tokenizer| {
         let mut peer = tokenizers::Tokenizer::from_bytes(own.to_json()).expect("the peer reads it");
