@@ -135,6 +135,14 @@ fn sentencepiece(add_space_prefix: bool) -> Tokenizer {
     from_gguf(sentencepiece_gguf(add_space_prefix)).expect("is known")
 }
 
+/// The same in the newer spelling, which puts a space before a text unless there is one.
+fn with_metaspace(scheme: &str) -> Tokenizer {
+    let mut file: Json = serde_json::from_str(&sentencepiece(true).to_json()).expect("JSON");
+    file["normalizer"] = Json::Null;
+    file["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": false});
+    Tokenizer::from_json(file.to_string().as_bytes(), "t.json").expect("is known")
+}
+
 /// Tokenizers by every set of rules, each with the ecosystem's library on the file that we write of it.
 static ALL: LazyLock<Vec<(Tokenizer, tokenizers::Tokenizer)>> = LazyLock::new(|| {
     let digits = json!({"type": "Digits", "individual_digits": true});
@@ -148,6 +156,8 @@ static ALL: LazyLock<Vec<(Tokenizer, tokenizers::Tokenizer)>> = LazyLock::new(||
         with_rules(nfc, split(pretokenize::QWEN2), false),
         sentencepiece(true),
         sentencepiece(false),
+        with_metaspace("always"),
+        with_metaspace("first"),
     ];
     let with_peer = |own: Tokenizer| {
         let mut peer = tokenizers::Tokenizer::from_bytes(own.to_json()).expect("the peer reads it");
@@ -170,8 +180,6 @@ fn check(text: &str) {
         let mut cached = Vec::new();
         own.encoder().encode_into(text, &mut cached);
         assert_eq!(ids, cached, "{own:?} on {text:?}");
-        let again = Tokenizer::from_json(own.to_json().as_bytes(), "again").expect("is read");
-        assert_eq!(&again, own);
     }
 }
 
@@ -200,6 +208,31 @@ proptest! {
     #[test]
     fn every_set_of_rules_gives_the_ids_of_the_ecosystem_on_crowded_text(text in CROWDED) {
         check(&text);
+    }
+}
+
+#[test]
+fn a_byte_without_a_token_is_left_out() {
+    let mut file: Json = serde_json::from_str(&ALL[0].0.to_json()).expect("JSON");
+    let vocab = file["model"]["vocab"].as_object_mut().expect("a map");
+    vocab.remove("\u{104}").expect("the byte 4 is there");
+    let own = Tokenizer::from_json(file.to_string().as_bytes(), "t.json").expect("is known");
+    let text = "the\u{4}\u{4} ones";
+    assert_eq!(own.decode(&own.encode(text)), "the ones");
+    assert_eq!(own.first_unknown(text), Some((3, '\u{4}')));
+    let peer = tokenizers::Tokenizer::from_bytes(own.to_json()).expect("the peer reads it");
+    assert_eq!(
+        own.encode(text),
+        peer.encode_fast(text, false).expect("encodes").get_ids()
+    );
+}
+
+#[test]
+fn every_set_of_rules_comes_back_from_its_file() {
+    for (own, _) in &*ALL {
+        let again = Tokenizer::from_json(own.to_json().as_bytes(), "again").expect("is read");
+        assert_eq!(&again, own);
+        assert_eq!(again.to_json(), own.to_json());
     }
 }
 

@@ -177,7 +177,7 @@ fn scores(gguf: &Gguf, vocab: &HashMap<String, u32>) -> std::result::Result<Vec<
 fn sentencepiece_rules(gguf: &Gguf, vocab: &HashMap<String, u32>) -> Rules {
     let prefix = match flag(gguf, "tokenizer.ggml.add_space_prefix") {
         Some(false) => Prefix::Never,
-        _ => Prefix::AfterSpecials,
+        _ => Prefix::Always,
     };
     Rules {
         normalizer: Normalizer::SentencePiece(prefix),

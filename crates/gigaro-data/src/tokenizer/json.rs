@@ -207,25 +207,12 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
     let refuse = |what: String| Error::malformed(place, what, ADVICE);
     let mut tokens = by_id(&file.vocab, &file.specials, place)?;
     let special_ids = ids_of(&file.specials);
-    let is_special = |id: u32| special_ids.contains(&id);
+    // A special token may stand in the vocabulary under its plain name, which then is its text.
+    let mut vocab = file.vocab;
+    vocab.retain(|_, id| !special_ids.contains(id));
     let by_characters = file.rules.is_sentencepiece();
-    for (spelled, &id) in &file.vocab {
-        // A special token may stand in the vocabulary under its plain name, which then is its text.
-        if is_special(id) {
-            continue;
-        }
-        tokens[id as usize] = if by_characters {
-            if spelled.contains(' ') {
-                return Err(refuse(format!(
-                    "the token {spelled:?} has a space, which no text has after normalising"
-                )));
-            }
-            sentencepiece::read(spelled)
-        } else {
-            let outside =
-                || format!("the token {spelled:?} is not written in GPT-2's byte alphabet");
-            alphabet::read(spelled).ok_or_else(|| refuse(outside()))?
-        };
+    for (spelled, &id) in &vocab {
+        tokens[id as usize] = bytes_of(spelled, by_characters).map_err(refuse)?;
     }
     let mut byte_ids = [0; 256];
     for byte in 0..=255u8 {
@@ -234,56 +221,25 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
         } else {
             alphabet::char_of_byte(byte).to_string()
         };
-        let id = file
-            .vocab
-            .get(&spelled)
-            .copied()
-            .filter(|&id| !is_special(id));
-        byte_ids[usize::from(byte)] = match id {
-            Some(id) => id,
-            None if is_rare(byte) => NO_TOKEN,
+        byte_ids[usize::from(byte)] = match vocab.get(&spelled) {
+            Some(&id) => id,
+            // Some vocabularies lack bytes that their text did not have: controls, and what is rare or never in UTF-8.
+            None if !matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~') => NO_TOKEN,
             None => {
-                return Err(refuse(format!(
-                    "the byte {byte:#04x} ({spelled}) has no token"
-                )));
+                let problem = format!("the byte {byte:#04x} ({spelled}) has no token");
+                return Err(refuse(problem));
             }
         };
     }
-    let mut merges = Vec::with_capacity(file.merges.len());
-    for (i, (left, right)) in file.merges.iter().enumerate() {
-        let id = |spelled: &str| {
-            let id = file
-                .vocab
-                .get(spelled)
-                .copied()
-                .filter(|&id| !is_special(id));
-            id.ok_or_else(|| {
-                refuse(format!(
-                    "merge {i} ({left:?} {right:?}) names {spelled:?}, which is no token of text"
-                ))
-            })
-        };
-        merges.push(Merge {
-            left: id(left)?,
-            right: id(right)?,
-            joined: id(&format!("{left}{right}"))?,
-        });
-    }
-    let mut bpe = Bpe::new(byte_ids, merges);
-    let text = |(token, &id): (&String, &u32)| (!is_special(id)).then(|| (token.clone(), id));
+    let mut bpe = Bpe::new(byte_ids, merges(&vocab, &file.merges).map_err(refuse)?);
     if by_characters {
-        let vocab = file.vocab.iter().filter_map(text).collect();
         bpe = bpe.from_characters(sentencepiece::characters(&vocab));
     }
     if file.ignore_merges {
-        let words = (0..)
-            .zip(&tokens)
-            .filter(|(id, token)| !is_special(*id) && !token.is_empty());
-        bpe = bpe.with_whole_words(
-            words
-                .map(|(id, token)| (token.as_slice().into(), id))
-                .collect(),
-        );
+        let words = vocab
+            .values()
+            .map(|&id| (tokens[id as usize].as_slice().into(), id));
+        bpe = bpe.with_whole_words(words.collect());
     }
     Ok(Tokenizer::assemble_with(
         Model::Bpe(Box::new(bpe)),
@@ -294,11 +250,41 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
     ))
 }
 
-/// Whether a vocabulary may lack the token of a byte: control characters, and what begins no character or one of a script that few
-/// texts have. Some that were trained on clean text do.
-const fn is_rare(byte: u8) -> bool {
-    let control = byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7f;
-    control || matches!(byte, 0xc0 | 0xc1 | 0xf1..=0xff)
+/// The bytes of a token of text.
+fn bytes_of(spelled: &str, by_characters: bool) -> std::result::Result<Vec<u8>, String> {
+    if !by_characters {
+        return alphabet::read(spelled).ok_or_else(|| {
+            format!("the token {spelled:?} is not written in GPT-2's byte alphabet")
+        });
+    }
+    if spelled.contains(' ') {
+        return Err(format!(
+            "the token {spelled:?} has a space, which its texts do not have"
+        ));
+    }
+    Ok(sentencepiece::read(spelled))
+}
+
+/// The merges in ids.
+fn merges(
+    vocab: &HashMap<String, u32>,
+    merges: &[(String, String)],
+) -> std::result::Result<Vec<Merge>, String> {
+    let merge = |(i, (left, right)): (usize, &(String, String))| {
+        let id = |spelled: &str| {
+            vocab.get(spelled).copied().ok_or_else(|| {
+                format!(
+                    "merge {i} ({left:?} {right:?}) names {spelled:?}, which is no token of text"
+                )
+            })
+        };
+        Ok(Merge {
+            left: id(left)?,
+            right: id(right)?,
+            joined: id(&format!("{left}{right}"))?,
+        })
+    };
+    merges.iter().enumerate().map(merge).collect()
 }
 
 fn assemble_characters(

@@ -37,10 +37,12 @@ pub(crate) enum Normalizer {
 pub(crate) enum Prefix {
     /// Nowhere.
     Never,
-    /// Where a text begins.
-    First,
-    /// There, and after every special token.
-    AfterSpecials,
+    /// Where a text begins and after every special token.
+    Always,
+    /// The same, unless a space is there anyway.
+    UnlessSpace,
+    /// Where a text begins, unless a space is there anyway.
+    FirstUnlessSpace,
 }
 
 /// What stands before a text that is encoded.
@@ -67,10 +69,7 @@ impl Rules {
 
     /// Whether a text that begins gets a space before it, which decoding takes off again.
     pub(crate) fn prefixes(self) -> bool {
-        matches!(
-            self.normalizer,
-            Normalizer::SentencePiece(Prefix::First | Prefix::AfterSpecials)
-        )
+        matches!(self.normalizer, Normalizer::SentencePiece(prefix) if prefix != Prefix::Never)
     }
 
     /// The text whose words are merged.
@@ -80,10 +79,12 @@ impl Rules {
             Normalizer::Nfc if is_nfc_quick(text.chars()) == IsNormalized::Yes => text.into(),
             Normalizer::Nfc => text.nfc().collect::<String>().into(),
             Normalizer::SentencePiece(prefix) => {
+                let has_space = text.starts_with([' ', SPACE_MARK]);
                 let is_prefixed = match prefix {
                     Prefix::Never => false,
-                    Prefix::First => before == Before::Nothing,
-                    Prefix::AfterSpecials => before != Before::Text,
+                    Prefix::Always => before != Before::Text,
+                    Prefix::UnlessSpace => before != Before::Text && !has_space,
+                    Prefix::FirstUnlessSpace => before == Before::Nothing && !has_space,
                 };
                 let is_prefixed = is_prefixed && !text.is_empty();
                 if !is_prefixed && !text.contains(SPACE_MARK) {
@@ -161,9 +162,7 @@ impl Rules {
         let prepends = |step: &Value| kind(step) == "Prepend" && step["prepend"] == mark.as_str();
         let normalizer = steps(normalizer, "normalizers");
         let prefix = match (&normalizer[..], &steps(pre, "pretokenizers")[..]) {
-            ([first, second], []) if prepends(first) && marks_spaces(second) => {
-                Prefix::AfterSpecials
-            }
+            ([first, second], []) if prepends(first) && marks_spaces(second) => Prefix::Always,
             ([one], []) if marks_spaces(one) => Prefix::Never,
             ([], [metaspace]) if kind(metaspace) == "Metaspace" => read_metaspace(metaspace)?,
             ([], []) => return Err("it does not say what becomes of spaces".to_owned()),
@@ -202,15 +201,23 @@ impl Rules {
 
 fn write_sentencepiece(prefix: Prefix) -> [Value; 3] {
     let mark = SPACE_MARK.to_string();
-    let scheme = match prefix {
-        Prefix::Never => "never",
-        Prefix::First => "first",
-        Prefix::AfterSpecials => "always",
+    let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": mark, "prepend_scheme": scheme, "split": false});
+    let (normalizer, pre) = match prefix {
+        Prefix::Never => (replace(" ", &mark), Value::Null),
+        Prefix::Always => {
+            let prepend = json!({"type": "Prepend", "prepend": mark});
+            let both = [prepend, replace(" ", &mark)];
+            (
+                json!({"type": "Sequence", "normalizers": both}),
+                Value::Null,
+            )
+        }
+        Prefix::UnlessSpace => (Value::Null, metaspace("always")),
+        Prefix::FirstUnlessSpace => (Value::Null, metaspace("first")),
     };
-    let pre =
-        json!({"type": "Metaspace", "replacement": mark, "prepend_scheme": scheme, "split": false});
     let mut decoders = vec![
-        json!({"type": "Replace", "pattern": {"String": mark}, "content": " "}),
+        replace(&mark, " "),
         json!({"type": "ByteFallback"}),
         json!({"type": "Fuse"}),
     ];
@@ -218,7 +225,7 @@ fn write_sentencepiece(prefix: Prefix) -> [Value; 3] {
         decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
     let decoder = json!({"type": "Sequence", "decoders": decoders});
-    [Value::Null, pre, decoder]
+    [normalizer, pre, decoder]
 }
 
 fn read_split(split: &Value) -> Result<Pattern, String> {
@@ -241,10 +248,10 @@ fn read_metaspace(step: &Value) -> Result<Prefix, String> {
     }
     match step["prepend_scheme"].as_str() {
         Some("never") => Ok(Prefix::Never),
-        Some("first") => Ok(Prefix::First),
-        Some("always") => Ok(Prefix::AfterSpecials),
+        Some("first") => Ok(Prefix::FirstUnlessSpace),
+        Some("always") => Ok(Prefix::UnlessSpace),
         None if !flag(step, "add_prefix_space", true) => Ok(Prefix::Never),
-        None => Ok(Prefix::AfterSpecials),
+        None => Ok(Prefix::UnlessSpace),
         Some(other) => Err(format!(
             "its pre_tokenizer has the prepend_scheme {other:.40}, which is not known here"
         )),

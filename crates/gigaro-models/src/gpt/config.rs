@@ -336,28 +336,34 @@ impl GptConfig {
                 "logit_soft_cap is {cap}; it must be positive, or left out"
             ));
         }
-        if let Position::Rotary { theta, scaling } = self.position {
-            if let Some(scaling) = scaling.filter(|s| !s.is_sane()) {
-                return impossible(format!(
-                    "the scaling of its rotary positions is {scaling:?}; numbers must be positive, and low_freq_factor the smaller one"
-                ));
-            }
-            if !(theta.is_finite() && theta > 0.0) {
-                return impossible(format!(
-                    "theta is {theta}; it must be positive, 10000 is usual"
-                ));
-            }
-            if !self.head_dim().is_multiple_of(2) {
-                let d = self.head_dim();
-                return impossible(format!(
-                    "heads of {d} channels cannot be rotated; d_model / n_head must be even"
-                ));
-            }
+        self.check_position()
+    }
+
+    fn check_position(&self) -> Result<(), ConfigError> {
+        let impossible = |reason: String| Err(ConfigError::Impossible { reason });
+        let Position::Rotary { theta, scaling } = self.position else {
+            return Ok(());
+        };
+        if let Some(scaling) = scaling.filter(|s| !s.is_sane()) {
+            return impossible(format!(
+                "the scaling of its rotary positions is {scaling:?}; numbers must be positive, and low_freq_factor the smaller one"
+            ));
+        }
+        if !(theta.is_finite() && theta > 0.0) {
+            return impossible(format!(
+                "theta is {theta}; it must be positive, 10000 is usual"
+            ));
+        }
+        if !self.head_dim().is_multiple_of(2) {
+            let d = self.head_dim();
+            return impossible(format!(
+                "heads of {d} channels cannot be rotated; d_model / n_head must be even"
+            ));
         }
         Ok(())
     }
 
-    /// Reads a `config.json`: one of ours, or of transformers for GPT-2, Llama or Qwen3.
+    /// Reads a `config.json`: one of ours, or of transformers for GPT-2, Llama, Mistral, Qwen2 or Qwen3.
     ///
     /// # Errors
     /// If it is no such file, asks for something unsupported, or contradicts itself.

@@ -239,7 +239,18 @@ fn tokenizer_lines(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, String)>
     vec![
         ("kind", kind.into()),
         ("vocabulary", format!("{} tokens", tokenizer.vocab_size())),
-        ("special tokens", specials.join(" ")),
+        ("special tokens", shortened(&specials)),
         ("hash", tokenizer.hash().chars().take(12).collect()),
     ]
+}
+
+/// A list as a line; of a long one the beginning.
+fn shortened(names: &[&str]) -> String {
+    const SHOWN: usize = 20;
+    match names.get(..SHOWN) {
+        Some(first) if names.len() > SHOWN => {
+            format!("{} and {} more", first.join(" "), names.len() - SHOWN)
+        }
+        _ => names.join(" "),
+    }
 }

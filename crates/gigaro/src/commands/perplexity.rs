@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use gigaro_data::corpus::tokenize_in_memory;
 use gigaro_models::gpt::Perplexity;
 use gigaro_tensor::autocast;
@@ -74,19 +74,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         );
         return Err(Usage(sentence).into());
     }
-    let source = TextSource::files(&args.text, &args.column)?;
-    let tokens = tokenize_in_memory(source.documents(), &trained.tokenizer, |_| ())?;
-    let mut ids = tokens.to_vec();
+    let ids = tokens(args, &trained)?;
     let windows = ids.len() / context;
-    if windows == 0 {
-        bail!(
-            "{} has {} tokens, which is less than one window of {context}: give more text, or a smaller --context",
-            args.text.display(),
-            ids.len()
-        );
-    }
-    let windows = windows.min(args.windows.map_or(usize::MAX, |n| n as usize));
-    ids.truncate(windows * context);
     let stop = interrupt::catch("stopping")?;
     let begun = Instant::now();
     let mut tell = |found: &Perplexity| {
@@ -112,7 +101,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
             trained.dir.display()
         );
     }
-    let seconds = begun.elapsed().as_secs_f64();
     let lines = [
         (
             "perplexity",
@@ -132,10 +120,31 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         &format!("{} on {}", trained.dir.display(), args.text.display()),
         &lines,
     );
-    let object = json!({
+    output.result(&json!({
         "checkpoint": trained.dir, "text": args.text, "dtype": args.dtype.name(), "context": context,
         "perplexity": found.value(), "standard_error": found.standard_error(), "nats_per_token": found.mean_nll(),
-        "tokens": found.tokens, "windows": found.windows, "seconds": seconds,
-    });
-    output.result(&object).context("cannot write the result")
+        "tokens": found.tokens, "windows": found.windows, "seconds": begun.elapsed().as_secs_f64(),
+    }))
+}
+
+/// The tokens of the text, as many whole windows as are to be read.
+///
+/// # Errors
+/// If the text cannot be read, or is shorter than a window.
+fn tokens(args: &Args, trained: &Trained) -> Result<Vec<u32>> {
+    let context = args.context as usize;
+    let source = TextSource::files(&args.text, &args.column)?;
+    let tokens = tokenize_in_memory(source.documents(), &trained.tokenizer, |_| ())?;
+    let mut ids = tokens.to_vec();
+    let windows = ids.len() / context;
+    if windows == 0 {
+        bail!(
+            "{} has {} tokens, which is less than one window of {context}: give more text, or a smaller --context",
+            args.text.display(),
+            ids.len()
+        );
+    }
+    let windows = windows.min(args.windows.map_or(usize::MAX, |n| n as usize));
+    ids.truncate(windows * context);
+    Ok(ids)
 }

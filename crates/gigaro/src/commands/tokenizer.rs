@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::failure::Usage;
 use crate::flags::{count, seed};
+use crate::imported::Imported;
 use crate::output::Output;
 use crate::pipeline::prepare::learn;
 use crate::recipe::{self, Data, TokenizerKind};
@@ -101,7 +102,7 @@ struct Decode {
 
 #[derive(Debug, clap::Args)]
 struct Existing {
-    /// A tokenizer.json, or a folder with one, such as a checkpoint
+    /// A tokenizer.json, a folder with one, such as a checkpoint, or a .gguf file
     #[arg(long, value_name = "PATH", default_value = "tokenizer.json")]
     tokenizer: PathBuf,
 
@@ -227,6 +228,12 @@ pub(crate) fn open(path: &Path) -> Result<Tokenizer> {
             "there is no tokenizer at {}: train one with `gigaro tokenizer train`",
             file.display()
         );
+    }
+    if file
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
+    {
+        return Imported::Gguf(file).tokenizer();
     }
     Ok(Tokenizer::load(&file)?)
 }
