@@ -3,7 +3,7 @@
 //! What happens to one token, in order, with the file that does it:
 //!
 //! 1. [`SamplingParams`] (`params.rs`) is what a caller asks for, checked before the first token.
-//! 2. [`Sampler`] (`sampler.rs`) turns logits `(V)` into a token and its log-probability ([`logprobs`]), among those that a [`TokenMask`]
+//! 2. [`Sampler`] (`sampler.rs`, `softmax_draw.rs`) turns logits `(V)` into a token and its log-probability ([`logprobs`]), among those that a [`TokenMask`]
 //!    (`mask.rs`) allows where the reply is held to a grammar.
 //! 3. [`StopMatcher`] (`stop.rs`) cuts the bytes of the reply at a stop string, across token borders.
 //! 4. [`Utf8Stream`] (`utf8.rs`) releases only whole characters.
@@ -25,6 +25,7 @@ mod mask;
 mod params;
 mod reply;
 mod sampler;
+mod softmax_draw;
 mod stop;
 mod utf8;
 

@@ -19,8 +19,10 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::logprobs::{TokenLogprobs, descending, top_logprobs};
-use super::{SamplingParams, TokenMask};
+use super::{SamplingParams, TokenMask, softmax_draw};
 
+/// A vocabulary that is long.
+const LONG: usize = 8192;
 /// How many candidates top-p sorts first; a probable token is nearly always among them.
 const FIRST_SORTED: usize = 128;
 
@@ -148,12 +150,29 @@ impl Sampler {
         if self.params.is_greedy() {
             return Ok(best as u32);
         }
-        self.collect_candidates(self.adjusted[best]);
+        let max = self.adjusted[best];
+        if self.draws_from_all() {
+            return Ok(
+                softmax_draw::draw(&self.adjusted, max, self.params.temperature, uniform) as u32,
+            );
+        }
+        self.collect_candidates(max);
         self.keep_top_k();
         self.weigh();
         self.keep_top_p();
         self.keep_min_p();
         Ok(self.pick(uniform))
+    }
+
+    /// Whether no filter leaves tokens out, and there are so many that it is worth not to keep each as a candidate.
+    fn draws_from_all(&self) -> bool {
+        let SamplingParams {
+            top_k,
+            top_p,
+            min_p,
+            ..
+        } = self.params;
+        top_k == 0 && top_p >= 1.0 && min_p <= 0.0 && self.adjusted.len() >= LONG
     }
 
     /// Steps 1 to 3: bias and penalties.

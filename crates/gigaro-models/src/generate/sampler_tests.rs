@@ -49,7 +49,7 @@ fn measured(logits: &[f32], params: &SamplingParams, grid: usize) -> Vec<f64> {
     let mut sampler = Sampler::new(params.clone(), &[]);
     for i in 0..grid {
         let token = sampler
-            .draw(logits, i as f32 / grid as f32)
+            .draw(logits, i as f32 / grid as f32, None)
             .expect("a token");
         frequencies[token as usize] += 1.0 / grid as f64;
     }
@@ -97,9 +97,9 @@ fn top_p_over_a_long_flat_row_sorts_far_enough() {
         ..Default::default()
     };
     let mut sampler = Sampler::new(params, &[]);
-    assert_eq!(sampler.draw(&logits, 0.0), Ok(4321));
+    assert_eq!(sampler.draw(&logits, 0.0, None), Ok(4321));
     assert!(
-        sampler.draw(&logits, 0.999_999_9).expect("a token") < 2500,
+        sampler.draw(&logits, 0.999_999_9, None).expect("a token") < 2500,
         "the upper half was cut"
     );
     assert_eq!(sampler.candidates.len(), 2500);
@@ -108,7 +108,7 @@ fn top_p_over_a_long_flat_row_sorts_far_enough() {
 #[test]
 fn temperature_zero_takes_the_first_of_the_largest_and_reads_no_number() {
     let mut sampler = Sampler::new(SamplingParams::greedy(), &[]);
-    assert_eq!(sampler.draw(&[1.0, 3.0, 3.0, -1.0], f32::NAN), Ok(1));
+    assert_eq!(sampler.draw(&[1.0, 3.0, 3.0, -1.0], f32::NAN, None), Ok(1));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn tiny_temperatures_do_not_overflow() {
     );
     for u in [0.0, 0.5, 0.999_999_9] {
         assert_eq!(
-            sampler.draw(&[-1e30, 5.0, 5.1, f32::NEG_INFINITY], u),
+            sampler.draw(&[-1e30, 5.0, 5.1, f32::NEG_INFINITY], u, None),
             Ok(2)
         );
     }
@@ -184,7 +184,7 @@ fn bias_bans_and_forces() {
         },
         &[],
     );
-    assert_eq!(banned.draw(&[0.0, 9.0], 0.0), Ok(0));
+    assert_eq!(banned.draw(&[0.0, 9.0], 0.0, None), Ok(0));
     let mut forced = Sampler::new(
         SamplingParams {
             logit_bias: [(0, 100.0)].into(),
@@ -192,7 +192,7 @@ fn bias_bans_and_forces() {
         },
         &[],
     );
-    assert_eq!(forced.draw(&[0.0, 9.0], 0.999_999_9), Ok(0));
+    assert_eq!(forced.draw(&[0.0, 9.0], 0.999_999_9, None), Ok(0));
 }
 
 #[test]

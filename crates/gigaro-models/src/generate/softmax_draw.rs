@@ -15,13 +15,12 @@ const LANES: usize = 16;
 ///
 /// `max` is the largest logit; logits of minus infinity have no weight.
 pub(super) fn draw(logits: &[f32], max: f32, temperature: f32, uniform: f32) -> usize {
-    let scale = std::f32::consts::LOG2_E / temperature;
     let mut sums = vec![0.0_f64; logits.len().div_ceil(BLOCK)];
     isa().vectorize(
         #[inline(always)]
         || {
             for (sum, block) in sums.iter_mut().zip(logits.chunks(BLOCK)) {
-                *sum = block_sum(block, max, scale);
+                *sum = block_sum(block, max, temperature);
             }
         },
     );
@@ -36,7 +35,7 @@ pub(super) fn draw(logits: &[f32], max: f32, temperature: f32, uniform: f32) -> 
     }
     let mut last = drawn * BLOCK;
     for (i, &logit) in logits[last..].iter().take(BLOCK).enumerate() {
-        let weight = f64::from(weight(logit, max, scale));
+        let weight = f64::from(weight(logit, max, temperature));
         if weight > 0.0 {
             last = drawn * BLOCK + i;
             before += weight;
@@ -50,38 +49,49 @@ pub(super) fn draw(logits: &[f32], max: f32, temperature: f32, uniform: f32) -> 
 
 /// The weights of a block, added up in lanes.
 #[inline(always)]
-fn block_sum(block: &[f32], max: f32, scale: f32) -> f64 {
+fn block_sum(block: &[f32], max: f32, temperature: f32) -> f64 {
     let mut lanes = [0.0_f32; LANES];
     let (whole, rest) = block.as_chunks::<LANES>();
     for chunk in whole {
         let weights = chunk.map(
             #[inline(always)]
-            |x| weight(x, max, scale),
+            |x| weight(x, max, temperature),
         );
         for (lane, weight) in lanes.iter_mut().zip(weights) {
             *lane += weight;
         }
     }
-    let rest = rest.iter().map(|&x| f64::from(weight(x, max, scale)));
+    let rest = rest.iter().map(|&x| f64::from(weight(x, max, temperature)));
     lanes.iter().map(|&x| f64::from(x)).sum::<f64>() + rest.sum::<f64>()
 }
 
-/// Two to the power of `(x - max) scale`, to about one unit in the last place; 0 where that is below 2^-126.
+/// The exponential of `(x - max) / temperature`, to about one unit in the last place of the exponent; 0 below 2^-126.
 #[inline(always)]
-fn weight(x: f32, max: f32, scale: f32) -> f32 {
+fn weight(x: f32, max: f32, temperature: f32) -> f32 {
     /// Next to 1.5 * 2^23 the last bit of an f32 stands for 1.
     const ANCHOR: f32 = 12_582_912.0;
-    let power = (x - max) * scale;
+    // First the division: the most probable token has weight 1 at any temperature.
+    let power = (x - max) / temperature * std::f32::consts::LOG2_E;
     let held = power.max(-126.0);
     let anchored = held + ANCHOR;
     let whole = anchored - ANCHOR;
     let f = held - whole;
     // Minimax on [-1/2, 1/2], from Moshier's Cephes library (exp2f).
     let mut y = 1.535_336_2e-4_f32;
-    for c in [1.339_887_4e-3, 9.618_437e-3, 5.550_332_5e-2, 2.402_264_8e-1, 6.931_472e-1, 1.0] {
+    for c in [
+        1.339_887_4e-3,
+        9.618_437e-3,
+        5.550_332_5e-2,
+        2.402_264_8e-1,
+        6.931_472e-1,
+        1.0,
+    ] {
         y = y * f + c;
     }
-    let exponent = anchored.to_bits().wrapping_sub(ANCHOR.to_bits()).wrapping_add(127);
+    let exponent = anchored
+        .to_bits()
+        .wrapping_sub(ANCHOR.to_bits())
+        .wrapping_add(127);
     let result = y * f32::from_bits(exponent << 23);
     if power > -126.0 { result } else { 0.0 }
 }
@@ -95,9 +105,12 @@ mod tests {
         for i in -8000..=0 {
             let x = i as f32 / 100.0;
             let exact = f64::from(x).exp();
-            let error = (f64::from(weight(x, 0.0, std::f32::consts::LOG2_E)) - exact).abs();
+            let error = (f64::from(weight(x, 0.0, 1.0)) - exact).abs();
             // The exponent itself is rounded to f32 before.
-            assert!(error <= 1e-5 * exact + 1e-37, "{x}: off by {error} of {exact}");
+            assert!(
+                error <= 1e-5 * exact + 1e-37,
+                "{x}: off by {error} of {exact}"
+            );
         }
         for x in [-1e30, f32::NEG_INFINITY] {
             assert_eq!(weight(x, 5.0, 1.0), 0.0);
@@ -106,11 +119,15 @@ mod tests {
 
     #[test]
     fn the_draw_is_where_the_running_sum_passes_the_share() {
-        let logits: Vec<f32> = (0..1000).map(|i| ((i * 37 % 101) as f32) / 10.0 - 5.0).collect();
+        let logits: Vec<f32> = (0..1000)
+            .map(|i| ((i * 37 % 101) as f32) / 10.0 - 5.0)
+            .collect();
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for temperature in [0.3, 1.0, 2.5] {
-            let weights: Vec<f64> =
-                logits.iter().map(|&x| (f64::from(x - max) / f64::from(temperature)).exp()).collect();
+            let weights: Vec<f64> = logits
+                .iter()
+                .map(|&x| (f64::from(x - max) / f64::from(temperature)).exp())
+                .collect();
             let total: f64 = weights.iter().sum();
             for step in 0..997 {
                 let uniform = step as f32 / 997.0;
@@ -119,7 +136,10 @@ mod tests {
                 let target = f64::from(uniform) * total;
                 let allowed = 1e-5 * total;
                 assert!(below <= target + allowed, "{uniform}: {drawn} is too late");
-                assert!(below + weights[drawn] > target - allowed, "{uniform}: {drawn} is too early");
+                assert!(
+                    below + weights[drawn] > target - allowed,
+                    "{uniform}: {drawn} is too early"
+                );
             }
         }
     }
@@ -130,8 +150,10 @@ mod tests {
         for i in [3, 299, 300, 650] {
             logits[i] = 1.0;
         }
-        let drawn: Vec<usize> =
-            [0.0, 0.3, 0.6, 1.0 - f32::EPSILON].iter().map(|&u| draw(&logits, 1.0, 1.0, u)).collect();
+        let drawn: Vec<usize> = [0.0, 0.3, 0.6, 1.0 - f32::EPSILON]
+            .iter()
+            .map(|&u| draw(&logits, 1.0, 1.0, u))
+            .collect();
         assert_eq!(drawn, [3, 299, 300, 650]);
     }
 }

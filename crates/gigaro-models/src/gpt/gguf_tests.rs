@@ -121,7 +121,7 @@ fn drawn(config: &GptConfig) -> Gpt {
 
 fn logits(model: &Gpt) -> Vec<f32> {
     let ids = Tensor::from_vec(vec![3_i64, 1, 4, 1, 5, 9, 2, 6], [1, 8]);
-    model.forward(&ids, &Mode::eval()).to_vec::<f32>()
+    model.forward(&ids, &Mode::Eval).to_vec::<f32>()
 }
 
 #[test]

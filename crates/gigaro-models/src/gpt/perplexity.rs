@@ -138,7 +138,7 @@ mod tests {
             let inputs = Tensor::from_vec(window[..7].to_vec(), [1, 7]);
             let mut targets = window[1..].to_vec();
             targets[..4].fill(crate::gpt::IGNORE_INDEX);
-            let loss = model.loss(&inputs, &Tensor::from_vec(targets, [1, 7]), &Mode::eval());
+            let loss = model.loss(&inputs, &Tensor::from_vec(targets, [1, 7]), &Mode::Eval);
             losses += f64::from(loss.to_vec::<f32>()[0]) / 3.0;
         }
         assert!(

@@ -4,6 +4,7 @@
 //! apart beside it. What bounds writing a single text is memory: every token reads every weight once. Texts that are written together
 //! share that reading, and so do the tokens of a prompt.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -19,14 +20,21 @@ use super::timing::{median, median_seconds};
 use super::{BenchArgs, report};
 use crate::flags::Weights;
 use crate::output::Output;
+use crate::trained::Trained;
 
-/// Let a GPT of random weights write
+/// Let a GPT write
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  gigaro bench decode --preset gpt2-124m --dtype int8")]
+#[command(
+    after_help = "Examples:\n  gigaro bench decode --preset gpt2-124m --dtype int8\n  gigaro bench decode --checkpoint SmolLM2-135M-Instruct.Q4_1.gguf --prompt 512"
+)]
 pub(super) struct Args {
-    /// Model to run
+    /// Model of random weights to run
     #[arg(long, value_enum, value_name = "NAME", default_value = "gpt2-124m")]
     preset: Preset,
+
+    /// A model to run instead: a checkpoint, a Hugging Face folder or a .gguf file
+    #[arg(long, value_name = "PATH", conflicts_with = "preset")]
+    checkpoint: Option<PathBuf>,
 
     /// Texts written together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -41,7 +49,7 @@ pub(super) struct Args {
     tokens: u16,
 
     /// What weights are held in
-    #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     dtype: Weights,
 
     #[command(flatten)]
@@ -52,17 +60,11 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     args.shared.set_threads();
     let (batch, drawn) = (usize::from(args.batch), usize::from(args.tokens));
     let length = usize::from(args.prompt) + drawn;
-    // A context of 1024 whatever the preset trains with, as the peers' side has it.
-    let config = GptConfig {
-        max_seq_len: length.max(1024),
-        ..args.preset.config()
-    };
-    check_memory(&config, batch * length)?;
-    let mut model = Gpt::new(&config, &Generator::new(0));
-    if let Some(format) = args.dtype.format() {
-        model.store_weights(format);
-    }
-    let prompt: Vec<u32> = (0..u32::from(args.prompt)).map(|i| i * 97 % 4096).collect();
+    let (name, model) = model(args, length)?;
+    let vocab = model.config.vocab_size as u32;
+    let prompt: Vec<u32> = (0..u32::from(args.prompt))
+        .map(|i| i * 97 % vocab.min(4096))
+        .collect();
     let mut cache = KvCache::with_capacity(&model, batch, length);
     let mut reading = Vec::new();
     let mut run = || reading.push(write(&model, &mut cache, &prompt, drawn));
@@ -83,9 +85,9 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     output.say(format_args!(
         "{} in {}, {} parameters, {} texts at once, {} of weights per step: {rate:.1} tokens/s in all; reading {prompt_rate:.1} tokens/s, \
          writing {writing:.1} tokens/s, {:.1} GB/s, {:.0} % of the measured {:.1} GB/s",
-        args.preset.name(),
+        name,
         args.dtype.name(),
-        Count(config.num_params() as f64),
+        Count(model.config.num_params() as f64),
         args.batch,
         Bytes(read),
         used / 1e9,
@@ -101,6 +103,31 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
         "memory_gb_per_s": bandwidth / 1e9,
     });
     report("decode", args.dtype.name(), figures, output)
+}
+
+/// What writes, with room for texts of `length` tokens, and its name.
+fn model(args: &Args, length: usize) -> Result<(String, Gpt)> {
+    if let Some(path) = &args.checkpoint {
+        let model = Trained::open_in(path, args.dtype.format())?.model;
+        let context = model.config.max_seq_len;
+        if length > context {
+            bail!(
+                "{length} tokens are more than the {context} that this model looks at: give a smaller --prompt or fewer --tokens"
+            );
+        }
+        return Ok((path.display().to_string(), model));
+    }
+    // A context of 1024 whatever the preset trains with, as the peers' side has it.
+    let config = GptConfig {
+        max_seq_len: length.max(1024),
+        ..args.preset.config()
+    };
+    check_memory(&config, usize::from(args.batch) * length)?;
+    let mut model = Gpt::new(&config, &Generator::new(0));
+    if let Some(format) = args.dtype.format() {
+        model.store_weights(format);
+    }
+    Ok((args.preset.name(), model))
 }
 
 /// Writes a text in every row of the cache; the seconds that reading the prompt takes.
