@@ -2,6 +2,8 @@
 
 mod service;
 
+use std::time::Duration;
+
 use gigaro_models::generate::SamplingParams;
 use gigaro_models::gpt::WeightFormat;
 use gigaro_serve::engine::{
@@ -9,7 +11,7 @@ use gigaro_serve::engine::{
 };
 use gigaro_serve::server::Server;
 use serde_json::{Value, json};
-use service::{engine, post, serve, settings, tokenizer};
+use service::{engine, post, serve_all, settings, source, tokenizer, wide_model};
 
 /// JSON that even a random model finishes soon.
 fn schema() -> Value {
@@ -23,6 +25,12 @@ fn schema() -> Value {
         "required": ["who", "age", "wet"],
         "additionalProperties": false,
     })
+}
+
+/// A server whose model has room for descriptions of functions.
+fn serve() -> Server {
+    let small = source("small", wide_model(), WeightFormat::F32, Duration::ZERO);
+    serve_all(vec![small], settings())
 }
 
 fn is_described(value: &Value) -> bool {
@@ -54,7 +62,7 @@ fn chat(server: &Server, more: Value) -> Value {
 
 #[test]
 fn every_reply_is_the_json_that_was_asked_for() {
-    let server = serve(settings());
+    let server = serve();
     let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema(), "strict": true } });
     let answer = chat(
         &server,
@@ -101,7 +109,7 @@ fn every_reply_is_the_json_that_was_asked_for() {
 
 #[test]
 fn log_probabilities_stay_those_of_the_model() {
-    let server = serve(settings());
+    let server = serve();
     let grammar = json!({ "type": "regex", "value": "the old city" });
     let held = chat(
         &server,
@@ -110,17 +118,18 @@ fn log_probabilities_stay_those_of_the_model() {
     let tokens = held["choices"][0]["logprobs"]["content"]
         .as_array()
         .expect("tokens");
-    // What has to be written is not what the model would have: it has a low probability, and others are more probable.
-    let first = tokens[0]["logprob"].as_f64().expect("a number");
-    let best = tokens[0]["top_logprobs"][0]["logprob"]
-        .as_f64()
-        .expect("a number");
-    assert!(first < best && first < -1.0, "{first} {best}");
+    // What has to be written is not what the model would have: others are more probable, and it says so.
+    let unlikely = tokens.iter().filter(|token| {
+        let own = token["logprob"].as_f64().expect("a number");
+        let best = token["top_logprobs"][0]["logprob"].as_f64();
+        own < best.expect("a number") - 1.0
+    });
+    assert!(unlikely.count() > 2, "{tokens:?}");
 }
 
 #[test]
 fn a_form_that_cannot_be_kept_is_refused_with_the_reason() {
-    let server = serve(settings());
+    let server = serve();
     for (more, param, part) in [
         (
             json!({ "response_format": { "type": "json_schema", "json_schema": { "schema": { "type": "odd" } } } }),
@@ -206,7 +215,7 @@ fn check_call(call: &Value) -> String {
 
 #[test]
 fn a_required_call_is_a_call_with_arguments_that_fit() {
-    let server = serve(settings());
+    let server = serve();
     let mut called = Vec::new();
     for seed in 0..8 {
         let answer = chat(
@@ -249,7 +258,7 @@ fn a_required_call_is_a_call_with_arguments_that_fit() {
 /// A model that would never call anything by chance is made to by a bias on its first token.
 #[test]
 fn a_reply_may_be_words_or_calls_and_streams_as_it_would_be_whole() {
-    let server = serve(settings());
+    let server = serve();
     let tag = tokenizer().encode("<")[0];
     let mut seen = (false, false);
     for (seed, bias) in (0..6).flat_map(|seed| [(seed, 0), (seed, 100)]) {
@@ -317,7 +326,7 @@ fn a_reply_may_be_words_or_calls_and_streams_as_it_would_be_whole() {
 
 #[test]
 fn the_newer_form_calls_functions_too() {
-    let server = serve(settings());
+    let server = serve();
     let mut tool = look()["function"].clone();
     tool["type"] = "function".into();
     let body = json!({ "input": "who reads?", "tools": [tool], "tool_choice": "required", "parallel_tool_calls": false, "seed": 1 });

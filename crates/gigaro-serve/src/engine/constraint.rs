@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gigaro_data::Tokenizer;
 use gigaro_models::generate::TokenMask;
-use llguidance::api::{GrammarWithLexer, ParserLimits, StopReason, TopLevelGrammar};
+use llguidance::api::{GrammarWithLexer, ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Map, Value, json};
@@ -137,7 +137,7 @@ impl Grammars {
         };
         let matcher = Matcher::new(self.factory.create_parser(whole));
         if let Some(reason) = matcher.get_error() {
-            return Err(reason);
+            return Err(sentence(&reason));
         }
         let mut constraint = Constraint {
             matcher,
@@ -147,6 +147,16 @@ impl Grammars {
         constraint.allowed()?;
         Ok(constraint)
     }
+}
+
+/// What the library says, for people.
+fn sentence(reason: &str) -> String {
+    // So it names the end at which no token can follow.
+    if reason.starts_with("NoExtensionBias") {
+        return "no token of this model goes on in the way that the grammar wants".to_owned();
+    }
+    let reason = reason.replace("<non-verbose/>", "");
+    reason.trim().to_owned()
 }
 
 fn check_bounds(text: &str) -> Result<(), String> {
@@ -202,16 +212,8 @@ impl Constraint {
     /// # Errors
     /// If there is none, or the grammar takes more work than is allowed for one token: a sentence.
     pub(super) fn allowed(&mut self) -> Result<TokenMask<'_>, String> {
-        let mask =
-            self.matcher
-                .compute_mask()
-                .map_err(|error| match self.matcher.stop_reason() {
-                    StopReason::NoExtensionBias => {
-                        "no token of this model goes on in the way that the grammar wants"
-                            .to_owned()
-                    }
-                    _ => error.to_string(),
-                })?;
+        let mask = self.matcher.compute_mask();
+        let mask = mask.map_err(|e| sentence(&e.to_string()))?;
         self.mask.clear();
         self.mask.extend_from_slice(mask.as_slice());
         Ok(TokenMask::new(&self.mask))
@@ -222,7 +224,8 @@ impl Constraint {
     /// # Errors
     /// As [`Constraint::allowed`].
     pub(super) fn accept(&mut self, token: u32) -> Result<(), String> {
-        self.matcher.consume_token(token).map_err(|e| e.to_string())
+        let accepted = self.matcher.consume_token(token);
+        accepted.map_err(|e| sentence(&e.to_string()))
     }
 
     /// Whether the reply is whole, and nothing can follow.

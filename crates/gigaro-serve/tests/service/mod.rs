@@ -49,6 +49,17 @@ pub(crate) fn model() -> Gpt {
     models().swap_remove(1)
 }
 
+/// One that looks at longer texts, such as descriptions of functions.
+pub(crate) fn wide_model() -> Gpt {
+    randomised(&GptConfig::modern(
+        tokenizer().vocab_size(),
+        8 * CONTEXT,
+        2,
+        4,
+        32,
+    ))
+}
+
 /// Fresh modern weights have zero output projections, which would hide everything.
 fn randomised(config: &GptConfig) -> Gpt {
     let model = Gpt::new(config, &Generator::new(3));
