@@ -2,9 +2,10 @@
 
 use super::error::{Error, Result};
 use super::{Store, check_owner};
+use crate::api::whole;
 use crate::database::{Dialect, Param, Refusal, Row, storable};
 use gigaro_data::sqlite::now_ms;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// Longer titles are cut: they are for a line on the screen.
@@ -42,7 +43,21 @@ pub struct Change {
     /// Other settings, for the answers to come.
     pub settings: Option<Map<String, Value>>,
     /// The message at which the branch on the screen ends.
+    #[serde(deserialize_with = "whole_or_null")]
     pub leaf: Option<i64>,
+}
+
+/// A whole number as the API reads it, or null.
+fn whole_or_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<i64>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        value => match whole(&value) {
+            Some(number) => Ok(Some(number)),
+            None => Err(serde::de::Error::custom("leaf is not a whole number")),
+        },
+    }
 }
 
 /// A line in the list of conversations.

@@ -268,16 +268,14 @@ fn full_url(address: &str) -> Result<String> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
         return Err(refuse("it does not begin with http:// or https://"));
     }
-    if uri
-        .authority()
-        .is_some_and(|place| place.as_str().contains('@'))
-    {
+    if uri.query().is_some() || address.contains('#') {
+        return Err(refuse("it goes on after its path"));
+    }
+    // Also behind a slash, which a password may hold.
+    if address.contains('@') {
         return Err(refuse(
             "it holds a name or a password; a key goes into the environment",
         ));
-    }
-    if uri.query().is_some() || address.contains('#') {
-        return Err(refuse("it goes on after its path"));
     }
     let address = address.trim_end_matches('/');
     Ok(match address.strip_suffix(PATH) {
@@ -369,6 +367,7 @@ mod tests {
             ("https://a/v1?key=1", "goes on after its path"),
             ("https://me:hush@a/v1", "holds a name or a password"),
             ("https://me:hush b@a/v1", "no address of a model"),
+            ("https://me:hu/hush@a/v1", "holds a name or a password"),
             ("https://me:hush#b@a/v1", "goes on after its path"),
         ] {
             let error = endpoint(address, "k").expect_err(address).to_string();
