@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -82,11 +82,17 @@ fn write_on(lines: &Receiver<Message>) {
 /// # Errors
 /// If `levels` names no level, or the system gives no thread.
 pub(crate) fn start(form: Form, levels: &str) -> Result<Log> {
-    let filter: Targets = levels.parse().map_err(|error| {
+    let refuse = |problem: String| {
         Usage(format!(
-            "--log-level {levels}: {error}; give off, error, warn, info, debug or trace, or parts as in info,gigaro_serve=debug"
+            "--log-level {levels}: {problem}; give off, error, warn, info, debug or trace, or parts as in info,gigaro_serve=debug"
         ))
-    })?;
+    };
+    // A word that is no level would be taken for a part of the program that says everything.
+    let mut words = levels.split(',').filter(|word| !word.contains('='));
+    if let Some(word) = words.find(|word| word.trim().parse::<LevelFilter>().is_err()) {
+        return Err(refuse(format!("{word:?} is no level")).into());
+    }
+    let filter: Targets = levels.parse().map_err(|e| refuse(format!("{e}")))?;
     let (sender, receiver) = mpsc::sync_channel(WAITING);
     let lines = Lines(sender);
     let writer = lines.clone();

@@ -213,8 +213,9 @@ fn what_people_thought_of_answers_is_learnt_and_taken_only_if_better() {
         &align(here, "ppo", "other", &more),
         "take dpo, ipo, kto or orpo",
     );
-    let noted = fs::read_to_string(here.join("chat.trainings.jsonl")).expect("a note");
-    let noted: Value = serde_json::from_str(&noted).expect("one line of JSON");
+    let mut store = Store::open(here.join("chat.db")).expect("the store");
+    let noted = store.trainings().expect("notes").remove(0);
+    let noted = serde_json::to_value(noted).expect("JSON");
     assert_eq!(
         (&noted["taken"], &noted["algorithm"]),
         (&json!(better), &json!("dpo"))

@@ -154,7 +154,9 @@ fn what_one_manifest_names_is_in_the_others() {
         scaler["scaleTargetRef"]["name"],
         deployment["metadata"]["name"]
     );
-    let counters = Metrics::default().text();
+    let counters = Metrics::default();
+    counters.begin("small");
+    let counters = counters.text();
     for metric in scaler["metrics"].as_vec().expect("metrics") {
         let name = string(&metric["pods"]["metric"]["name"]);
         assert!(counters.contains(&format!("# TYPE {name} gauge")), "{name}");

@@ -134,7 +134,12 @@ pub(super) fn cuda(repository: &Repository) -> Vec<String> {
     {
         let names = CUDA_CRATES
             .iter()
-            .flat_map(|name| file.code.match_indices(name));
+            .flat_map(|name| file.code.match_indices(name))
+            // A whole word: `Error::custom` is no crate.
+            .filter(|(at, name)| {
+                let after = file.code[at + name.len()..].chars().next();
+                !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            });
         found.extend(names.map(|(at, name)| format!("{}:{}: {name}", file.path, file.line_at(at))));
     }
     found

@@ -372,15 +372,14 @@ fn on_integers(x: &[Tensor], bits: Bits, zero: u8) -> Tensor {
     };
     let weight = QuantizedMatrix::build([outputs, inputs], form, 1.0, |output, row| {
         for group in 0..2 {
-            let value =
-                |k: usize| ((output * 34 + group * 32 + k) * 37 % (2 * usize::from(zero))) as u8;
+            let value = |k: usize| match group * 32 + k {
+                // The input that sets the scale; its products would need more digits than f32 has.
+                33 => zero,
+                at => ((output * 34 + at) * 37 % (2 * usize::from(zero))) as u8,
+            };
             let values: Vec<u8> = (0..32).map(value).collect();
-            row.set(
-                group,
-                &values,
-                f16::from_f32(0.5),
-                f16::from_f32(group as f32),
-            );
+            let minimum = 2.0 - 2.0 * group as f32;
+            row.set(group, &values, f16::from_f32(0.5), f16::from_f32(minimum));
         }
     });
     let bias = Tensor::arange(-2.0, 3.0, 1.0, DType::F32, Device::Cpu);

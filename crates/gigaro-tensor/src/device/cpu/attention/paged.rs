@@ -196,51 +196,77 @@ pub(crate) fn forward(
     out: &mut [f32],
     compute: Compute,
 ) {
-    let (h_kv, d) = (layout.h_kv, layout.d);
-    let (group, width) = (h / h_kv, h * d);
-    assert!(layout.is_packed() && h.is_multiple_of(h_kv) && q.len() == out.len());
+    let width = h * layout.d;
+    assert!(layout.is_packed() && h.is_multiple_of(layout.h_kv) && q.len() == out.len());
     for span in spans {
         assert!((span.at + span.tokens) * width <= q.len());
         assert!(span.pages.len() * TOKENS >= span.start + span.tokens);
         assert!(span.pages.iter().all(|page| page.len() == layout.words()));
     }
-    let rule = Rule {
+    let pass = Pass {
+        layout,
+        h,
         scale,
-        causal: true,
-        mask: None,
+        precision: Precision::pick(compute),
+        q,
+        out: SendPtr::new(out.as_mut_ptr()),
     };
-    let precision = Precision::pick(compute);
-    // A single token is the same query in all heads that share keys; more tokens go head by head, a chunk at a time.
-    let tasks: Vec<(usize, usize, usize)> = spans
-        .iter()
-        .enumerate()
-        .flat_map(|(i, span)| {
-            let (heads, chunks) = match span.tokens {
-                1 => (h_kv, 1),
-                n => (h, n.div_ceil(CHUNK)),
-            };
-            (0..heads * chunks).map(move |task| (i, task / chunks, task % chunks))
-        })
-        .collect();
-    let out = SendPtr::new(out.as_mut_ptr());
+    let tasks: Vec<Task<'_>> = spans.iter().flat_map(|span| pass.tasks(span)).collect();
     parallel_for(tasks.len(), |task| {
-        let (i, head, chunk) = tasks[task];
-        let span = &spans[i];
-        let single = span.tokens == 1;
-        let (first, t, stride) = if single {
-            (head * group, group, d)
-        } else {
-            (head, span.tokens, width)
+        // SAFETY: the pages hold all keys, `q` and `out` all rows, and each task has its own.
+        unsafe { pass.run(&tasks[task]) };
+    });
+}
+
+/// What all tasks of a call share.
+#[cfg(target_arch = "x86_64")]
+struct Pass<'a> {
+    layout: &'a Layout,
+    h: usize,
+    scale: f32,
+    precision: Precision,
+    q: &'a [f32],
+    out: SendPtr<f32>,
+}
+
+/// Some queries of a span over the keys of one head.
+#[cfg(target_arch = "x86_64")]
+struct Task<'a> {
+    span: &'a Span<'a>,
+    /// The head of the keys, for a single token; else that of the queries.
+    head: usize,
+    chunk: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Pass<'_> {
+    /// A single token is the same query in all heads that share keys, so these are rows of one task; more tokens go head by head, a chunk at
+    /// a time.
+    fn tasks<'a>(&self, span: &'a Span<'a>) -> impl Iterator<Item = Task<'a>> + use<'a> {
+        let (heads, chunks) = match span.tokens {
+            1 => (self.layout.h_kv, 1),
+            n => (self.h, n.div_ceil(CHUNK)),
         };
-        let kv_head = if single { head } else { head / group };
-        let blocks: Vec<(*const u32, *const u32)> = span
-            .pages
-            .iter()
-            .map(|page| {
-                let [k, v] = layout.head(kv_head);
-                (page[k..].as_ptr(), page[v..].as_ptr())
-            })
-            .collect();
+        (0..heads * chunks).map(move |task| Task {
+            span,
+            head: task / chunks,
+            chunk: task % chunks,
+        })
+    }
+
+    /// # Safety
+    /// The pages hold all keys that the queries see, `q` and the output all rows, and nobody else writes this task's.
+    unsafe fn run(&self, &Task { span, head, chunk }: &Task<'_>) {
+        let (layout, d) = (self.layout, self.layout.d);
+        let (group, width) = (self.h / layout.h_kv, self.h * d);
+        let single = span.tokens == 1;
+        let (kv_head, first, t, stride) = match single {
+            true => (head, head * group, group, d),
+            false => (head / group, head, span.tokens, width),
+        };
+        let [k, v] = layout.head(kv_head);
+        let place = |page: &&[u32]| (page[k..].as_ptr(), page[v..].as_ptr());
+        let blocks: Vec<(*const u32, *const u32)> = span.pages.iter().map(place).collect();
         let dims = Dims {
             b: 1,
             h: 1,
@@ -250,26 +276,27 @@ pub(crate) fn forward(
             d,
         };
         let rule = Rule {
+            scale: self.scale,
             causal: !single,
-            ..rule
+            mask: None,
         };
         let pass = Forward {
             dims: &dims,
             rule: &rule,
-            precision,
+            precision: self.precision,
             at: (0, 0),
             queries: Queries::new(chunk * CHUNK..((chunk + 1) * CHUNK).min(t)),
             keys: Keys::Packed(&blocks),
         };
         let at = span.at * width + first * d;
         let q = Head {
-            ptr: q[at..].as_ptr().cast(),
+            ptr: self.q[at..].as_ptr().cast(),
             kind: Kind::F32,
             stride,
         };
-        // SAFETY: the pages hold all keys, `q` and `out` all rows, and each task has its own.
-        unsafe { pass.run(&q, out.get().wrapping_add(at), stride, None) };
-    });
+        // SAFETY: passed on to the caller.
+        unsafe { pass.run(&q, self.out.get().wrapping_add(at), stride, None) };
+    }
 }
 
 /// Queries of a task.
