@@ -91,7 +91,7 @@ pub struct EngineSettings {
     pub slots: usize,
     /// Longest text, prompt and reply together, in tokens; the model's own context if that is shorter or nothing is said.
     pub context: Option<usize>,
-    /// Memory for keys and values, in bytes: where that is not enough for all slots, there are fewer.
+    /// Memory for keys and values, in bytes, at most: a text waits until there is room for all that it may come to hold.
     pub kv_bytes: u64,
     /// Tokens of prompts that a step reads at most, beside one token for each reply.
     pub prompt_tokens_per_step: usize,

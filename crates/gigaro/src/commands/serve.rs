@@ -94,7 +94,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
 
-    /// Memory for keys and values of each model, in MiB; where that is not enough for all slots, there are fewer
+    /// Memory for keys and values of each model, in MiB, at most; a text waits until there is room for all that it may come to hold
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     kv_mib: u64,
 
