@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p gigaro-tensor --example quantized_bench`
 
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
 use gigaro_tensor::cpu::quantized::{QuantizedMatrix, quantize_int4, quantize_int8};
 use std::time::Instant;
 

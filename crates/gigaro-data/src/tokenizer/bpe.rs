@@ -59,7 +59,7 @@ impl Bpe {
     }
 
     /// The same, starting from characters rather than bytes, as SentencePiece does.
-    pub(crate) fn from_characters(self, ids: FxHashMap<char, u32>) -> Bpe {
+    pub(crate) fn starting_from_characters(self, ids: FxHashMap<char, u32>) -> Bpe {
         Bpe {
             characters: Some(ids),
             ..self

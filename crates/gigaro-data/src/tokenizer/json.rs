@@ -233,7 +233,7 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
     }
     let mut bpe = Bpe::new(byte_ids, merges(&vocab, &file.merges).map_err(refuse)?);
     if by_characters {
-        bpe = bpe.from_characters(sentencepiece::characters(&vocab));
+        bpe = bpe.starting_from_characters(sentencepiece::characters(&vocab));
     }
     if file.ignore_merges {
         let words = vocab

@@ -99,16 +99,16 @@ impl Draw<'_> {
 
     /// A matrix into a part of the layer.
     fn into(&self, out: usize) -> Linear {
-        self.with_bias(self.into_weight(out))
+        self.with_bias(self.inner_weight(out))
     }
 
     /// A matrix into the heads.
-    fn into_heads(&self, out: usize) -> Linear {
+    fn heads(&self, out: usize) -> Linear {
         let config = self.config;
-        self.layer(self.into_weight(out), config.bias || config.qkv_bias)
+        self.layer(self.inner_weight(out), config.bias || config.qkv_bias)
     }
 
-    fn into_weight(&self, out: usize) -> Tensor {
+    fn inner_weight(&self, out: usize) -> Tensor {
         let c = self.config.d_model;
         let std = if self.config.is_learned() {
             STD
@@ -138,12 +138,12 @@ impl Draw<'_> {
         let (d, dropout) = (config.head_dim(), Dropout::new(config.dropout));
         let (q_width, kv_width) = (config.n_head * d, config.n_kv_head * d);
         let qkv = if config.is_learned() {
-            QkvProjection::Fused(self.into_heads(q_width + 2 * kv_width))
+            QkvProjection::Fused(self.heads(q_width + 2 * kv_width))
         } else {
             QkvProjection::Separate {
-                q: self.into_heads(q_width),
-                k: self.into_heads(kv_width),
-                v: self.into_heads(kv_width),
+                q: self.heads(q_width),
+                k: self.heads(kv_width),
+                v: self.heads(kv_width),
             }
         };
         let head_norm = || config.qk_norm.then(|| RmsNorm::new(d, config.eps));
