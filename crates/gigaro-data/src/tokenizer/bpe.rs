@@ -11,8 +11,10 @@ use std::collections::BinaryHeap;
 /// The merges of a BPE, ready for use.
 #[derive(Clone, Debug)]
 pub(crate) struct Bpe {
-    /// The token of each single byte.
+    /// The token of each single byte, or [`NO_TOKEN`].
     byte_ids: [u32; 256],
+    /// Whether a byte has none.
+    has_gaps: bool,
     /// The tokens of single characters, if merging starts from these; a character without one is spelled in bytes.
     characters: Option<FxHashMap<char, u32>>,
     /// Words that are tokens and are not merged, if there are such.
@@ -31,6 +33,8 @@ pub(crate) struct Merge {
     pub(crate) joined: u32,
 }
 
+/// Stands for a byte without a token, which is left out; not the largest number, which marks what was merged.
+pub(crate) const NO_TOKEN: u32 = u32::MAX - 1;
 /// No merge is known.
 const NO_RANK: u32 = u32::MAX;
 /// Words up to this many symbols are merged by rescanning, longer ones with a heap. A scan over so few ranks is faster than
@@ -45,6 +49,7 @@ impl Bpe {
             .map(|(rank, merge)| ((merge.left, merge.right), rank as u32))
             .collect();
         Bpe {
+            has_gaps: byte_ids.contains(&NO_TOKEN),
             byte_ids,
             characters: None,
             whole: None,
@@ -115,6 +120,20 @@ impl Bpe {
             self.merge_by_heap(&mut out[start..])
         };
         out.truncate(start + len);
+        if self.has_gaps && out[start..].contains(&NO_TOKEN) {
+            let kept = out.split_off(start);
+            out.extend(kept.into_iter().filter(|&id| id != NO_TOKEN));
+        }
+    }
+
+    /// Whether a character has no token, nor all of its bytes.
+    pub(crate) fn lacks(&self, character: char) -> bool {
+        let is_token = |ids: &FxHashMap<char, u32>| ids.contains_key(&character);
+        let mut buffer = [0; 4];
+        let mut bytes = character.encode_utf8(&mut buffer).bytes();
+        self.has_gaps
+            && !self.characters.as_ref().is_some_and(is_token)
+            && bytes.any(|byte| self.byte_ids[usize::from(byte)] == NO_TOKEN)
     }
 
     /// Merges in place and returns how many tokens are left at the front of `ids`. At most [`SCAN_LIMIT`] ids.

@@ -212,6 +212,22 @@ proptest! {
 }
 
 #[test]
+fn a_byte_without_a_token_is_left_out() {
+    let mut file: Json = serde_json::from_str(&ALL[0].0.to_json()).expect("JSON");
+    let vocab = file["model"]["vocab"].as_object_mut().expect("a map");
+    vocab.remove("\u{104}").expect("the byte 4 is there");
+    let own = Tokenizer::from_json(file.to_string().as_bytes(), "t.json").expect("is known");
+    let text = "the\u{4}\u{4} ones";
+    assert_eq!(own.decode(&own.encode(text)), "the ones");
+    assert_eq!(own.first_unknown(text), Some((3, '\u{4}')));
+    let peer = tokenizers::Tokenizer::from_bytes(own.to_json()).expect("the peer reads it");
+    assert_eq!(
+        own.encode(text),
+        peer.encode_fast(text, false).expect("encodes").get_ids()
+    );
+}
+
+#[test]
 fn every_set_of_rules_comes_back_from_its_file() {
     for (own, _) in &*ALL {
         let again = Tokenizer::from_json(own.to_json().as_bytes(), "again").expect("is read");

@@ -5,7 +5,7 @@
 //! same ids. What is done to a text before merging is in `rules`. Anything else in the file that would change the ids is refused by
 //! name rather than ignored.
 
-use super::bpe::{Bpe, Merge};
+use super::bpe::{Bpe, Merge, NO_TOKEN};
 use super::character::Characters;
 use super::rules::Rules;
 use super::{Model, Tables, Tokenizer, alphabet, sentencepiece};
@@ -221,9 +221,15 @@ pub(super) fn assemble_bpe(file: BpeFile, place: &str) -> Result<Tokenizer> {
         } else {
             alphabet::char_of_byte(byte).to_string()
         };
-        let id = vocab.get(&spelled).copied();
-        byte_ids[usize::from(byte)] =
-            id.ok_or_else(|| refuse(format!("the byte {byte:#04x} ({spelled}) has no token")))?;
+        byte_ids[usize::from(byte)] = match vocab.get(&spelled) {
+            Some(&id) => id,
+            // Some vocabularies lack bytes that their text did not have: controls, and what is rare or never in UTF-8.
+            None if !matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~') => NO_TOKEN,
+            None => {
+                let problem = format!("the byte {byte:#04x} ({spelled}) has no token");
+                return Err(refuse(problem));
+            }
+        };
     }
     let mut bpe = Bpe::new(byte_ids, merges(&vocab, &file.merges).map_err(refuse)?);
     if by_characters {

@@ -296,7 +296,7 @@ impl Tokenizer {
 
     /// The tokens of a text. Special tokens are never among them, whatever the text says.
     ///
-    /// A byte-level tokenizer takes every text; a character tokenizer leaves out the characters it does not know.
+    /// A byte-level tokenizer that was trained here takes every text; what a tokenizer does not know, it leaves out.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut out = Vec::new();
         self.encode_into(text, &mut out);
@@ -325,10 +325,11 @@ impl Tokenizer {
         }
     }
 
-    /// The first character without a token and its byte offset. Always `None` for a byte-level tokenizer.
+    /// The first character without a token and its byte offset. Always `None` for a byte-level tokenizer that was trained here; those of
+    /// others may lack bytes that hardly occur.
     pub fn first_unknown(&self, text: &str) -> Option<(usize, char)> {
         match &self.tables.model {
-            Model::Bpe(_) => None,
+            Model::Bpe(bpe) => text.char_indices().find(|&(_, c)| bpe.lacks(c)),
             Model::Characters(characters) => text
                 .char_indices()
                 .find(|&(_, c)| characters.id(c).is_none()),
