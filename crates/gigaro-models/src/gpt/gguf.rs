@@ -279,7 +279,7 @@ impl<'a> Keys<'a> {
 
     fn unsupported(&self, key: &str, value: &Value) -> ConfigError {
         ConfigError::Unsupported {
-            what: format!("{}.{key} = {:.60}", self.architecture, format!("{value:?}")),
+            what: format!("{}.{key} = {:.60}", self.architecture, shown(value)),
             instead: "take another model, or another file of it".to_owned(),
         }
     }
@@ -324,24 +324,24 @@ impl<'a> Keys<'a> {
         for key in [
             "expert_count",
             "attention.sliding_window",
-            "attention.causal",
+            "attention.scale",
             "logit_scale",
             "residual_scale",
             "embedding_scale",
-            "attention.scale",
             "final_logit_softcapping",
             "attn_logit_softcapping",
             "use_parallel_residual",
         ] {
-            let harmless = |value: &Value| {
-                let is_causal = key == "attention.causal" && value.as_bool() == Some(true);
-                value.as_f64() == Some(0.0)
-                    || value.as_bool() == Some(false) && !key.ends_with("causal")
-                    || is_causal
-            };
-            if let Some(value) = self.get(key).filter(|value| !harmless(value)) {
+            let is_off =
+                |value: &Value| value.as_f64() == Some(0.0) || value.as_bool() == Some(false);
+            if let Some(value) = self.get(key).filter(|value| !is_off(value)) {
                 return Err(self.unsupported(key, value));
             }
+        }
+        if let Some(value) = self.get("attention.causal")
+            && value.as_bool() != Some(true)
+        {
+            return Err(self.unsupported("attention.causal", value));
         }
         if let Some(value) = self.get("rope.scaling.type")
             && value.as_str() != Some("none")
@@ -424,6 +424,18 @@ impl<'a> Keys<'a> {
             what: format!("rotary positions scaled in a way of its own ({ROPE_FREQS})"),
             instead: "supported is the scaling of Llama 3".to_owned(),
         })
+    }
+}
+
+/// A value as a person would write it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Unsigned(n) => n.to_string(),
+        Value::Signed(n) => n.to_string(),
+        Value::Float(x) => x.to_string(),
+        Value::Bool(b) => b.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Array(values) => format!("a list of {}", values.len()),
     }
 }
 
