@@ -7,8 +7,8 @@ mod running;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gigaro_serve::keys::Keys;
 use gigaro_serve::engine::{EngineSettings, ModelSource};
+use gigaro_serve::keys::Keys;
 use gigaro_serve::server::{Access, App, Front, Limits, Settings};
 use running::gigaro_in;
 use yaml_rust2::{Yaml, YamlLoader};
