@@ -67,6 +67,13 @@ impl Drop for Log {
     }
 }
 
+/// A word by itself is a level; the library would also take it for the name of a part that is to tell everything.
+fn filter(levels: &str) -> Option<Targets> {
+    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    let parsed = levels.parse().ok();
+    parsed.filter(|_| levels.split(',').all(is_level))
+}
+
 fn write_on(lines: &Receiver<Message>) {
     for message in lines {
         match message {
@@ -113,4 +120,25 @@ pub(crate) fn start(form: Form, levels: &str) -> Result<Log> {
     // Whoever was here before writes the same lines.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     Ok(Log(Some(lines)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_levels_and_no_other_words() {
+        for fine in [
+            "info",
+            "off",
+            "WARN",
+            "info,gigaro_serve=debug",
+            "gigaro::request=off",
+        ] {
+            assert!(filter(fine).is_some(), "{fine}");
+        }
+        for odd in ["", "loud", "info,loud", "gigaro_serve=loud"] {
+            assert!(filter(odd).is_none(), "{odd}");
+        }
+    }
 }

@@ -7,8 +7,9 @@ mod running;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gigaro_serve::engine::{EngineSettings, ModelSource};
 use gigaro_serve::keys::Keys;
-use gigaro_serve::metrics::Metrics;
+use gigaro_serve::server::{Access, App, Front, Limits, Settings};
 use running::gigaro_in;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -61,6 +62,22 @@ fn words(json: &str) -> Vec<String> {
 
 fn container() -> Yaml {
     manifest("deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0].clone()
+}
+
+/// What `/metrics` answers; a model need not be there for its counters to be.
+fn counters() -> String {
+    let source = ModelSource {
+        name: "chat".to_owned(),
+        load: Box::new(|| Err("there is none".to_owned())),
+    };
+    let settings = Settings {
+        access: Access::LoopbackOnly,
+        limits: Limits::default(),
+        front: Front::default(),
+        engine: EngineSettings::default(),
+    };
+    let app = App::start(vec![source], settings).expect("starts");
+    app.metrics().text()
 }
 
 #[test]
