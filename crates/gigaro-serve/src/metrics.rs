@@ -189,11 +189,6 @@ impl Metrics {
         text
     }
 
-    /// Lists what is counted of a model from now on, before there is anything to count.
-    pub fn begin(&self, model: &str) {
-        self.of_model(model);
-    }
-
     /// Another checkpoint serves a model from now on.
     pub(crate) fn model_version(&self, model: &str, version: u64) {
         let label = ModelLabel {

@@ -55,7 +55,7 @@ impl Drop for Traces {
 /// If the variables make no sense.
 pub fn start(endpoint: Option<&str>) -> Result<Option<Traces>, OtelError> {
     let is_said = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if endpoint.is_none() && !ENDPOINTS.iter().any(&is_said) {
+    if endpoint.is_none() && !ENDPOINTS.iter().any(is_said) {
         return Ok(None);
     }
     let agent = ureq::Agent::config_builder()

@@ -89,17 +89,11 @@ fn write_on(lines: &Receiver<Message>) {
 /// # Errors
 /// If `levels` names no level, or the system gives no thread.
 pub(crate) fn start(form: Form, levels: &str) -> Result<Log> {
-    let refuse = |problem: String| {
+    let filter = filter(levels).ok_or_else(|| {
         Usage(format!(
-            "--log-level {levels}: {problem}; give off, error, warn, info, debug or trace, or parts as in info,gigaro_serve=debug"
+            "--log-level {levels} is no level: give off, error, warn, info, debug or trace, or parts as in info,gigaro_serve=debug"
         ))
-    };
-    // A word that is no level would be taken for a part of the program that says everything.
-    let mut words = levels.split(',').filter(|word| !word.contains('='));
-    if let Some(word) = words.find(|word| word.trim().parse::<LevelFilter>().is_err()) {
-        return Err(refuse(format!("{word:?} is no level")).into());
-    }
-    let filter: Targets = levels.parse().map_err(|e| refuse(format!("{e}")))?;
+    })?;
     let (sender, receiver) = mpsc::sync_channel(WAITING);
     let lines = Lines(sender);
     let writer = lines.clone();

@@ -6,6 +6,7 @@ mod running;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gigaro_serve::engine::{EngineSettings, ModelSource};
 use gigaro_serve::keys::Keys;
@@ -67,8 +68,9 @@ fn container() -> Yaml {
 /// What `/metrics` answers; a model need not be there for its counters to be.
 fn counters() -> String {
     let source = ModelSource {
+        adapters: Vec::new(),
         name: "chat".to_owned(),
-        load: Box::new(|| Err("there is none".to_owned())),
+        load: Arc::new(|_| Err("there is none".to_owned())),
     };
     let settings = Settings {
         access: Access::LoopbackOnly,
@@ -171,9 +173,7 @@ fn what_one_manifest_names_is_in_the_others() {
         scaler["scaleTargetRef"]["name"],
         deployment["metadata"]["name"]
     );
-    let counters = Metrics::default();
-    counters.begin("small");
-    let counters = counters.text();
+    let counters = counters();
     for metric in scaler["metrics"].as_vec().expect("metrics") {
         let name = string(&metric["pods"]["metric"]["name"]);
         assert!(counters.contains(&format!("# TYPE {name} gauge")), "{name}");
