@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Desk;
-use super::requests::{Answered, object, read_body};
+use super::requests::{Answered, Whole, object, read_body};
 use crate::api::{ApiError, Body, token_text};
 use crate::conversations::Asked;
 use crate::engine::ReadyModel;
@@ -22,14 +22,36 @@ use crate::server::{App, Caller};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Asking {
+    answer: Whole,
+    token: Whole,
+    layer: Option<Whole>,
+    head: Option<Whole>,
+}
+
+/// The same as numbers that count.
 struct Query {
-    answer: i64,
     /// Which of its tokens, from 0.
     token: usize,
     /// From 0; the mean over all if nothing is said.
     layer: Option<usize>,
     /// From 0; the mean over all if nothing is said.
     head: Option<usize>,
+}
+
+impl Query {
+    fn of(asking: &Asking) -> Result<Self, ApiError> {
+        let count = |name: &str, number: Whole| {
+            let refuse = |_| ApiError::bad_field(name, format!("{name} is counted from 0"));
+            usize::try_from(i64::from(number)).map_err(refuse)
+        };
+        let perhaps = |name, number: Option<Whole>| number.map(|n| count(name, n)).transpose();
+        Ok(Self {
+            token: count("token", asking.token)?,
+            layer: perhaps("layer", asking.layer)?,
+            head: perhaps("head", asking.head)?,
+        })
+    }
 }
 
 /// `POST /api/attention`
@@ -39,8 +61,9 @@ pub(super) async fn attention(
     caller: Caller,
     body: Body,
 ) -> Answered {
-    let query: Query = read_body(body)?;
-    let answer = query.answer;
+    let asking: Asking = read_body(body)?;
+    let query = Query::of(&asking)?;
+    let answer = asking.answer.into();
     let asked = desk
         .with(move |store| store.asked(&caller.name, answer))
         .await?;
