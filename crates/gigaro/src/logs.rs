@@ -69,7 +69,10 @@ impl Drop for Log {
 
 /// A word by itself is a level; the library would also take it for the name of a part that is to tell everything.
 fn filter(levels: &str) -> Option<Targets> {
-    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    let is_level = |part: &str| {
+        let is_word = !part.trim().is_empty() && part.trim().parse::<LevelFilter>().is_ok();
+        part.contains('=') || is_word
+    };
     let parsed = levels.parse().ok();
     parsed.filter(|_| levels.split(',').all(is_level))
 }
