@@ -78,11 +78,16 @@ impl SamplingArgs {
         Ok(params)
     }
 
-    /// What the flags say, as fields of a request to a server; what they do not say is the server's to choose.
+    /// What the flags say, as fields of a request to a server; without them a chat is as [`usual`] as one without a server, and the rest is
+    /// the server's to choose.
     pub(crate) fn given(&self, seed: Option<u64>) -> Map<String, Value> {
+        let usual = usual();
         let fields = [
-            ("temperature", json!(self.temperature)),
-            ("top_p", json!(self.top_p)),
+            (
+                "temperature",
+                json!(self.temperature.unwrap_or(usual.temperature)),
+            ),
+            ("top_p", json!(self.top_p.unwrap_or(usual.top_p))),
             ("top_k", json!(self.top_k)),
             ("min_p", json!(self.min_p)),
             ("repetition_penalty", json!(self.repetition_penalty)),

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gigaro_data::{Tokenizer, template};
 use gigaro_models::generate::{
-    BatchRequest, Completion, Reply, SampleError, SamplingParams, Vocabulary, generate_batch, reply,
+    BatchRequest, Completion, Reply, SampleError, SamplingParams, generate_batch, reply,
 };
 use gigaro_models::gpt::{KvCache, WeightFormat};
 use gigaro_models::{ActorCritic, Gpt, GptConfig};
 use gigaro_nn::Module;
+use gigaro_serve::engine::Words;
 use gigaro_tensor::{DType, autocast, no_grad};
 use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::weights;
@@ -104,7 +105,7 @@ impl Trained {
                 history,
                 prompt,
                 params,
-                &Words(&self.tokenizer),
+                &Words(self.tokenizer.clone()),
                 on_text,
             )
         };
@@ -121,7 +122,7 @@ impl Trained {
         dtype: Precision,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<Vec<Completion>>> {
-        let words = Words(&self.tokenizer);
+        let words = Words(self.tokenizer.clone());
         let run = || generate_batch(&self.model, requests, SLOTS, &words, go_on);
         self.compute(dtype, run)
     }
@@ -182,7 +183,13 @@ pub(crate) fn write(
         params: params.clone(),
     };
     let requests: Vec<BatchRequest> = prompts.iter().map(request).collect();
-    let written = generate_batch(model, &requests, SLOTS, &Words(tokenizer), &mut |_| true)?;
+    let written = generate_batch(
+        model,
+        &requests,
+        SLOTS,
+        &Words(tokenizer.clone()),
+        &mut |_| true,
+    )?;
     let given = |prompt: &[u32]| -> String {
         let words: Vec<u32> = prompt
             .iter()
@@ -235,23 +242,6 @@ impl Reading {
             cache: KvCache::new(model),
             history: Vec::new(),
         }
-    }
-}
-
-/// A tokenizer as generation sees it: special tokens have no text, and each of them ends a reply.
-pub(crate) struct Words<'a>(pub(crate) &'a Tokenizer);
-
-impl Vocabulary for Words<'_> {
-    fn token_bytes(&self, id: u32) -> &[u8] {
-        if self.0.is_special(id) {
-            &[]
-        } else {
-            self.0.token_bytes(id)
-        }
-    }
-
-    fn is_end(&self, id: u32) -> bool {
-        self.0.is_special(id)
     }
 }
 

@@ -12,34 +12,16 @@ pub use writer::SetWriter;
 use crate::tokenizer::{Tokenizer, hex};
 use crate::tokens::Tokens;
 use crate::{Error, Result};
+use gigaro_tensor::io::FileBytes;
 use header::{HEADER_LEN, Header};
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::path::Path;
 
 const ADVICE: &str = "tokenize the text again";
 
-/// The bytes of one shard: a file, or memory in tests of the format.
-enum Bytes {
-    Mapped(Mmap),
-    Memory(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Memory(bytes) => bytes,
-        }
-    }
-}
-
 /// One file of tokens.
 pub struct Shard {
-    bytes: Bytes,
+    bytes: FileBytes,
     header: Header,
     place: String,
 }
@@ -60,11 +42,8 @@ impl Shard {
     /// If the file cannot be read, is no shard, or is cut short.
     pub fn open(path: impl AsRef<Path>) -> Result<Shard> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
-        // SAFETY: the map is only read, as plain bytes for which every value is valid. Another process that cuts the file
-        // short while it is mapped would end this one; shards are written once, beside their place, and never changed.
-        let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::io("read", path, source))?;
-        Shard::check(Bytes::Mapped(map), path.display().to_string())
+        let bytes = FileBytes::map(path).map_err(|source| Error::io("read", path, source))?;
+        Shard::check(bytes, path.display().to_string())
     }
 
     /// A shard in memory; `place` names it in messages.
@@ -72,10 +51,10 @@ impl Shard {
     /// # Errors
     /// As [`Shard::open`].
     pub fn from_bytes(bytes: Vec<u8>, place: &str) -> Result<Shard> {
-        Shard::check(Bytes::Memory(bytes), place.to_owned())
+        Shard::check(FileBytes::Memory(bytes), place.to_owned())
     }
 
-    fn check(bytes: Bytes, place: String) -> Result<Shard> {
+    fn check(bytes: FileBytes, place: String) -> Result<Shard> {
         let header = Header::read(&bytes, &place)?;
         Ok(Shard {
             bytes,

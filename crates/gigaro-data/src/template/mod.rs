@@ -225,8 +225,12 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::text`], or if the template writes nothing at all.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        let written = self.write(messages, true)?;
-        let ids = self.tokens_of(&written, &[]).ids;
+        self.to_be_answered(&self.write(messages, true)?)
+    }
+
+    /// The tokens of what was written; never none.
+    fn to_be_answered(&self, written: &Written) -> Result<Vec<u32>> {
+        let ids = self.tokens_of(written, &[]).ids;
         if ids.is_empty() {
             return Err(Error::malformed(
                 &self.place,

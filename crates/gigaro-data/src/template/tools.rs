@@ -47,15 +47,7 @@ impl ChatTemplate {
             date: self.date,
         };
         let text = engine::render(&self.engine, &self.place, scene)?;
-        let ids = self.tokens_of(&Written { text, marks }, &[]).ids;
-        if ids.is_empty() {
-            return Err(Error::malformed(
-                &self.place,
-                "the template writes nothing for this conversation, so there is nothing to answer",
-                "use another template",
-            ));
-        }
-        Ok(ids)
+        self.to_be_answered(&Written { text, marks })
     }
 
     /// The same value, in whose texts and keys no special token can be found.

@@ -4,6 +4,7 @@
 //! Weights are exponentials in f32, added up in blocks, and blocks in f64; then the block of the draw is gone through token by token.
 //! Nothing is kept for each token, so a vocabulary of 50,000 takes some 30 microseconds instead of a millisecond.
 
+use gigaro_tensor::cpu::exp2::EXP2;
 use gigaro_tensor::cpu::isa::isa;
 
 /// Tokens whose weights are added up together.
@@ -76,16 +77,8 @@ fn weight(x: f32, max: f32, temperature: f32) -> f32 {
     let anchored = held + ANCHOR;
     let whole = anchored - ANCHOR;
     let f = held - whole;
-    // Minimax on [-1/2, 1/2], from Moshier's Cephes library (exp2f).
-    let mut y = 1.535_336_2e-4_f32;
-    for c in [
-        1.339_887_4e-3,
-        9.618_437e-3,
-        5.550_332_5e-2,
-        2.402_264_8e-1,
-        6.931_472e-1,
-        1.0,
-    ] {
+    let mut y = EXP2[0];
+    for c in EXP2.into_iter().skip(1) {
         y = y * f + c;
     }
     let exponent = anchored

@@ -212,7 +212,7 @@ impl Gpt {
     /// Folds the adapters into the weights; see [`Linear::merge_lora`].
     ///
     /// # Panics
-    /// If weights are rounded to 8 bits.
+    /// If weights are rounded to small integers.
     #[track_caller]
     pub fn merge_lora(&mut self) {
         for (_, layer) in self.linears_mut() {
@@ -230,7 +230,7 @@ impl Gpt {
     /// Folds the adapters into the weights for good: an ordinary model, all of which can be trained.
     ///
     /// # Panics
-    /// If weights are rounded to 8 bits.
+    /// If weights are rounded to small integers.
     #[track_caller]
     pub fn merge_and_unload(&mut self) {
         self.merge_lora();

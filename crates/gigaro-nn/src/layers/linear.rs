@@ -180,7 +180,7 @@ impl Linear {
     /// layer do not notice. Does nothing without an adapter or if it is merged.
     ///
     /// # Panics
-    /// If the weight is rounded to 8 bits.
+    /// If the weight is rounded to small integers.
     #[track_caller]
     pub fn merge_lora(&mut self) {
         let Some(lora) = self.lora.as_ref().filter(|_| !self.is_merged()) else {
@@ -188,7 +188,7 @@ impl Linear {
         };
         assert!(
             !self.is_quantized(),
-            "Linear: an adapter cannot be folded into a weight of 8 bits; merge first, then round"
+            "Linear: an adapter cannot be folded into a weight of small integers; merge first, then round"
         );
         let dtype = self.weight.dtype();
         let merged = self.weight.detach().to_dtype(DType::F32) + lora.delta();

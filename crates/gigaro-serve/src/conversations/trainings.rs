@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::error::Result;
+use super::error::{Error, Result};
 
 /// Days that are told, the last ones.
 const DAYS: usize = 90;
@@ -81,7 +81,10 @@ impl Store {
         )?;
         let mut days = BTreeMap::<String, FeedbackDay>::new();
         for (at_ms, what) in said {
-            let day = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+            // A time that no clock tells is a damaged row, of no day.
+            let Ok(day) = Timestamp::from_millisecond(at_ms) else {
+                continue;
+            };
             let day = day.strftime("%Y-%m-%d").to_string();
             let counts = days.entry(day.clone()).or_insert(FeedbackDay {
                 day,
@@ -104,7 +107,9 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub fn note_training(&mut self, training: &Training) -> Result<()> {
-        let noted = serde_json::to_string(training).unwrap_or_default();
+        let noted = serde_json::to_string(training).map_err(|e| {
+            Error::refused(format!("the training cannot be noted: {e}"), "report it")
+        })?;
         self.database
             .execute("INSERT INTO trainings (training) VALUES (?1)", &[&noted])?;
         Ok(())

@@ -18,8 +18,9 @@ use serde_json::{Map, Value, json};
 const MAX_BYTES: usize = 64 << 10;
 /// Brackets that may be open at once: parsers of grammars go down a level for each.
 const MAX_NESTING: usize = 100;
-/// Space between the parts of a JSON value. Without a bound a small model may write blanks for ever.
-const JSON_SPACE: &str = r"[ \n]{1,24}";
+/// Space between the parts of a JSON value: one blank, or a new line and what it is indented by. A small model may write blanks for ever
+/// where it is let.
+const JSON_SPACE: &str = r"( |\n {0,8})";
 /// The name by which the opening refers to the grammar that it stands before.
 const REPLY: &str = "reply";
 

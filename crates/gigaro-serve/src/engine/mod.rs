@@ -22,6 +22,7 @@ mod step;
 mod swap;
 mod text;
 mod variant;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use constraint::{Constraint, Grammar, Grammars};
 pub use request::{EngineHandle, Event, Failure, GenerateRequest, Ticket, Usage};
 pub(crate) use swap::Service;
 pub use swap::SwapError;
+pub use words::Words;
 
 /// Turns a conversation into the tokens that a model reads before it answers.
 pub type PromptWriter =

@@ -5,9 +5,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gigaro_data::Tokenizer;
 use gigaro_models::generate::logprobs::top_logprobs;
-use gigaro_models::generate::{Draft, FinishReason, Sampled, TokenLogprobs, Vocabulary};
+use gigaro_models::generate::{Draft, FinishReason, Sampled, TokenLogprobs};
 use gigaro_models::gpt::DecodePart;
 
 use super::constraint::Constraint;
@@ -16,23 +15,6 @@ use super::rows::Following;
 use super::schedule::Unread;
 use super::variant::Variant;
 use crate::metrics::ModelMetrics;
-
-/// A tokenizer as generation sees it: special tokens have no text, and each of them ends a reply.
-pub(super) struct Words(pub(super) Tokenizer);
-
-impl Vocabulary for Words {
-    fn token_bytes(&self, id: u32) -> &[u8] {
-        if self.0.is_special(id) {
-            &[]
-        } else {
-            self.0.token_bytes(id)
-        }
-    }
-
-    fn is_end(&self, id: u32) -> bool {
-        self.0.is_special(id)
-    }
-}
 
 /// A request that has a row of the cache.
 pub(super) struct Text {

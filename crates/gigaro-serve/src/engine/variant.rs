@@ -11,7 +11,7 @@ use gigaro_models::Gpt;
 use gigaro_models::gpt::WeightFormat;
 use gigaro_tensor::DType;
 
-use super::text::Words;
+use super::words::Words;
 
 /// Weights in service.
 pub(super) struct Variant {

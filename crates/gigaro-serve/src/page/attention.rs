@@ -129,13 +129,11 @@ fn written(tokenizer: &Tokenizer, asked: &Asked) -> Result<Vec<u32>, ApiError> {
     let kept = kept.ok_or_else(|| {
         ApiError::bad_request("nothing is kept of the tokens of this answer, so it cannot be read again as it was written")
     })?;
-    let bytes = |token: &Value| -> Vec<u8> {
-        let numbers = token["bytes"].as_array().into_iter().flatten();
-        numbers
-            .map(|byte| byte.as_u64().unwrap_or_default() as u8)
-            .collect()
-    };
-    let kept: Vec<Vec<u8>> = kept.iter().map(bytes).collect();
+    let bytes = |token: &Value| Vec::<u8>::deserialize(&token["bytes"]).ok();
+    let kept: Option<Vec<Vec<u8>>> = kept.iter().map(bytes).collect();
+    let kept = kept.ok_or_else(|| {
+        ApiError::bad_request("what is kept of this answer's tokens is damaged, so it cannot be read again as it was written")
+    })?;
     let wanted: HashSet<&[u8]> = kept.iter().map(Vec::as_slice).collect();
     let ids = (0..tokenizer.vocab_size() as u32).rev();
     let known: HashMap<&[u8], u32> = ids

@@ -17,13 +17,14 @@ const ENDS = {
 export function createThread(container, actions) {
   /** Where the words of each answer on the screen are, and how far they have been read out. */
   const places = new Map();
-  /** Answers that are shown token by token. */
-  const opened = new Set();
+  /** Answers that are shown token by token, with the view of each once it is drawn: a redraw must not lose what is being looked at. */
+  const opened = new Map();
   let shown = { conversation: null, comparing: null, editing: null };
 
   /** Shows a conversation; `comparing` holds two answers that stand side by side. */
   function show(conversation, comparing) {
     if (conversation !== shown.conversation) shown.editing = null;
+    if (conversation?.id !== shown.conversation?.id) opened.clear();
     shown = { ...shown, conversation, comparing };
     const focused = document.activeElement?.dataset?.focus;
     places.clear();
@@ -98,7 +99,11 @@ export function createThread(container, actions) {
 
   /** The words of an answer, as text or token by token. */
   function words(message) {
-    if (opened.has(message.id) && message.tokens) return tokenView(message, actions);
+    if (opened.has(message.id) && message.tokens) {
+      const view = opened.get(message.id) ?? tokenView(message, actions);
+      opened.set(message.id, view);
+      return view;
+    }
     const place = element("div", { class: "words", dir: "auto" });
     places.set(message.id, { place, said: message.content.length });
     paint(message, place);
@@ -113,7 +118,7 @@ export function createThread(container, actions) {
 
   async function turn(message) {
     if (opened.delete(message.id)) return redraw();
-    if (await actions.tokens(message)) opened.add(message.id);
+    if (await actions.tokens(message)) opened.set(message.id, null);
     redraw();
   }
 

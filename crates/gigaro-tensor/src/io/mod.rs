@@ -1,5 +1,6 @@
 //! Weight files: safetensors in and out; the [`gguf`] of llama.cpp.
 
+mod file_bytes;
 pub mod gguf;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::{DType, Error, Tensor};
+
+pub use file_bytes::FileBytes;
 
 /// The engine's name of a file's dtype; `None` for those it does not know.
 #[must_use]

@@ -314,7 +314,7 @@ pub(super) fn models(
         let path = path.clone();
         // What is wrong with a checkpoint is said before anything else is begun.
         let (place, config) = open_config(&path)?;
-        let bytes = memory(&config, weights, engine);
+        let bytes = memory(&place, &config, weights, engine);
         needed += bytes;
         let name = name_of(&path)?;
         if sources.iter().any(|source| source.name == name) {
@@ -323,7 +323,7 @@ pub(super) fn models(
             return Err(Usage(sentence).into());
         }
         output.say(format_args!(
-            "{name}: {} parameters in {}, {} of memory, from {}",
+            "{name}: {} parameters in {}, up to {} of memory, from {}",
             Count(config.num_params() as f64),
             weights.name(),
             Bytes(bytes),
@@ -350,11 +350,16 @@ pub(super) fn models(
     Ok((sources, needed))
 }
 
-/// The weights while they are read, which is in 32 bits, or as they are held, and the keys and values.
-fn memory(config: &GptConfig, weights: Weights, engine: &EngineSettings) -> u64 {
-    let held = match weights {
-        Weights::Auto | Weights::F32 => 0,
-        rounded => rounded.bytes(),
+/// The weights while they are read, which is in 32 bits, and as they are held, and the keys and values at most. Those of one file that are
+/// held as they are stored take what the file does.
+fn memory(place: &Path, config: &GptConfig, weights: Weights, engine: &EngineSettings) -> u64 {
+    let file = std::fs::metadata(place)
+        .ok()
+        .filter(std::fs::Metadata::is_file);
+    let weights = match (weights, file) {
+        (Weights::Auto, Some(file)) => file.len(),
+        (Weights::Auto | Weights::F32, _) => config.num_params() * 4,
+        (rounded, _) => config.num_params() * (4 + rounded.bytes()),
     };
     let context = engine
         .context
@@ -363,7 +368,7 @@ fn memory(config: &GptConfig, weights: Weights, engine: &EngineSettings) -> u64 
     let per_token = 2 * 4 * config.n_layer * config.n_kv_head * config.head_dim();
     let row = (context * per_token) as u64;
     let rows = (engine.kv_bytes / row.max(1)).clamp(1, engine.slots as u64);
-    config.num_params() * (4 + held) + rows * row
+    weights + rows * row
 }
 
 /// The name of the folder that was given, or of the file without its end.
@@ -512,7 +517,7 @@ fn wait_until_ready(
                 ModelState::Ready(ready) => {
                     let facts = &ready.facts;
                     output.say(format_args!(
-                        "{} is ready: {} replies at once of up to {} tokens, {} of keys and values.",
+                        "{} is ready: {} replies at once of up to {} tokens, up to {} of keys and values.",
                         model.name(),
                         facts.slots,
                         facts.context,

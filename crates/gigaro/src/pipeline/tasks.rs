@@ -4,7 +4,7 @@
 //! A choice is scored by the log-probability of a space and its text after the question; words are drawn greedily up to the end of the line.
 //! The text stands alone: no token before it, no chat format. What counts as right is in `gigaro_train::evaluate`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use gigaro_data::tasks::{Task, TaskAnswer};
 use gigaro_models::generate::logprobs::top_logprobs;
 use gigaro_models::generate::{BatchRequest, SamplingParams};
@@ -50,7 +50,9 @@ pub(crate) fn put(
                 right: *right,
             },
             TaskAnswer::Words(truth) => TaskScore::Words {
-                written: written.next().unwrap_or_default(),
+                written: written
+                    .next()
+                    .context("an answer in words is missing: this is a bug of gigaro")?,
                 truth: truth.clone(),
             },
         });

@@ -8,6 +8,7 @@
 //! Read [`threads`] and [`isa`] first, then [`gemm`](mod@gemm).
 
 pub mod attention;
+pub mod exp2;
 pub mod gemm;
 pub mod isa;
 pub mod peak;

@@ -31,17 +31,15 @@ pub use value::Value;
 pub use write::write_gguf;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
-
+use super::FileBytes;
 use crate::{Error, Tensor};
 use header::Header;
 
 /// A GGUF file, its header read and checked, its weights where they lie.
 pub struct Gguf {
-    bytes: Bytes,
+    bytes: FileBytes,
     header: Header,
     /// Name -> place in `header.tensors`.
     places: BTreeMap<String, usize>,
@@ -61,23 +59,6 @@ pub struct GgufTensor<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Where the file is: on disk, or in memory for tests and fuzzing.
-enum Bytes {
-    Mapped(Mmap),
-    Memory(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Memory(bytes) => bytes,
-        }
-    }
-}
-
 impl Gguf {
     /// Maps a file and reads its header.
     ///
@@ -90,11 +71,8 @@ impl Gguf {
             path: shown.clone(),
             source,
         };
-        let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is only read, as plain bytes for which every value is valid. Another process that cuts the file
-        // short while it is mapped would end this one; a model file is replaced as a whole, not rewritten in place.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Self::read(Bytes::Mapped(map)).map_err(|reason| Error::Gguf {
+        let bytes = FileBytes::map(path).map_err(io)?;
+        Self::read(bytes).map_err(|reason| Error::Gguf {
             path: shown,
             reason,
         })
@@ -105,10 +83,10 @@ impl Gguf {
     /// # Errors
     /// What is wrong with it, as for [`Gguf::open`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, String> {
-        Self::read(Bytes::Memory(bytes))
+        Self::read(FileBytes::Memory(bytes))
     }
 
-    fn read(bytes: Bytes) -> Result<Self, String> {
+    fn read(bytes: FileBytes) -> Result<Self, String> {
         let header = header::read(&bytes)?;
         let mut places = BTreeMap::new();
         for (i, tensor) in header.tensors.iter().enumerate() {

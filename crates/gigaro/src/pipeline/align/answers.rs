@@ -8,10 +8,11 @@ use gigaro_data::world::Prompt;
 use gigaro_models::generate::{
     BatchRequest, Completion, FinishReason, SamplingParams, generate_batch,
 };
+use gigaro_serve::engine::Words;
 use gigaro_tensor::{DType, Generator, autocast};
 
 use crate::pipeline::job::Halt;
-use crate::trained::{Trained, Words};
+use crate::trained::Trained;
 use crate::turns::Turns;
 
 /// Replies that are written at the same time.
@@ -117,7 +118,7 @@ pub(crate) fn answer(
     let asked = || prompts.iter().enumerate().filter(readable);
     let requests: Vec<BatchRequest> = asked().map(request).collect();
     let mut go_on = |_: usize| !halt.stop.is_requested();
-    let words = Words(&trained.tokenizer);
+    let words = Words(trained.tokenizer.clone());
     let written = autocast(dtype, || {
         generate_batch(&trained.model, &requests, SLOTS, &words, &mut go_on)
     });

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use gigaro_data::chat::Message;
 use gigaro_models::RewardModel;
+use gigaro_serve::engine::Words;
 use gigaro_tensor::{Generator, autocast};
 use gigaro_train::best_of_n::{Chosen, best_of_n as choose, kl_of_best_of_n};
 use gigaro_train::rollout::Sampling;
@@ -22,7 +23,7 @@ use crate::pipeline::record;
 use crate::pipeline::sft::sft;
 use crate::pipeline::{Job, StageResult, stage};
 use crate::recipe::{Align, Optimizer, Sft};
-use crate::trained::{Trained, Words};
+use crate::trained::Trained;
 
 /// The kept answers in a run's folder.
 pub(crate) const FILE_NAME: &str = "best_of_n.jsonl";
@@ -86,7 +87,7 @@ fn draw(
         model: rewards,
         missing_eos_penalty: Some(recipe.missing_eos_penalty),
     };
-    let words = Words(&from.tokenizer);
+    let words = Words(from.tokenizer.clone());
     let streams = Generator::new(seed);
     let mut kept: Vec<Chosen> = Vec::with_capacity(prompts);
     for (i, part) in asked.tokens.chunks(SLOTS).enumerate() {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use gigaro_data::world::{Prompt, World};
+use gigaro_serve::engine::Words;
 use gigaro_train::advantage::KlController;
 use gigaro_train::grpo::{Grpo, GrpoSettings};
 use gigaro_train::objective::Objective;
@@ -25,7 +26,7 @@ use crate::pipeline::job::BEST;
 use crate::pipeline::stage::{self, Matter};
 use crate::pipeline::{Job, StageResult};
 use crate::recipe::{Algorithm, Align, Ask};
-use crate::trained::{Trained, Words, deep_copy};
+use crate::trained::{Trained, deep_copy};
 use crate::turns::Turns;
 
 /// Trains the fine-tuned model in `from` by its own answers to prompts of the small world, into the stage's folder `dir`.
@@ -69,7 +70,7 @@ pub(crate) fn online(
     let identity = stage::identity(&policy.config.to_json(), &from.tokenizer, &from.beside)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
-    let words = Words(&from.tokenizer);
+    let words = Words(from.tokenizer.clone());
     let prompts = Prompts::new(asked.tokens.clone(), from.context(), seed)?;
     let sampling = sampling(recipe, seed);
     let rollouts =

@@ -9,6 +9,7 @@ use gigaro_models::ActorCritic;
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::{Decay, Schedule};
+use gigaro_serve::engine::Words;
 use gigaro_train::Error;
 use gigaro_train::advantage::KlController;
 use gigaro_train::checkpoint::Checkpoint;
@@ -27,7 +28,7 @@ use crate::pipeline::prepare::Prepared;
 use crate::pipeline::stage::{self, Matter, Pace};
 use crate::pipeline::{Job, StageResult, sft};
 use crate::recipe::{self, PtxOn};
-use crate::trained::{Trained, Words, deep_copy};
+use crate::trained::{Trained, deep_copy};
 use crate::turns::Turns;
 
 /// Measurements over which a rising reward with a falling true score ends the run.
@@ -82,7 +83,7 @@ pub(crate) fn ppo(
     let identity = stage::identity(&from.model.config.to_json(), &from.tokenizer, &from.beside)?;
     let validation = Validation::new(watched.tokens.clone(), &mut truth, WINDOW)
         .keep_best(&dir.join(BEST), identity.clone());
-    let words = Words(&from.tokenizer);
+    let words = Words(from.tokenizer.clone());
     let prompts = Prompts::new(asked.tokens.clone(), from.context(), seed)?;
     let rollouts = Rollouts::new(
         &from.model,

@@ -1,6 +1,7 @@
 //! Rows of scores for AVX2 with FMA; see [`rows`](super::rows). A vector of [`LANES`] is two registers.
 
 use super::rows::{Gradients, LANES, MaskRow, PER_TILE, Query, RowKernels, Running, Weights};
+use crate::device::cpu::exp2::EXP2;
 use std::arch::x86_64::*;
 
 /// Elements of a register.
@@ -36,16 +37,8 @@ pub(super) fn single() -> RowKernels {
 fn exp2(x: __m256) -> __m256 {
     let whole = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
     let f = _mm256_sub_ps(x, whole);
-    // Minimax on [-1/2, 1/2], from Moshier's Cephes library (exp2f).
-    let mut y = _mm256_set1_ps(1.535_336_2e-4);
-    for c in [
-        1.339_887_4e-3,
-        9.618_437e-3,
-        5.550_332_5e-2,
-        2.402_264_8e-1,
-        6.931_472e-1,
-        1.0,
-    ] {
+    let mut y = _mm256_set1_ps(EXP2[0]);
+    for c in EXP2.into_iter().skip(1) {
         y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(c));
     }
     let exponent = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(whole));

@@ -2,6 +2,7 @@
 
 use super::kernel::LD;
 use super::rows::{Gradients, MaskRow, PER_TILE, Query, RowKernels, Running, Weights};
+use crate::device::cpu::exp2::EXP2;
 use crate::device::cpu::gemm::pack_avx512::{first, interleave, narrow};
 use std::arch::x86_64::*;
 
@@ -13,16 +14,8 @@ pub(super) fn exp2(x: __m512) -> __m512 {
     let x = _mm512_max_ps(_mm512_set1_ps(-160.0), x);
     let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
     let f = _mm512_sub_ps(x, whole);
-    // Minimax on [-1/2, 1/2], from Moshier's Cephes library (exp2f).
-    let mut y = _mm512_set1_ps(1.535_336_2e-4);
-    for c in [
-        1.339_887_4e-3,
-        9.618_437e-3,
-        5.550_332_5e-2,
-        2.402_264_8e-1,
-        6.931_472e-1,
-        1.0,
-    ] {
+    let mut y = _mm512_set1_ps(EXP2[0]);
+    for c in EXP2.into_iter().skip(1) {
         y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(c));
     }
     _mm512_scalef_ps(y, whole)
