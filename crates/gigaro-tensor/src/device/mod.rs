@@ -1,6 +1,7 @@
 //! Where tensors live and kernels run.
 
 pub mod cpu;
+pub mod cuda;
 
 use std::fmt;
 

@@ -1,0 +1,119 @@
+//! What a graphics card does for the engine, and what its kernels are called with.
+//!
+//! Everything above this trait is the same whether a card or, in tests, [`emulated`](super::emulated) threads run the kernels.
+
+use super::Module;
+
+/// An address in the card's memory; 0 points nowhere.
+pub(crate) type Address = u64;
+
+/// What went wrong on a card: what was done, and what the card or its libraries said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DriverError {
+    /// There is no memory of that size; the allocator frees what it keeps and asks once more.
+    #[error("no memory is left for {bytes} bytes")]
+    OutOfMemory {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// Anything else. The card may be lost, and nothing on it can be relied on.
+    #[error("{what}: {said}")]
+    Failed {
+        /// What was done.
+        what: String,
+        /// The answer.
+        said: String,
+    },
+}
+
+pub(crate) type Result<T> = std::result::Result<T, DriverError>;
+
+/// Threads of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Blocks.
+    pub(crate) blocks: [u32; 3],
+    /// Threads of a block.
+    pub(crate) threads: u32,
+    /// Bytes of dynamic shared memory of a block.
+    pub(crate) shared: u32,
+}
+
+/// A kernel of a module, by the name that it has there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel<'a> {
+    pub(crate) module: &'static Module,
+    pub(crate) name: &'a str,
+}
+
+/// One matrix operand of a product, in elements of its type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix {
+    pub(crate) at: Address,
+    pub(crate) dtype: crate::DType,
+    /// From one row to the next.
+    pub(crate) row_stride: usize,
+    /// From one column to the next.
+    pub(crate) column_stride: usize,
+    /// From one matrix of a batch to the next; 0 if all share it.
+    pub(crate) batch_stride: usize,
+}
+
+/// `c = a b + bias` for a batch of matrices, by the vendor's library.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) batch: usize,
+    /// (m, k)
+    pub(crate) a: Matrix,
+    /// (k, n), of the type of `a`.
+    pub(crate) b: Matrix,
+    /// (m, n), row-major; its own type or f32.
+    pub(crate) c: Matrix,
+    /// A vector of `n`, of the type of `c`, added to each row.
+    pub(crate) bias: Option<Address>,
+    /// f32 operands may be rounded to tf32.
+    pub(crate) tf32: bool,
+    /// Adds to what `c` holds instead of replacing it.
+    pub(crate) accumulate: bool,
+}
+
+/// A card with one stream: what is asked for happens in that order, and calls return before it has happened, except where they say
+/// otherwise.
+pub(crate) trait Driver: Send + Sync {
+    /// The name of the card, as people know it.
+    fn name(&self) -> String;
+    /// Bytes of memory: free, and in all.
+    fn memory(&self) -> Result<(usize, usize)>;
+    /// A block of memory, aligned to 256 bytes.
+    fn allocate(&self, bytes: usize) -> Result<Address>;
+    /// Gives a block back; waits for what uses it.
+    fn free(&self, at: Address);
+    /// Copies to the card. `from` may be changed as soon as this returns.
+    fn upload(&self, to: Address, from: &[u8]) -> Result<()>;
+    /// Copies from the card; waits for it, and for all that was asked before.
+    fn download(&self, to: &mut [u8], from: Address) -> Result<()>;
+    /// Copies on the card; the two do not overlap.
+    fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()>;
+    /// Zeros.
+    fn clear(&self, at: Address, bytes: usize) -> Result<()>;
+    /// Runs a kernel; `arguments` point to values of the types that it takes, in order.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel, and the addresses among them are of blocks as large as it reads and writes.
+    unsafe fn launch(
+        &self,
+        kernel: Kernel<'_>,
+        grid: Grid,
+        arguments: &[*const std::ffi::c_void],
+    ) -> Result<()>;
+    /// The product by a library, or `false` if there is none that can: then a kernel does it.
+    ///
+    /// # Safety
+    /// The addresses are of blocks as large as the product reads and writes.
+    unsafe fn product(&self, product: &Product) -> Result<bool>;
+    /// Waits until all that was asked has happened.
+    fn synchronize(&self) -> Result<()>;
+}
