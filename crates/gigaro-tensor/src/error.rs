@@ -1,6 +1,6 @@
 //! What can go wrong outside the program: each a sentence that says what, where and what to do.
 
-/// An error of the engine's dealings with files.
+/// An error of the engine's dealings with files and devices.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -26,6 +26,14 @@ pub enum Error {
         /// The file.
         path: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A device cannot be used.
+    #[error("{device} cannot be used: {reason}")]
+    Device {
+        /// The device.
+        device: crate::Device,
+        /// Why, and what to do.
         reason: String,
     },
 }

@@ -23,7 +23,7 @@ mod tensor;
 pub mod testing;
 
 pub use autograd::{autocast, checkpoint, enable_grad, no_grad};
-pub use device::{Device, cpu};
+pub use device::{Device, DeviceFailure, catch_failure, cpu, cuda};
 pub use dtype::{DType, Element, bf16, f16};
 pub use error::Error;
 pub use ops::{functional, optim};

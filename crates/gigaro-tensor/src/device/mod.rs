@@ -3,6 +3,10 @@
 pub mod cpu;
 pub mod cuda;
 
+mod failure;
+
+pub use failure::{DeviceFailure, catch_failure};
+
 use std::fmt;
 
 /// A device, chosen at run time.
@@ -11,12 +15,15 @@ pub enum Device {
     /// The processor and its main memory.
     #[default]
     Cpu,
+    /// A graphics card, by its number; [`cuda::open`] makes it usable.
+    Cuda(usize),
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
 }

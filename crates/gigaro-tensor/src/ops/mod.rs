@@ -4,8 +4,8 @@
 mod activation;
 mod arg_reduce;
 mod attention;
-mod binary;
-mod cast;
+pub(crate) mod binary;
+pub(crate) mod cast;
 mod cat;
 mod compare;
 mod composite;

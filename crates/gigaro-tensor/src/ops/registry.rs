@@ -46,6 +46,12 @@ pub struct Op {
     pub cases: fn() -> Vec<Case>,
 }
 
+/// Ops without kernels for graphics cards, and why.
+pub const CPU_ONLY: [(&str, &str); 1] = [(
+    "linear_quantized",
+    "its panels are laid out for the processor's registers; on a card weights are bf16",
+)];
+
 /// Shapes that elementwise ops are tested on: a vector, a batch with an odd last dim, more than one
 /// parallel piece.
 fn elementwise(run: fn(&Tensor) -> Tensor, low: f64, high: f64) -> Vec<Case> {
@@ -78,14 +84,14 @@ fn normal<const N: usize>(shape: [usize; N]) -> Input {
     Input::normal(shape)
 }
 
-/// Integers `0..n`, shuffled and repeated, as indices.
-fn indices<const N: usize>(n: usize, shape: [usize; N]) -> Tensor {
+/// Integers `0..n`, shuffled and repeated, as indices into `x`.
+fn indices<const N: usize>(x: &Tensor, n: usize, shape: [usize; N]) -> Tensor {
     Tensor::randint(
         0,
         n as i64,
         shape,
         DType::I64,
-        Device::Cpu,
+        x.device(),
         &Generator::new(3),
     )
 }
@@ -155,8 +161,8 @@ fn elementwise_ops() -> Vec<Op> {
         op!("maximum" Primitive "binary/mod.rs", pairs(Tensor::maximum, -2.0, 2.0)),
         op!("minimum" Primitive "binary/mod.rs", pairs(Tensor::minimum, -2.0, 2.0)),
         op!("where_" Primitive "where_cond/mod.rs", pairs(|a, b| {
-            let condition = Tensor::arange(0.0, a.numel() as f64, 1.0, DType::I64, Device::Cpu);
-            let half = Tensor::full((), a.numel() as f64 / 2.0, DType::F64, Device::Cpu);
+            let condition = Tensor::arange(0.0, a.numel() as f64, 1.0, DType::I64, a.device());
+            let half = Tensor::full((), a.numel() as f64 / 2.0, DType::F64, a.device());
             Tensor::where_(&condition.lt(&half).reshape(a.shape()), a, b)
         }, -2.0, 2.0)),
         op!("masked_fill" Composite "where_cond/mod.rs", elementwise(|x| {
@@ -251,16 +257,16 @@ fn reductions() -> Vec<Op> {
 
 fn indexing() -> Vec<Op> {
     vec![
-        op!("gather" Primitive "gather/mod.rs", one(vec![normal([4, 6])], |x| x[0].gather(1, &indices(6, [4, 9])))),
+        op!("gather" Primitive "gather/mod.rs", one(vec![normal([4, 6])], |x| x[0].gather(1, &indices(&x[0], 6, [4, 9])))),
         op!("index_select" Primitive "gather/mod.rs",
-            one(vec![normal([4, 6, 5])], |x| x[0].index_select(1, &indices(6, [9])))),
-        op!("embedding" Composite "gather/mod.rs", one(vec![normal([11, 7])], |x| f::embedding(&indices(11, [2, 9]), &x[0]))),
+            one(vec![normal([4, 6, 5])], |x| x[0].index_select(1, &indices(&x[0], 6, [9])))),
+        op!("embedding" Composite "gather/mod.rs", one(vec![normal([11, 7])], |x| f::embedding(&indices(&x[0], 11, [2, 9]), &x[0]))),
         op!("scatter" Primitive "scatter/mod.rs", one(vec![normal([4, 6]), normal([4, 5])],
-            |x| x[0].scatter(1, &indices(6, [4, 5]), &x[1]))),
+            |x| x[0].scatter(1, &indices(&x[0], 6, [4, 5]), &x[1]))),
         op!("scatter_add" Primitive "scatter/mod.rs", one(vec![normal([4, 6]), normal([4, 9])],
-            |x| x[0].scatter_add(1, &indices(6, [4, 9]), &x[1]))),
+            |x| x[0].scatter_add(1, &indices(&x[0], 6, [4, 9]), &x[1]))),
         op!("index_add" Primitive "scatter/mod.rs", one(vec![normal([6, 70]), normal([9, 70])],
-            |x| x[0].index_add(0, &indices(6, [9]), &x[1]))),
+            |x| x[0].index_add(0, &indices(&x[0], 6, [9]), &x[1]))),
         op!("cat" Primitive "cat/mod.rs", one(vec![normal([3, 4, 5]), normal([3, 2, 5])],
             |x| Tensor::cat(&[&x[0], &x[1], &x[0]], 1))),
         op!("stack" Composite "cat/mod.rs", one(vec![normal([3, 4]), normal([3, 4])],
@@ -327,27 +333,28 @@ fn layers() -> Vec<Op> {
         ]),
         op!("rotary_embedding" Primitive "rotary/mod.rs", one(vec![normal([2, 5, 3, 8])], |x| {
             let (cos, sin) = f::rotary_tables(2, 5, 8, 10_000.0);
-            f::rotary_embedding(&x[0], &cos, &sin)
+            let there = |t: Tensor| t.to_device(x[0].device());
+            f::rotary_embedding(&x[0], &there(cos), &there(sin))
         })),
         op!("scaled_dot_product_attention" Fused "attention/mod.rs", attention_cases()),
         op!("attention_qkv_packed" Fused "attention/mod.rs", one(vec![normal([2, 9, 24])],
             |x| f::attention_qkv_packed(&x[0], 2))),
         op!("cross_entropy" Composite "composite/loss.rs", one(vec![normal([6, 11])],
-            |x| f::cross_entropy(&x[0], &with_ignored(), -100))),
+            |x| f::cross_entropy(&x[0], &with_ignored(&x[0]), -100))),
         op!("soft_capped" Composite "composite/loss.rs",
             elementwise(|x| f::soft_capped(x.clone(), Some(2.0)), -5.0, 5.0)),
         op!("nll_loss" Composite "composite/loss.rs", one(vec![normal([6, 11])],
-            |x| f::nll_loss(&x[0], &with_ignored(), -100))),
+            |x| f::nll_loss(&x[0], &with_ignored(&x[0]), -100))),
         op!("mse_loss" Composite "composite/loss.rs", one(vec![normal([6, 11]), normal([11])],
             |x| f::mse_loss(&x[0], &x[1]))),
         op!("linear_cross_entropy" Fused "cross_entropy/mod.rs", vec![
             Case::new(vec![normal([6, 5]), normal([11, 5])],
-                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(), -100, None)).scaled(5.0)
-                .composite(|x| f::cross_entropy(&f::linear(&x[0], &x[1], None), &with_ignored(), -100)),
+                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(&x[0]), -100, None)).scaled(5.0)
+                .composite(|x| f::cross_entropy(&f::linear(&x[0], &x[1], None), &with_ignored(&x[0]), -100)),
             Case::new(vec![normal([6, 5]), normal([11, 5])],
-                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(), -100, Some(3.0))).scaled(5.0)
+                |x| f::linear_cross_entropy(&x[0], &x[1], &with_ignored(&x[0]), -100, Some(3.0))).scaled(5.0)
                 .composite(|x| f::cross_entropy(
-                    &f::soft_capped(f::linear(&x[0], &x[1], None), Some(3.0)), &with_ignored(), -100)),
+                    &f::soft_capped(f::linear(&x[0], &x[1], None), Some(3.0)), &with_ignored(&x[0]), -100)),
         ]),
     ]
 }
@@ -425,8 +432,8 @@ fn adamw_on_copies(x: &[Tensor]) -> Tensor {
 }
 
 /// Six targets of eleven classes, one of them left out.
-fn with_ignored() -> Tensor {
-    Tensor::from_slice(&[3_i64, 0, -100, 10, 7, 7], [6])
+fn with_ignored(x: &Tensor) -> Tensor {
+    Tensor::from_slice(&[3_i64, 0, -100, 10, 7, 7], [6]).to_device(x.device())
 }
 
 fn attention_cases() -> Vec<Case> {
@@ -437,8 +444,8 @@ fn attention_cases() -> Vec<Case> {
             normal([2, kv, s, 8]),
         ]
     };
-    let bool_mask = || {
-        Tensor::ones([9, 9], DType::F32, Device::Cpu)
+    let bool_mask = |device| {
+        Tensor::ones([9, 9], DType::F32, device)
             .tril(2)
             .to_dtype(DType::Bool)
     };
@@ -456,7 +463,7 @@ fn attention_cases() -> Vec<Case> {
             f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, false, Some(0.3))
         }),
         Case::new(inputs(2, 2, 9, 9), move |x| {
-            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], Some(&bool_mask()), false, None)
+            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], Some(&bool_mask(x[0].device())), false, None)
         }),
     ]
 }

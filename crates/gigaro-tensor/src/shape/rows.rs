@@ -56,6 +56,11 @@ impl<const N: usize> Rows<N> {
         }
     }
 
+    /// The merged dims, outermost first, each with the stride of every operand; the last is the inner row.
+    pub(crate) fn dims(&self) -> impl Iterator<Item = (usize, [usize; N])> + '_ {
+        self.outer.iter().copied().chain([(self.len, self.strides)])
+    }
+
     /// Where row `index` of each operand starts, relative to the operand's first element.
     pub(crate) fn offsets(&self, mut index: usize) -> [usize; N] {
         let mut at = [0; N];

@@ -6,28 +6,85 @@
 
 mod allocator;
 pub(crate) mod pages;
+pub(crate) mod size_cache;
 
-pub use allocator::{AllocatorStats, allocator_stats, empty_cache};
+pub use allocator::{allocator_stats, empty_cache};
+pub use size_cache::AllocatorStats;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
+use crate::Device;
+use crate::device::cuda::{self, Gpu, driver::Address};
+
 /// An aligned block of initialised bytes, returned to the allocator's cache when dropped.
 pub(crate) struct Buffer {
-    block: allocator::Block,
+    block: Block,
     bytes: usize,
 }
 
+/// Where the bytes are.
+enum Block {
+    Main(allocator::Block),
+    Cuda(cuda::Block),
+}
+
 impl Buffer {
-    /// `len` elements of `T` with whatever values the recycled block holds: for kernels that write
+    /// `len` elements of `T` in main memory with whatever values the recycled block holds: for kernels that write
     /// every element.
     pub(crate) fn scratch<T: Pod>(len: usize) -> Self {
         let bytes = len * size_of::<T>();
         Self {
-            block: allocator::allocate(bytes),
+            block: Block::Main(allocator::allocate(bytes)),
             bytes,
+        }
+    }
+
+    /// `bytes` on a graphics card for what an op writes, with whatever values the recycled block holds.
+    pub(crate) fn on(gpu: &'static Gpu, op: &str, bytes: usize) -> Self {
+        Self {
+            block: Block::Cuda(gpu.allocate(op, bytes)),
+            bytes,
+        }
+    }
+
+    /// Where the bytes are.
+    pub(crate) fn device(&self) -> Device {
+        match &self.block {
+            Block::Main(_) => Device::Cpu,
+            Block::Cuda(block) => block.gpu().device(),
+        }
+    }
+
+    /// How many bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The address on the card.
+    ///
+    /// # Panics
+    /// If the bytes are in main memory: ops ask for the device first.
+    pub(crate) fn address(&self) -> Address {
+        match &self.block {
+            Block::Cuda(block) => block.address(),
+            Block::Main(_) => panic!("a kernel of a graphics card was given a tensor in main memory"),
+        }
+    }
+
+    /// The address in main memory.
+    ///
+    /// # Panics
+    /// If the bytes are on a card: ops ask for the device first.
+    fn main(&self) -> *mut u8 {
+        match &self.block {
+            Block::Main(block) => block.as_ptr(),
+            Block::Cuda(block) => panic!(
+                "this op has no kernel for {}; move its operands with to_device(Device::Cpu)",
+                block.gpu().device()
+            ),
         }
     }
 
@@ -50,7 +107,7 @@ impl Buffer {
         // SAFETY: the block is aligned for any number, at least `bytes` long, initialised when it
         // was first allocated, and every bit pattern is a valid `T` (Pod).
         unsafe {
-            std::slice::from_raw_parts(self.block.as_ptr().cast(), self.bytes / size_of::<T>())
+            std::slice::from_raw_parts(self.main().cast(), self.bytes / size_of::<T>())
         }
     }
 
@@ -58,14 +115,21 @@ impl Buffer {
     pub(crate) fn as_mut<T: Pod>(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`, and the buffer is borrowed mutably.
         unsafe {
-            std::slice::from_raw_parts_mut(self.block.as_ptr().cast(), self.bytes / size_of::<T>())
+            std::slice::from_raw_parts_mut(self.main().cast(), self.bytes / size_of::<T>())
         }
     }
 }
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        Self::copy_of(self.as_slice::<u8>())
+        match &self.block {
+            Block::Main(_) => Self::copy_of(self.as_slice::<u8>()),
+            Block::Cuda(block) => {
+                let copy = Self::on(block.gpu(), "copy", self.bytes);
+                block.gpu().copy(copy.address(), block.address(), self.bytes);
+                copy
+            }
+        }
     }
 }
 
@@ -77,14 +141,21 @@ impl Clone for Buffer {
 pub(crate) struct Storage {
     buffer: Mutex<Arc<Buffer>>,
     version: AtomicU64,
+    device: Device,
 }
 
 impl Storage {
     pub(crate) fn new(buffer: Buffer) -> Arc<Self> {
         Arc::new(Self {
+            device: buffer.device(),
             buffer: Mutex::new(Arc::new(buffer)),
             version: AtomicU64::new(0),
         })
+    }
+
+    /// Where the bytes are, for good.
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
 
     /// A snapshot to read from.

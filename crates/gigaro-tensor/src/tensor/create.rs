@@ -1,14 +1,22 @@
 //! Making tensors.
 
+use crate::device::cuda;
 use crate::dtype::{Number, dispatch};
+use crate::ops::cast;
 use crate::storage::Buffer;
 use crate::{DType, Device, Element, Generator, Shape, Tensor};
 
 impl Tensor {
     /// All zeros (`false` for bool).
     #[must_use]
-    pub fn zeros(shape: impl Into<Shape>, dtype: DType, _device: Device) -> Self {
+    pub fn zeros(shape: impl Into<Shape>, dtype: DType, device: Device) -> Self {
         let shape = shape.into();
+        if let Device::Cuda(index) = device {
+            let gpu = cuda::gpu(index);
+            let buffer = Buffer::on(gpu, "zeros", shape.numel() * dtype.size_bytes());
+            gpu.clear(buffer.address(), buffer.bytes());
+            return Self::from_buffer(buffer, shape, dtype);
+        }
         let buffer = dispatch!(dtype, T => Buffer::zeros::<T>(shape.numel()));
         Self::from_buffer(buffer, shape, dtype)
     }
@@ -22,6 +30,9 @@ impl Tensor {
     /// One value everywhere, converted to `dtype`.
     #[must_use]
     pub fn full(shape: impl Into<Shape>, value: f64, dtype: DType, device: Device) -> Self {
+        if let Device::Cuda(index) = device {
+            return cast::cuda::filled(cuda::gpu(index), shape.into(), value, dtype);
+        }
         Self::generate(shape.into(), dtype, device, |_| value)
     }
 
@@ -54,7 +65,7 @@ impl Tensor {
     fn generate(
         shape: Shape,
         dtype: DType,
-        _device: Device,
+        device: Device,
         mut value: impl FnMut(usize) -> f64,
     ) -> Self {
         let n = shape.numel();
@@ -66,7 +77,8 @@ impl Tensor {
             }
             buffer
         });
-        Self::from_buffer(buffer, shape, dtype)
+        // A card gets the very numbers of the processor.
+        Self::from_buffer(buffer, shape, dtype).to_device(device)
     }
 
     /// A tensor on the CPU with these elements in row-major order.

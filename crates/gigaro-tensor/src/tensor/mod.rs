@@ -5,6 +5,7 @@
 //! arithmetic in `ops/`.
 
 mod create;
+mod device;
 mod display;
 mod in_place;
 mod read;
@@ -15,6 +16,8 @@ use std::sync::{Arc, PoisonError};
 use bytemuck::Pod;
 
 use crate::autograd::{self, Leaf, Origin};
+use crate::device::cuda::driver::Address;
+use crate::device::cuda::{self, Gpu};
 use crate::storage::{Buffer, Data, Storage};
 use crate::{DType, Device, Layout, Shape};
 
@@ -152,7 +155,41 @@ impl Tensor {
     /// Where the tensor lives.
     #[must_use]
     pub fn device(&self) -> Device {
-        Device::Cpu
+        self.0.storage.device()
+    }
+
+    /// The card that the data is on, if it is on one.
+    pub(crate) fn gpu(&self) -> Option<&'static Gpu> {
+        match self.device() {
+            Device::Cpu => None,
+            Device::Cuda(index) => Some(cuda::gpu(index)),
+        }
+    }
+
+    /// The card that all of these are on, if they are on one.
+    ///
+    /// # Panics
+    /// If they are on different devices.
+    #[track_caller]
+    pub(crate) fn common_gpu(op: &str, tensors: &[&Self]) -> Option<&'static Gpu> {
+        let device = tensors[0].device();
+        for t in tensors {
+            assert!(
+                t.device() == device,
+                "{op}: one operand is on {device}, another on {}; move one with to_device",
+                t.device()
+            );
+        }
+        tensors[0].gpu()
+    }
+
+    /// The address of the view's first element on its card.
+    ///
+    /// # Panics
+    /// If it is in main memory.
+    pub(crate) fn address(&self) -> Address {
+        let start = self.0.layout.offset() * self.0.dtype.size_bytes();
+        self.0.storage.read().address() + start as Address
     }
 
     /// Whether the elements lie in row-major order without gaps.

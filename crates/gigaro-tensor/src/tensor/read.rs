@@ -1,7 +1,7 @@
 //! Getting numbers out.
 
 use crate::dtype::{Number, dispatch};
-use crate::{Element, Tensor};
+use crate::{Device, Element, Tensor};
 
 impl Tensor {
     /// The elements in row-major order.
@@ -17,7 +17,9 @@ impl Tensor {
             T::DTYPE,
             self.dtype()
         );
-        self.contiguous()
+        self.detach()
+            .to_device(Device::Cpu)
+            .contiguous()
             .data::<T::Raw>()
             .iter()
             .map(|&x| T::from_raw(x))
@@ -36,12 +38,14 @@ impl Tensor {
             "item: needs one element, got shape {}",
             self.layout().shape()
         );
-        dispatch!(self.dtype(), T => Number::as_f64(self.data::<T>()[0]))
+        let x = self.detach().to_device(Device::Cpu);
+        dispatch!(x.dtype(), T => Number::as_f64(x.data::<T>()[0]))
     }
 
     /// The elements in row-major order as bytes in native order, as weight files hold them.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        dispatch!(self.dtype(), T => bytemuck::cast_slice::<T, u8>(&self.contiguous().data::<T>()).to_vec())
+        let x = self.detach().to_device(Device::Cpu).contiguous();
+        dispatch!(x.dtype(), T => bytemuck::cast_slice::<T, u8>(&x.data::<T>()).to_vec())
     }
 }

@@ -77,6 +77,39 @@ pub fn check_dtypes(name: &str, case: &Case) {
     }
 }
 
+/// A card agrees with f64 on the processor: values in every float dtype, gradients in f64 and f32, views of every kind; and gives the
+/// same bits twice.
+pub fn check_device(name: &str, case: &Case, device: Device, with_gradient: bool) {
+    for dtype in [DType::F64, DType::F32, DType::BF16, DType::F16] {
+        let narrow: Vec<Tensor> = case.draw().iter().map(|t| t.to_dtype(dtype)).collect();
+        let wide: Vec<Tensor> = narrow.iter().map(|t| t.to_dtype(DType::F64)).collect();
+        let there: Vec<Tensor> = narrow.iter().map(|t| t.to_device(device)).collect();
+        let expected = (case.run)(&wide);
+        let value = |x: &[Tensor]| (case.run)(x).to_device(Device::Cpu);
+        let (actual, again) = (value(&there), value(&there));
+        let name = format!("{name} in {dtype} on {device}");
+        assert!(actual.to_bytes() == again.to_bytes(), "{name}: two runs differ");
+        // Other functions of one element than the processor's, and other orders of sums.
+        let bound = 2.0 * tolerance(dtype) * case.scale;
+        assert_close(&name, &actual, &expected, bound);
+        if with_gradient && matches!(dtype, DType::F64 | DType::F32) {
+            let name = format!("{name}: gradient");
+            let slopes = |x: &[Tensor]| {
+                let wanted = leaves(x);
+                weighted(&(case.run)(&wanted)).backward();
+                let grad = |t: &Tensor| t.grad().unwrap_or_else(|| t.zeros_like());
+                wanted.iter().map(grad).collect::<Vec<_>>()
+            };
+            let (actual, again) = (slopes(&there), slopes(&there));
+            for ((a, b), e) in actual.iter().zip(&again).zip(slopes(&wide)) {
+                assert!(a.to_bytes() == b.to_bytes(), "{name}: two runs differ");
+                assert_close(&name, &a.to_device(Device::Cpu), &e, 10.0 * bound);
+            }
+        }
+    }
+    check_layouts_on(name, case, device);
+}
+
 /// A random direction for each input.
 fn directions(inputs: &[Tensor]) -> Vec<Tensor> {
     let generator = Generator::new(77);
@@ -103,7 +136,7 @@ fn dot(a: &[Tensor], b: &[Tensor]) -> f64 {
 
 /// The scalar that gradients are taken of: the output weighted by fixed random numbers.
 fn weighted(output: &Tensor) -> Tensor {
-    let weights = Tensor::randn(output.shape(), DType::F64, Device::Cpu, &Generator::new(9));
+    let weights = Tensor::randn(output.shape(), DType::F64, output.device(), &Generator::new(9));
     (output * weights).sum_all()
 }
 
@@ -196,8 +229,12 @@ pub fn check_second_gradient(name: &str, case: &Case) {
 /// The same numbers in other layouts: transposed storage, an offset into a larger tensor, every
 /// second element of a longer dim, and (for constant inputs) a single element expanded.
 pub fn check_layouts(name: &str, case: &Case) {
+    check_layouts_on(name, case, Device::Cpu);
+}
+
+fn check_layouts_on(name: &str, case: &Case, device: Device) {
     type Layout = (&'static str, fn(&Tensor) -> Tensor);
-    let inputs = case.draw();
+    let inputs: Vec<Tensor> = case.draw().iter().map(|x| x.to_device(device)).collect();
     let expected = (case.run)(&inputs);
     let layouts: [Layout; 4] = [
         ("transposed", |x| {
@@ -247,7 +284,7 @@ pub fn check_layouts(name: &str, case: &Case) {
     }
     let expanded: Vec<Tensor> = inputs
         .iter()
-        .map(|x| Tensor::full((), 0.75, DType::F64, Device::Cpu).expand(x.shape()))
+        .map(|x| Tensor::full((), 0.75, DType::F64, device).expand(x.shape()))
         .collect();
     let plain: Vec<Tensor> = expanded.iter().map(Tensor::copy).collect();
     assert_close(

@@ -5,6 +5,16 @@
 //! from `ops/<op>/cuda.rs`.
 
 pub(crate) mod driver;
+#[cfg(feature = "testing")]
+mod emulated;
+mod gpu;
+mod nvidia;
+
+pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu};
+pub use gpu::{empty_cache, memory_stats, open, synchronize};
+
+#[cfg(feature = "testing")]
+pub use emulated::open_emulated;
 
 /// Kernels that are compiled together: the text of one `.cu` file, to which `kernel.cuh` is prepended.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -14,3 +24,30 @@ pub(crate) struct Module {
     /// Its text.
     pub(crate) source: &'static str,
 }
+
+impl Module {
+    /// What is compiled.
+    pub(crate) fn text(&self) -> String {
+        const SHARED: &str = include_str!("kernel.cuh");
+        format!("{SHARED}\n#line 1 \"{}.cu\"\n{}", self.name, self.source)
+    }
+}
+
+/// The module of a `.cu` file beside the caller's.
+macro_rules! module {
+    ($name:literal) => {
+        $crate::device::cuda::Module {
+            name: $name,
+            source: include_str!(concat!($name, ".cu")),
+        }
+    };
+}
+pub(crate) use module;
+
+/// Pointers to the arguments of a kernel.
+macro_rules! arguments {
+    ($($value:expr),* $(,)?) => {
+        &[$(&$value as &dyn $crate::device::cuda::Argument),*]
+    };
+}
+pub(crate) use arguments;

@@ -1,5 +1,7 @@
 //! Activation functions with kernels of their own for value and gradient.
 
+mod cuda;
+
 use crate::Tensor;
 use crate::autograd::record_fused;
 use crate::dtype::{Compute, Number, Real, dispatch_float};
@@ -19,6 +21,9 @@ fn forward<A: Activation>(op: &str, x: &Tensor) -> Tensor {
     {
         T::store(A::value(x.load()))
     }
+    if let Some(gpu) = x.gpu() {
+        return cuda::forward(gpu, op, x);
+    }
     dispatch_float!(op, x.dtype(), T => map::<T, T>(x, x.dtype(), one::<A, T>))
 }
 
@@ -29,6 +34,9 @@ fn backward<A: Activation>(op: &str, x: &Tensor, grad: &Tensor) -> Tensor {
         T::Compute: Real,
     {
         T::store(A::derivative(x.load()) * g.load())
+    }
+    if let Some(gpu) = Tensor::common_gpu(op, &[x, grad]) {
+        return cuda::backward(gpu, op, x, grad);
     }
     dispatch_float!(op, x.dtype(), T => zip::<T, T, T>(x.layout().shape(), x, grad, x.dtype(), two::<A, T>))
 }

@@ -1,5 +1,7 @@
 //! Arithmetic of two tensors, with broadcasting and promotion as in PyTorch.
 
+pub(crate) mod cuda;
+
 use crate::autograd::{Saved, record};
 use crate::dtype::{Compute, Number, dispatch};
 use crate::ops::elementwise::zip;
@@ -56,6 +58,9 @@ fn run<O: Binary>(op: &str, a: &Tensor, b: &Tensor) -> Tensor {
         a.dtype() != DType::Bool,
         "{op}: has no meaning for bool tensors; use logical_and, logical_or, or to_dtype"
     );
+    if let Some(gpu) = Tensor::common_gpu(op, &[a, b]) {
+        return cuda::binary(gpu, op, &shape, a, b);
+    }
     dispatch!(a.dtype(), T => zip::<T, T, T>(&shape, a, b, a.dtype(), two::<O, T>))
 }
 

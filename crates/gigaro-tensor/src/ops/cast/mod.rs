@@ -1,5 +1,7 @@
 //! Conversion between dtypes, and copies into row-major order.
 
+pub(crate) mod cuda;
+
 use crate::autograd::record;
 use crate::dtype::{Number, bf16, dispatch, f16};
 use crate::ops::elementwise::{copied, map};
@@ -35,7 +37,9 @@ impl Tensor {
         if dtype == self.dtype() {
             return self.clone();
         }
-        let result = if dtype == DType::Bool {
+        let result = if let Some(gpu) = self.gpu() {
+            cuda::converted(gpu, self, dtype)
+        } else if dtype == DType::Bool {
             dispatch!(self.dtype(), S => map::<S, u8>(self, dtype, |v| u8::from(Number::as_f64(v) != 0.0)))
         } else if let Some(converted) = half_pair(self, dtype) {
             converted
@@ -63,7 +67,10 @@ impl Tensor {
     /// A copy with storage of its own.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let result = dispatch!(self.dtype(), T => copied::<T>(self));
+        let result = match self.gpu() {
+            Some(gpu) => cuda::copied(gpu, self),
+            None => dispatch!(self.dtype(), T => copied::<T>(self)),
+        };
         record("copy", result, &[self], false, || {
             Box::new(|args| vec![Some(args.grad.clone())])
         })

@@ -1,5 +1,7 @@
 //! Comparisons and logic: bool tensors out, no gradients.
 
+mod cuda;
+
 use super::binary::broadcast;
 use crate::dtype::{Number, dispatch};
 use crate::ops::elementwise::{map, zip};
@@ -18,6 +20,9 @@ macro_rules! compare {
                 let shape = broadcast(stringify!($name), self, other);
                 let dtype = self.dtype().promote(other.dtype());
                 let (a, b) = (self.detach().to_dtype(dtype), other.detach().to_dtype(dtype));
+                if let Some(gpu) = Self::common_gpu(stringify!($name), &[&a, &b]) {
+                    return cuda::compare(gpu, stringify!($name), &shape, [&a, &b]);
+                }
                 dispatch!(dtype, T => zip::<T, T, u8>(&shape, &a, &b, DType::Bool,
                     #[inline(always)] |x, y| u8::from(Number::load(x) $operator Number::load(y))))
             }
@@ -46,6 +51,9 @@ impl Tensor {
             self.detach().to_dtype(DType::Bool),
             other.detach().to_dtype(DType::Bool),
         );
+        if let Some(gpu) = Self::common_gpu("logical_and", &[&a, &b]) {
+            return cuda::compare(gpu, "logical_and", &shape, [&a, &b]);
+        }
         zip::<u8, u8, u8>(&shape, &a, &b, DType::Bool, |x, y| x & y)
     }
 
@@ -61,19 +69,29 @@ impl Tensor {
             self.detach().to_dtype(DType::Bool),
             other.detach().to_dtype(DType::Bool),
         );
+        if let Some(gpu) = Self::common_gpu("logical_or", &[&a, &b]) {
+            return cuda::compare(gpu, "logical_or", &shape, [&a, &b]);
+        }
         zip::<u8, u8, u8>(&shape, &a, &b, DType::Bool, |x, y| x | y)
     }
 
     /// Whether each element is zero (false).
     #[must_use]
     pub fn logical_not(&self) -> Self {
-        map::<u8, u8>(&self.detach().to_dtype(DType::Bool), DType::Bool, |x| x ^ 1)
+        let x = self.detach().to_dtype(DType::Bool);
+        if let Some(gpu) = x.gpu() {
+            return cuda::compare(gpu, "logical_not", x.layout().shape(), [&x]);
+        }
+        map::<u8, u8>(&x, DType::Bool, |x| x ^ 1)
     }
 
     /// Whether each element is neither infinite nor NaN; true for integers.
     #[must_use]
     pub fn is_finite(&self) -> Self {
         let x = self.detach();
+        if let Some(gpu) = x.gpu() {
+            return cuda::compare(gpu, "is_finite", x.layout().shape(), [&x]);
+        }
         dispatch!(x.dtype(), T => map::<T, u8>(&x, DType::Bool, |v| u8::from(Number::as_f64(v).is_finite())))
     }
 }

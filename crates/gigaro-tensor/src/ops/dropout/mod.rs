@@ -1,5 +1,7 @@
 //! Dropout.
 
+mod cuda;
+
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Compute, Number, dispatch_float};
@@ -35,7 +37,10 @@ const PIECE: usize = 8192;
 fn masked(x: &Tensor, p: f64, key: [u32; 2], first: u64) -> Tensor {
     let source = x.contiguous();
     let threshold = (p * f64::from(u32::MAX)).round() as u32;
-    let result = dispatch_float!("dropout", x.dtype(), T => {
+    let result = if let Some(gpu) = x.gpu() {
+        cuda::masked(gpu, &source, p, threshold, key, first)
+    } else {
+        dispatch_float!("dropout", x.dtype(), T => {
         type C = <T as Number>::Compute;
         let scale = C::from_f64(1.0 / (1.0 - p));
         let data = source.data::<T>();
@@ -54,7 +59,8 @@ fn masked(x: &Tensor, p: f64, key: [u32; 2], first: u64) -> Tensor {
             }
         });
         Tensor::from_buffer(buffer, x.shape(), x.dtype())
-    });
+    })
+    };
     record("dropout", result, &[x], false, || {
         Box::new(move |args| vec![Some(masked(args.grad, p, key, first))])
     })

@@ -3,6 +3,8 @@
 //! A line gives the name, the kernel (generic over `f32` and `f64`; half types compute in f32), and
 //! the gradient in terms of the incoming gradient `g`, the input `x` and the output `y`.
 
+mod cuda;
+
 use crate::Tensor;
 use crate::autograd::{Saved, record};
 use crate::dtype::{Number, Real, dispatch_float};
@@ -20,6 +22,9 @@ fn run<O: Unary>(op: &'static str, x: &Tensor) -> Tensor {
         T::Compute: Real,
     {
         T::store(O::apply(x.load()))
+    }
+    if let Some(gpu) = x.gpu() {
+        return cuda::unary(gpu, op, x);
     }
     dispatch_float!(op, x.dtype(), T => map::<T, T>(x, x.dtype(), one::<O, T>))
 }
@@ -139,7 +144,10 @@ impl Tensor {
         {
             move |x| T::store(x.load().powf(crate::dtype::Compute::from_f64(p)))
         }
-        let result = dispatch_float!("pow", self.dtype(), T => map::<T, T>(self, self.dtype(), one::<T>(exponent)));
+        let result = match self.gpu() {
+            Some(gpu) => cuda::pow(gpu, self, exponent),
+            None => dispatch_float!("pow", self.dtype(), T => map::<T, T>(self, self.dtype(), one::<T>(exponent))),
+        };
         record("pow", result, &[self], false, || {
             let x = Saved::new(self);
             Box::new(move |args| {

@@ -1,5 +1,7 @@
 //! Choosing between two tensors by a third.
 
+mod cuda;
+
 use super::binary::broadcast;
 use crate::autograd::record;
 use crate::dtype::dispatch;
@@ -28,7 +30,10 @@ impl Tensor {
                 condition.layout().shape()
             )
         };
-        let result = dispatch!(dtype, T => choose::<T>(&shape, condition, &a, &b));
+        let result = match Self::common_gpu("where_", &[condition, &a, &b]) {
+            Some(gpu) => cuda::choose(gpu, &shape, condition, &a, &b),
+            None => dispatch!(dtype, T => choose::<T>(&shape, condition, &a, &b)),
+        };
         record("where_", result, &[&a, &b], false, || {
             let (sa, sb) = (a.layout().shape().clone(), b.layout().shape().clone());
             let condition = condition.detach();

@@ -1,0 +1,357 @@
+//! A card that is open: its memory, its errors, and how kernels are started on it.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytemuck::Zeroable;
+
+use super::driver::{Address, Driver, DriverError, Grid, Kernel, Product, Result};
+use crate::device::DeviceFailure;
+use crate::shape::Rows;
+use crate::storage::size_cache::{AllocatorStats, SizeCache, rounded};
+use crate::{Device, Error};
+
+/// A card, open until the program ends.
+pub(crate) struct Gpu {
+    index: usize,
+    driver: Box<dyn Driver>,
+    cache: Mutex<SizeCache<Address>>,
+    /// Where kernels leave an index that is out of range.
+    fault: Address,
+    /// Whether kernels that check indices have run since it was last read.
+    fault_possible: AtomicBool,
+}
+
+/// The cards that are open. Never closed: tensors may live as long as the program.
+static OPEN: RwLock<Vec<&'static Gpu>> = RwLock::new(Vec::new());
+
+/// Opens a card, or finds it open.
+///
+/// # Errors
+/// If it cannot be used: a sentence that says why.
+pub fn open(index: usize) -> std::result::Result<Device, Error> {
+    open_with(index, || super::nvidia::open(index))
+}
+
+/// Opens a card through this driver, unless it is open.
+pub(crate) fn open_with(
+    index: usize,
+    driver: impl FnOnce() -> std::result::Result<Box<dyn Driver>, String>,
+) -> std::result::Result<Device, Error> {
+    let mut all = OPEN.write().unwrap_or_else(PoisonError::into_inner);
+    if !all.iter().any(|gpu| gpu.index == index) {
+        let unusable = |reason: String| Error::Device {
+            device: Device::Cuda(index),
+            reason,
+        };
+        let driver = driver().map_err(unusable)?;
+        let gpu = Gpu::new(index, driver).map_err(|e| unusable(e.to_string()))?;
+        all.push(Box::leak(Box::new(gpu)));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// The card of this number.
+///
+/// # Panics
+/// If it was never opened.
+#[track_caller]
+pub(crate) fn gpu(index: usize) -> &'static Gpu {
+    let all = OPEN.read().unwrap_or_else(PoisonError::into_inner);
+    match all.iter().find(|gpu| gpu.index == index) {
+        Some(gpu) => gpu,
+        None => panic!("{} is not open; call cuda::open({index}) first", Device::Cuda(index)),
+    }
+}
+
+/// The counters of a card's memory; `None` if it is not open.
+#[must_use]
+pub fn memory_stats(index: usize) -> Option<AllocatorStats> {
+    let all = OPEN.read().unwrap_or_else(PoisonError::into_inner);
+    let gpu = all.iter().find(|gpu| gpu.index == index)?;
+    Some(gpu.cache().stats)
+}
+
+/// Gives the memory of a card that no tensor uses back to the system.
+pub fn empty_cache(index: usize) {
+    gpu(index).empty_cache();
+}
+
+/// Waits until all that was asked of a card has happened.
+pub fn synchronize(index: usize) {
+    let gpu = gpu(index);
+    gpu.done("synchronize", gpu.driver.synchronize());
+}
+
+/// What an index was for, as kernels name it.
+const CHECKED_OPS: [&str; 6] = [
+    "gather",
+    "index_select",
+    "scatter",
+    "scatter_add",
+    "index_add",
+    "linear_cross_entropy",
+];
+
+/// `Fault` of `kernel.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Fault {
+    raised: u32,
+    op: u32,
+    index: i64,
+    limit: i64,
+}
+
+impl Gpu {
+    fn new(index: usize, driver: Box<dyn Driver>) -> Result<Self> {
+        let fault = driver.allocate(size_of::<Fault>())?;
+        driver.clear(fault, size_of::<Fault>())?;
+        Ok(Self {
+            index,
+            driver,
+            cache: Mutex::new(SizeCache::new()),
+            fault,
+            fault_possible: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        Device::Cuda(self.index)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, SizeCache<Address>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value, or an end of the computation.
+    fn done<R>(&self, what: &str, result: Result<R>) -> R {
+        result.unwrap_or_else(|error| {
+            let (what, said) = match error {
+                DriverError::OutOfMemory { .. } => (what.to_owned(), error.to_string()),
+                DriverError::Failed { what: step, said } => (format!("{what} ({step})"), said),
+            };
+            DeviceFailure::Lost {
+                device: self.device(),
+                what,
+                said,
+            }
+            .raise()
+        })
+    }
+
+    /// A block for what `op` computes.
+    pub(crate) fn allocate(&'static self, op: &str, bytes: usize) -> Block {
+        let size = rounded(bytes);
+        let mut cache = self.cache();
+        if let Some((at, size)) = cache.take(size) {
+            return Block { gpu: self, at, size };
+        }
+        let mut found = self.driver.allocate(size);
+        if matches!(found, Err(DriverError::OutOfMemory { .. })) {
+            for (at, _) in cache.drain() {
+                self.driver.free(at);
+            }
+            found = self.driver.allocate(size);
+        }
+        match found {
+            Ok(at) => {
+                cache.add(size);
+                Block { gpu: self, at, size }
+            }
+            Err(DriverError::OutOfMemory { .. }) => {
+                let stats = cache.stats;
+                drop(cache);
+                self.out_of_memory(op, size, stats)
+            }
+            Err(error) => {
+                drop(cache);
+                self.done(op, Err(error))
+            }
+        }
+    }
+
+    fn out_of_memory(&self, op: &str, bytes: usize, stats: AllocatorStats) -> ! {
+        let (free, total) = self.done(op, self.driver.memory());
+        DeviceFailure::OutOfMemory {
+            device: self.device(),
+            op: op.to_owned(),
+            bytes,
+            held: stats.allocated_bytes,
+            reserved: stats.reserved_bytes,
+            free,
+            total,
+        }
+        .raise()
+    }
+
+    fn empty_cache(&self) {
+        for (at, _) in self.cache().drain() {
+            self.driver.free(at);
+        }
+    }
+
+    /// Copies to the card; `from` may be changed at once.
+    pub(crate) fn upload(&self, to: Address, from: &[u8]) {
+        self.done("upload", self.driver.upload(to, from));
+    }
+
+    /// Copies from the card, when all that was asked before has happened.
+    ///
+    /// # Panics
+    /// If a kernel before has met an index that is out of range.
+    #[track_caller]
+    pub(crate) fn download(&self, to: &mut [u8], from: Address) {
+        self.done("download", self.driver.download(to, from));
+        if self.fault_possible.swap(false, Ordering::Relaxed) {
+            self.check_indices();
+        }
+    }
+
+    #[track_caller]
+    fn check_indices(&self) {
+        let mut fault = Fault::zeroed();
+        self.done(
+            "download",
+            self.driver.download(bytemuck::bytes_of_mut(&mut fault), self.fault),
+        );
+        if fault.raised == 0 {
+            return;
+        }
+        // Whoever catches the panic must not find it again.
+        self.done("clear", self.driver.clear(self.fault, size_of::<Fault>()));
+        let op = CHECKED_OPS.get(fault.op as usize).copied().unwrap_or("an op");
+        panic!(
+            "{op}: index {} is out of range for {} entries (found when results were read from {})",
+            fault.index,
+            fault.limit,
+            self.device()
+        );
+    }
+
+    /// The number under which a kernel reports a wrong index of `op`, and where; the next download looks there.
+    pub(crate) fn index_check(&self, op: &str) -> (u32, Address) {
+        self.fault_possible.store(true, Ordering::Relaxed);
+        let number = CHECKED_OPS.iter().position(|&o| o == op);
+        let number = number.expect("the op is in the table");
+        (number as u32, self.fault)
+    }
+
+    /// Copies on the card.
+    pub(crate) fn copy(&self, to: Address, from: Address, bytes: usize) {
+        self.done("copy", self.driver.copy(to, from, bytes));
+    }
+
+    /// Zeros.
+    pub(crate) fn clear(&self, at: Address, bytes: usize) {
+        self.done("clear", self.driver.clear(at, bytes));
+    }
+
+    /// Starts a kernel; does nothing for a grid without blocks.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel, and addresses among them are of blocks as large as it reads and writes.
+    pub(crate) unsafe fn launch(
+        &self,
+        op: &str,
+        kernel: Kernel<'_>,
+        grid: Grid,
+        arguments: &[&dyn Argument],
+    ) {
+        if grid.blocks.contains(&0) {
+            return;
+        }
+        let pointers: Vec<*const c_void> = arguments.iter().map(|a| a.pointer()).collect();
+        // SAFETY: the caller's.
+        let started = unsafe { self.driver.launch(kernel, grid, &pointers) };
+        self.done(op, started);
+    }
+
+    /// The product by the vendor's library; `false` if there is none for it.
+    ///
+    /// # Safety
+    /// The addresses are of blocks as large as the product reads and writes.
+    pub(crate) unsafe fn product(&self, op: &str, product: &Product) -> bool {
+        // SAFETY: the caller's.
+        let result = unsafe { self.driver.product(product) };
+        self.done(op, result)
+    }
+}
+
+/// Memory of a card, returned to its cache when dropped.
+///
+/// Kernels that still use it were asked for before whatever gets it next, and a card does things in order.
+pub(crate) struct Block {
+    gpu: &'static Gpu,
+    at: Address,
+    size: usize,
+}
+
+impl Block {
+    pub(crate) fn gpu(&self) -> &'static Gpu {
+        self.gpu
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.at
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.gpu.cache().put(self.at, self.size);
+    }
+}
+
+/// What a kernel takes by value.
+pub(crate) trait Argument {
+    /// Where the value is.
+    fn pointer(&self) -> *const c_void {
+        std::ptr::from_ref(self).cast()
+    }
+}
+impl Argument for Address {}
+impl Argument for i64 {}
+impl Argument for u32 {}
+impl Argument for i32 {}
+impl Argument for f64 {}
+impl Argument for f32 {}
+impl<const N: usize> Argument for Walk<N> {}
+
+/// Dims that a walk can have after those that step alike are merged.
+const MAX_DIMS: usize = 8;
+
+/// `Walk` of `kernel.cuh`: how kernels step through views of one shape.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk<const N: usize> {
+    dims: i32,
+    extents: [u32; MAX_DIMS],
+    strides: [[i64; MAX_DIMS]; N],
+}
+
+impl<const N: usize> Walk<N> {
+    /// The walk that loops on the processor would take.
+    ///
+    /// # Panics
+    /// If more than eight dims remain: copy the operand first.
+    #[track_caller]
+    pub(crate) fn new(rows: &Rows<N>) -> Self {
+        let mut walk = Self {
+            dims: 0,
+            extents: [1; MAX_DIMS],
+            strides: [[0; MAX_DIMS]; N],
+        };
+        for (extent, strides) in rows.dims() {
+            let d = walk.dims as usize;
+            assert!(d < MAX_DIMS, "more than {MAX_DIMS} dims that cannot be merged; make the operand contiguous");
+            walk.extents[d] = u32::try_from(extent).expect("a dim of a tensor on a card has fewer than 2^32 elements");
+            for k in 0..N {
+                walk.strides[k][d] = strides[k] as i64;
+            }
+            walk.dims += 1;
+        }
+        walk
+    }
+}

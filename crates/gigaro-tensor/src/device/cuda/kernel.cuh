@@ -1,0 +1,208 @@
+// What all kernels share; prepended to the text of each module, so that it needs no header of CUDA's.
+//
+// Types: a tensor of bf16 or f16 is stored in 16 bits and computed in float; integers are computed in 64 bits; bool is a u8 of 0 or 1.
+// `load` widens, `store` narrows, as `Number` does on the processor.
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+typedef float f32;
+typedef double f64;
+struct bf16 { u16 bits; };
+struct f16 { u16 bits; };
+
+#define DEVICE __device__ __forceinline__
+#ifdef EMULATED
+// The last argument says how the emulator calls it.
+#define KERNEL(name, ...) \
+    void name(__VA_ARGS__); \
+    extern "C" void call_##name(void** arguments) { shim::call(name, arguments); } \
+    void name(__VA_ARGS__)
+#define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(shim::dynamic_shared())
+#else
+#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+#define DYNAMIC_SHARED(T, name) \
+    extern __shared__ __align__(16) u8 dynamic_shared[]; \
+    T* name = reinterpret_cast<T*>(dynamic_shared)
+#endif
+
+// Calls a macro for each dtype of a family: its suffix, its type, and what else is given.
+#define FOR_FLOATS(M, ...) \
+    M(f64, f64, __VA_ARGS__) M(f32, f32, __VA_ARGS__) M(bf16, bf16, __VA_ARGS__) M(f16, f16, __VA_ARGS__)
+#define FOR_INTEGERS(M, ...) M(i64, i64, __VA_ARGS__) M(i32, i32, __VA_ARGS__) M(u8, u8, __VA_ARGS__)
+#define FOR_NUMBERS(M, ...) FOR_FLOATS(M, __VA_ARGS__) FOR_INTEGERS(M, __VA_ARGS__)
+
+// ---- conversions
+
+DEVICE f32 from_bits(u32 bits) { return __uint_as_float(bits); }
+DEVICE u32 to_bits(f32 x) { return __float_as_uint(x); }
+
+DEVICE f64 load(f64 x) { return x; }
+DEVICE f32 load(f32 x) { return x; }
+DEVICE f32 load(bf16 x) { return from_bits((u32)x.bits << 16); }
+DEVICE i64 load(i64 x) { return x; }
+DEVICE i64 load(i32 x) { return x; }
+DEVICE i64 load(u8 x) { return x; }
+DEVICE f32 load(f16 x) {
+#ifdef EMULATED
+    return shim::from_half(x.bits);
+#else
+    f32 y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+    return y;
+#endif
+}
+
+template <class T> struct Stored;
+template <> struct Stored<f64> {
+    typedef f64 Compute;
+    static DEVICE f64 of(f64 x) { return x; }
+};
+template <> struct Stored<f32> {
+    typedef f32 Compute;
+    static DEVICE f32 of(f32 x) { return x; }
+    static DEVICE f32 of(f64 x) { return (f32)x; }
+};
+template <> struct Stored<bf16> {
+    typedef f32 Compute;
+    // To the nearest, to even in the middle; a NaN stays one.
+    static DEVICE bf16 of(f32 x) {
+        const u32 bits = to_bits(x);
+        if (x != x) return bf16{(u16)(bits >> 16 | 0x40)};
+        return bf16{(u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+    }
+    static DEVICE bf16 of(f64 x) { return of((f32)x); }
+};
+template <> struct Stored<f16> {
+    typedef f32 Compute;
+    static DEVICE f16 of(f32 x) {
+#ifdef EMULATED
+        return f16{shim::to_half(x)};
+#else
+        f16 y;
+        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+        return y;
+#endif
+    }
+    static DEVICE f16 of(f64 x) { return of((f32)x); }
+};
+template <> struct Stored<i64> {
+    typedef i64 Compute;
+    static DEVICE i64 of(i64 x) { return x; }
+};
+template <> struct Stored<i32> {
+    typedef i64 Compute;
+    static DEVICE i32 of(i64 x) { return (i32)x; }
+};
+template <> struct Stored<u8> {
+    typedef i64 Compute;
+    static DEVICE u8 of(i64 x) { return (u8)x; }
+};
+template <class T> using Compute = typename Stored<T>::Compute;
+template <class T> DEVICE T store(Compute<T> x) { return Stored<T>::of(x); }
+
+template <class C> DEVICE C infinity() { return (C)from_bits(0x7f800000u); }
+
+// ---- threads
+
+DEVICE u64 first_element() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+DEVICE u64 element_step() { return (u64)gridDim.x * blockDim.x; }
+
+struct Plus {
+    template <class C> DEVICE C operator()(C a, C b) const { return a + b; }
+};
+// NaN wins.
+struct Larger {
+    template <class C> DEVICE C operator()(C a, C b) const { return a > b || a != a ? a : b; }
+};
+struct Smaller {
+    template <class C> DEVICE C operator()(C a, C b) const { return a < b || a != a ? a : b; }
+};
+
+// Joins the values of the 32 threads of a warp; each gets the result, and all the same.
+template <class C, class F> DEVICE C warp_reduce(C value, F join) {
+    for (int distance = 16; distance > 0; distance /= 2) {
+        const C other = __shfl_xor_sync(0xffffffffu, value, distance);
+        // Both sides join in one order, so that they agree to the last bit.
+        value = (threadIdx.x & distance) ? join(other, value) : join(value, other);
+    }
+    return value;
+}
+
+// Joins the values of all threads of a block of whole warps; each gets the result.
+template <class C, class F> DEVICE C block_reduce(C value, F join) {
+    __shared__ C of_warps[32];
+    value = warp_reduce(value, join);
+    const u32 warps = blockDim.x / 32;
+    if (warps == 1) return value;
+    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
+    __syncthreads();
+    C total = of_warps[0];
+    for (u32 w = 1; w < warps; w++) total = join(total, of_warps[w]);
+    // Before the next reduction writes here.
+    __syncthreads();
+    return total;
+}
+
+// ---- views
+
+// A joint walk over views of one shape: dims that all step through alike are merged; the last is the innermost.
+const int MAX_DIMS = 8;
+template <int N> struct Walk {
+    i32 dims;
+    u32 extents[MAX_DIMS];
+    i64 strides[N][MAX_DIMS];
+
+    // Where element `i`, in row-major order, lies in each view.
+    DEVICE void find(u64 i, i64 (&at)[N]) const {
+        for (int k = 0; k < N; k++) at[k] = 0;
+        for (int d = dims - 1; d > 0; d--) {
+            const u64 rest = i / extents[d];
+            const i64 here = (i64)(i - rest * extents[d]);
+            for (int k = 0; k < N; k++) at[k] += here * strides[k][d];
+            i = rest;
+        }
+        for (int k = 0; k < N; k++) at[k] += (i64)i * strides[k][0];
+    }
+};
+
+// out[i] = f(x[i])
+template <class R, class T, class F> DEVICE void map(R* out, u64 n, const Walk<1>& walk, const T* x, F f) {
+    for (u64 i = first_element(); i < n; i += element_step()) {
+        i64 at[1];
+        walk.find(i, at);
+        out[i] = store<R>(f(load(x[at[0]])));
+    }
+}
+
+// out[i] = f(x[i], y[i])
+template <class R, class T, class F>
+DEVICE void zip(R* out, u64 n, const Walk<2>& walk, const T* x, const T* y, F f) {
+    for (u64 i = first_element(); i < n; i += element_step()) {
+        i64 at[2];
+        walk.find(i, at);
+        out[i] = store<R>(f(load(x[at[0]]), load(y[at[1]])));
+    }
+}
+
+// ---- indices that are out of range
+
+// The first one is kept, and the processor finds it when it next reads from the card; the kernel goes on with 0.
+struct Fault {
+    u32 raised;
+    u32 op;
+    i64 index;
+    i64 limit;
+};
+DEVICE i64 checked(i64 index, i64 limit, u32 op, Fault* fault) {
+    if (index >= 0 && index < limit) return index;
+    if (atomicExch(&fault->raised, 1u) == 0) {
+        fault->op = op;
+        fault->index = index;
+        fault->limit = limit;
+    }
+    return 0;
+}

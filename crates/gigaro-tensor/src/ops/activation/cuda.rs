@@ -1,0 +1,16 @@
+//! Activation functions on a card.
+
+use crate::Tensor;
+use crate::device::cuda::{Gpu, Module, module};
+use crate::ops::elementwise::cuda::pointwise_named;
+
+pub(in crate::ops) static MODULE: Module = module!("activation");
+
+pub(super) fn forward(gpu: &'static Gpu, op: &str, x: &Tensor) -> Tensor {
+    pointwise_named(gpu, op, &MODULE, x.layout().shape(), [x], x.dtype(), &[])
+}
+
+pub(super) fn backward(gpu: &'static Gpu, op: &str, x: &Tensor, grad: &Tensor) -> Tensor {
+    let op = format!("{op}_backward");
+    pointwise_named(gpu, &op, &MODULE, x.layout().shape(), [x, grad], x.dtype(), &[])
+}

@@ -1,0 +1,40 @@
+// Arithmetic of two elements.
+
+// Integers truncate, and a zero divisor gives zero instead of a trap.
+DEVICE f32 quotient(f32 x, f32 y) { return x / y; }
+DEVICE f64 quotient(f64 x, f64 y) { return x / y; }
+DEVICE i64 quotient(i64 x, i64 y) {
+    // The one quotient that does not fit wraps, as a product would.
+    return y == 0 ? 0 : y == -1 ? (i64)(0 - (u64)x) : x / y;
+}
+
+#define BINARY(name, formula) FOR_NUMBERS(BINARY_OF, name, formula)
+#define BINARY_OF(suffix, T, name, formula) \
+    KERNEL(name##_##suffix, T* out, u64 n, Walk<2> walk, const T* a, const T* b) { \
+        zip(out, n, walk, a, b, [](Compute<T> x, Compute<T> y) { return formula; }); \
+    }
+
+BINARY(add, x + y)
+BINARY(sub, x - y)
+BINARY(mul, x * y)
+BINARY(div, quotient(x, y))
+BINARY(maximum, Larger()(x, y))
+BINARY(minimum, Smaller()(x, y))
+
+// ---- changes in place: x[i] = f(x[i], y[i]), where x is a view too
+
+#define IN_PLACE(name, formula) FOR_NUMBERS(IN_PLACE_OF, name, formula)
+#define IN_PLACE_OF(suffix, T, name, formula) \
+    KERNEL(name##_##suffix, T* target, u64 n, Walk<2> walk, const T* source) { \
+        for (u64 i = first_element(); i < n; i += element_step()) { \
+            i64 at[2]; \
+            walk.find(i, at); \
+            const Compute<T> x = load(target[at[0]]), y = load(source[at[1]]); \
+            (void)x; \
+            target[at[0]] = store<T>(formula); \
+        } \
+    }
+
+IN_PLACE(copy_, y)
+IN_PLACE(add_, x + y)
+IN_PLACE(mul_, x * y)

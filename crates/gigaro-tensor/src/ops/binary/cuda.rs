@@ -1,0 +1,31 @@
+//! Arithmetic of two tensors on a card.
+
+use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
+use crate::ops::elementwise::cuda::{grid_over, pointwise_named, suffix};
+use crate::shape::Rows;
+use crate::{Shape, Tensor};
+
+pub(in crate::ops) static MODULE: Module = module!("binary");
+
+pub(super) fn binary(gpu: &'static Gpu, op: &str, shape: &Shape, a: &Tensor, b: &Tensor) -> Tensor {
+    pointwise_named(gpu, op, &MODULE, shape, [a, b], a.dtype(), &[])
+}
+
+/// Changes `target` by `copy_`, `add_` or `mul_`; `source` has its dtype and broadcasts to its shape.
+pub(crate) fn in_place(gpu: &'static Gpu, op: &str, target: &Tensor, source: &Tensor) {
+    let shape = target.layout().shape();
+    let walk = Walk::new(&Rows::new(shape, [target.layout(), source.layout()]));
+    let name = format!("{op}_{}", suffix(target.dtype()));
+    let kernel = Kernel {
+        module: &MODULE,
+        name: &name,
+    };
+    let (n, start) = (shape.numel(), target.layout().offset() * target.dtype().size_bytes());
+    let from = source.address();
+    target.storage().write(|buffer| {
+        let to = buffer.address() + start as u64;
+        // SAFETY: the arguments of kernels that change in place; the walk stays within the views.
+        unsafe { gpu.launch(op, kernel, grid_over(n), arguments![to, n as u64, walk, from]) };
+    });
+}

@@ -1,0 +1,74 @@
+//! The launch that all elementwise kernels share.
+
+use crate::device::cuda::driver::{Grid, Kernel};
+use crate::device::cuda::{Argument, Gpu, Module, Walk};
+use crate::shape::Rows;
+use crate::storage::Buffer;
+use crate::{DType, Layout, Shape, Tensor};
+
+/// Threads of a block where nothing speaks for another number.
+pub(in crate::ops) const THREADS: u32 = 256;
+/// Blocks of a grid at most; a thread takes several elements then.
+const MOST_BLOCKS: usize = 1 << 16;
+
+/// The ending of a kernel's name for a dtype; truth values are bytes.
+pub(in crate::ops) fn suffix(dtype: DType) -> &'static str {
+    if dtype == DType::Bool {
+        DType::U8.name()
+    } else {
+        dtype.name()
+    }
+}
+
+/// Enough blocks for a thread per element.
+pub(in crate::ops) fn grid_over(elements: usize) -> Grid {
+    let blocks = elements.div_ceil(THREADS as usize).min(MOST_BLOCKS);
+    Grid {
+        blocks: [blocks as u32, 1, 1],
+        threads: THREADS,
+        shared: 0,
+    }
+}
+
+/// A tensor from a kernel `(out, number of elements, walk, inputs .., extra ..)` that writes each element from those of the inputs that lie
+/// at the same place, over the shape that all were checked to broadcast to.
+pub(in crate::ops) fn pointwise<const N: usize>(
+    gpu: &'static Gpu,
+    op: &str,
+    kernel: Kernel<'_>,
+    shape: &Shape,
+    inputs: [&Tensor; N],
+    dtype: DType,
+    extra: &[&dyn Argument],
+) -> Tensor {
+    let n = shape.numel();
+    let out = Buffer::on(gpu, op, n * dtype.size_bytes());
+    let layouts: [&Layout; N] = inputs.map(Tensor::layout);
+    let walk = Walk::new(&Rows::new(shape, layouts));
+    let (address, count) = (out.address(), n as u64);
+    let addresses = inputs.map(Tensor::address);
+    let mut arguments: Vec<&dyn Argument> = vec![&address, &count, &walk];
+    arguments.extend(addresses.iter().map(|a| a as &dyn Argument));
+    arguments.extend(extra);
+    // SAFETY: the arguments are those that elementwise kernels take, and the walk stays within the views.
+    unsafe { gpu.launch(op, kernel, grid_over(n), &arguments) };
+    Tensor::from_buffer(out, shape, dtype)
+}
+
+/// [`pointwise`] with a kernel that is named by the op and the dtype of its first input.
+pub(in crate::ops) fn pointwise_named<const N: usize>(
+    gpu: &'static Gpu,
+    op: &str,
+    module: &'static Module,
+    shape: &Shape,
+    inputs: [&Tensor; N],
+    dtype: DType,
+    extra: &[&dyn Argument],
+) -> Tensor {
+    let name = format!("{op}_{}", suffix(inputs[N - 1].dtype()));
+    let kernel = Kernel {
+        module,
+        name: &name,
+    };
+    pointwise(gpu, op, kernel, shape, inputs, dtype, extra)
+}
