@@ -3,7 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gigaro_tensor::testing::{CPU_ONLY, Gradient, check_device, registry};
-use gigaro_tensor::{DeviceFailure, cuda};
+use gigaro_tensor::{
+    DType, Device, DeviceFailure, Generator, Tensor, catch_failure, cuda, functional, optim,
+};
+
+fn card() -> Device {
+    cuda::open_emulated(900).expect("an emulated card")
+}
 
 /// What a caught panic or failure says.
 fn said(payload: &(dyn std::any::Any + Send)) -> String {
@@ -15,13 +21,20 @@ fn said(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "panicked".to_owned())
 }
 
-#[test]
-fn every_op_agrees_with_the_processor() {
-    let device = cuda::open_emulated(900).expect("an emulated card");
-    let only = std::env::var("OP").ok();
+/// What the panic of `f` says.
+fn panic_of<R>(f: impl FnOnce() -> R) -> String {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(_) => "no panic".to_owned(),
+        Err(payload) => said(&*payload),
+    }
+}
+
+/// Every fourth op, so that tests run beside each other.
+fn check_ops(part: usize) {
+    let device = card();
     let mut failures = Vec::new();
-    for op in registry() {
-        if CPU_ONLY.iter().any(|(name, _)| *name == op.name) || only.as_ref().is_some_and(|o| o != op.name) {
+    for op in registry().iter().skip(part).step_by(4) {
+        if CPU_ONLY.iter().any(|(name, _)| *name == op.name) {
             continue;
         }
         for (i, case) in (op.cases)().iter().enumerate() {
@@ -32,5 +45,160 @@ fn every_op_agrees_with_the_processor() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn every_op_agrees_with_the_processor_first_quarter() {
+    check_ops(0);
+}
+
+#[test]
+fn every_op_agrees_with_the_processor_second_quarter() {
+    check_ops(1);
+}
+
+#[test]
+fn every_op_agrees_with_the_processor_third_quarter() {
+    check_ops(2);
+}
+
+#[test]
+fn every_op_agrees_with_the_processor_last_quarter() {
+    check_ops(3);
+}
+
+#[test]
+fn ops_without_kernels_for_cards_are_in_the_registry_with_a_reason() {
+    let names: Vec<&str> = registry().iter().map(|op| op.name).collect();
+    for (name, reason) in CPU_ONLY {
+        assert!(
+            names.contains(&name) && reason.len() > 10,
+            "{name}: {reason}"
+        );
+    }
+}
+
+#[test]
+fn what_goes_there_comes_back() {
+    let device = card();
+    let x = Tensor::randn([3, 5], DType::F32, Device::Cpu, &Generator::new(1));
+    let there = x.t().to_device(device);
+    assert_eq!((there.device(), there.shape()), (device, &[5, 3][..]));
+    assert_eq!(there.to_vec::<f32>(), x.t().to_vec::<f32>());
+    // The very numbers of the processor, whatever draws them.
+    let drawn = Tensor::randn([3, 5], DType::F32, device, &Generator::new(1));
+    assert_eq!(drawn.to_bytes(), x.to_bytes());
+    let mask = |x: &Tensor| functional::dropout(x, 0.4, &Generator::new(2)).to_bytes();
+    assert_eq!(mask(&x.to_device(device)), mask(&x));
+}
+
+#[test]
+fn a_gradient_finds_its_way_back() {
+    let x = Tensor::from_slice(&[1.0_f32, 2.0], [2]).requires_grad_(true);
+    (x.to_device(card()) * 3.0).sum_all().backward();
+    let grad = x.grad().expect("a gradient");
+    assert_eq!(
+        (grad.device(), grad.to_vec::<f32>()),
+        (Device::Cpu, vec![3.0, 3.0])
+    );
+}
+
+#[test]
+fn changes_in_place_reach_views_and_nothing_else() {
+    let device = card();
+    for (dtype, range) in [(DType::F32, 6.0), (DType::I64, 6.0), (DType::BF16, 6.0)] {
+        let change = |device: Device| {
+            let x = Tensor::arange(0.0, range, 1.0, dtype, device).reshape([2, 3]);
+            x.t()
+                .narrow(0, 1, 2)
+                .add_(&Tensor::full([2, 2], 10.0, DType::F32, device));
+            x.select(1, 0).mul_(2.0);
+            x.narrow(1, 2, 1)
+                .copy_(&Tensor::full((), 7.0, DType::F64, Device::Cpu));
+            x.to_bytes()
+        };
+        assert_eq!(change(device), change(Device::Cpu), "{dtype}");
+    }
+}
+
+#[test]
+fn an_index_out_of_range_is_named_when_results_are_read() {
+    let device = card();
+    let weight = Tensor::zeros([4, 2], DType::F32, device);
+    let ids = |last: i64| Tensor::from_slice(&[0, last], [2]).to_device(device);
+    let said = panic_of(|| functional::embedding(&ids(4), &weight).to_vec::<f32>());
+    assert!(
+        said.starts_with("index_select: index 4 is out of range for 4 entries"),
+        "{said}"
+    );
+    // Whoever goes on is not told again.
+    assert_eq!(
+        functional::embedding(&ids(3), &weight).to_vec::<f32>(),
+        [0.0; 4]
+    );
+    let target = Tensor::from_slice(&[9_i64], [1]).to_device(device);
+    let logits = |t: &Tensor| {
+        functional::linear_cross_entropy(&weight.narrow(0, 0, 1), &weight, t, -100, None).item()
+    };
+    let said = panic_of(|| logits(&target));
+    assert!(
+        said.starts_with("linear_cross_entropy: index 9 is out of range for 4"),
+        "{said}"
+    );
+}
+
+#[test]
+fn misuse_is_said_in_a_sentence() {
+    let device = card();
+    let (here, there) = (
+        Tensor::zeros([2], DType::F32, Device::Cpu),
+        Tensor::zeros([2], DType::F32, device),
+    );
+    assert_eq!(
+        panic_of(|| &here + &there),
+        "add: one operand is on cpu, another on cuda:900; move one with to_device"
+    );
+    assert_eq!(
+        panic_of(|| here.to_device(Device::Cuda(901))),
+        "cuda:901 is not open; call cuda::open(901) first"
+    );
+}
+
+#[test]
+fn memory_that_is_full_is_a_sentence_and_what_is_free_is_used_again() {
+    let device = card();
+    let large = || Tensor::zeros([1 << 29], DType::F32, device);
+    let failure = catch_failure(|| drop(large())).expect_err("2 GiB of 1");
+    let sentence = failure.to_string();
+    assert!(
+        sentence.contains("cuda:900: `zeros` needs 2.0 GiB"),
+        "{sentence}"
+    );
+    drop(Tensor::zeros([12345], DType::F64, device));
+    let before = cuda::memory_stats(900).expect("open").system_allocations;
+    drop(Tensor::zeros([12345], DType::F64, device));
+    let stats = cuda::memory_stats(900).expect("open");
+    // Other tests run beside this one and may ask for memory too, but not for all of this.
+    assert!(
+        stats.system_allocations < before + 100 && stats.reserved_bytes >= stats.allocated_bytes
+    );
+}
+
+#[test]
+fn muon_finds_the_same_direction() {
+    let x = Tensor::randn([9, 5], DType::F32, Device::Cpu, &Generator::new(4));
+    let direction = |x: &Tensor| optim::newton_schulz(x, 5).to_vec::<f32>();
+    let (here, there) = (direction(&x), direction(&x.to_device(card())));
+    let worst = here
+        .iter()
+        .zip(&there)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(worst < 1e-4, "{worst}");
 }

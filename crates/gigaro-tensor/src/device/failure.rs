@@ -34,7 +34,9 @@ pub enum DeviceFailure {
         total: usize,
     },
     /// It answered with an error, and nothing on it can be relied on.
-    #[error("{device} failed at {what}: {said}; what was computed there is lost, start again from the last checkpoint")]
+    #[error(
+        "{device} failed at {what}: {said}; what was computed there is lost, start again from the last checkpoint"
+    )]
     Lost {
         /// The device.
         device: Device,
@@ -96,7 +98,9 @@ mod tests {
             sentence.starts_with("cuda:1: `matmul` needs 3.0 GiB and 5.0 GiB of 8.0 GiB are in use by tensors, 1.0 GiB by other"),
             "{sentence}"
         );
-        let bug = std::panic::catch_unwind(|| catch_failure(|| std::panic::resume_unwind(Box::new("a bug"))).map(|()| 0));
+        let bug = std::panic::catch_unwind(|| {
+            catch_failure(|| std::panic::resume_unwind(Box::new("a bug"))).map(|()| 0)
+        });
         assert_eq!(bug.unwrap_err().downcast_ref(), Some(&"a bug"));
     }
 }

@@ -463,7 +463,14 @@ fn attention_cases() -> Vec<Case> {
             f::scaled_dot_product_attention(&x[0], &x[1], &x[2], None, false, Some(0.3))
         }),
         Case::new(inputs(2, 2, 9, 9), move |x| {
-            f::scaled_dot_product_attention(&x[0], &x[1], &x[2], Some(&bool_mask(x[0].device())), false, None)
+            f::scaled_dot_product_attention(
+                &x[0],
+                &x[1],
+                &x[2],
+                Some(&bool_mask(x[0].device())),
+                false,
+                None,
+            )
         }),
     ]
 }

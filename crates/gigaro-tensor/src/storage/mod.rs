@@ -70,7 +70,9 @@ impl Buffer {
     pub(crate) fn address(&self) -> Address {
         match &self.block {
             Block::Cuda(block) => block.address(),
-            Block::Main(_) => panic!("a kernel of a graphics card was given a tensor in main memory"),
+            Block::Main(_) => {
+                panic!("a kernel of a graphics card was given a tensor in main memory")
+            }
         }
     }
 
@@ -106,17 +108,13 @@ impl Buffer {
     pub(crate) fn as_slice<T: Pod>(&self) -> &[T] {
         // SAFETY: the block is aligned for any number, at least `bytes` long, initialised when it
         // was first allocated, and every bit pattern is a valid `T` (Pod).
-        unsafe {
-            std::slice::from_raw_parts(self.main().cast(), self.bytes / size_of::<T>())
-        }
+        unsafe { std::slice::from_raw_parts(self.main().cast(), self.bytes / size_of::<T>()) }
     }
 
     /// The elements, to be written.
     pub(crate) fn as_mut<T: Pod>(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`, and the buffer is borrowed mutably.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.main().cast(), self.bytes / size_of::<T>())
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.main().cast(), self.bytes / size_of::<T>()) }
     }
 }
 
@@ -126,7 +124,9 @@ impl Clone for Buffer {
             Block::Main(_) => Self::copy_of(self.as_slice::<u8>()),
             Block::Cuda(block) => {
                 let copy = Self::on(block.gpu(), "copy", self.bytes);
-                block.gpu().copy(copy.address(), block.address(), self.bytes);
+                block
+                    .gpu()
+                    .copy(copy.address(), block.address(), self.bytes);
                 copy
             }
         }

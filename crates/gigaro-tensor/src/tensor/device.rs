@@ -22,7 +22,11 @@ impl Tensor {
         let result = match device {
             Device::Cpu => x.downloaded(),
             Device::Cuda(index) => {
-                let x = if x.gpu().is_some() { x.downloaded() } else { x.detach() };
+                let x = if x.gpu().is_some() {
+                    x.downloaded()
+                } else {
+                    x.detach()
+                };
                 x.uploaded(cuda::gpu(index))
             }
         };

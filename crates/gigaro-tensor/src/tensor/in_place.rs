@@ -20,7 +20,10 @@ impl Tensor {
             "{op}: shape {} does not broadcast to {shape}",
             other.layout().shape()
         );
-        let other = other.detach().to_device(self.device()).to_dtype(self.dtype());
+        let other = other
+            .detach()
+            .to_device(self.device())
+            .to_dtype(self.dtype());
         if let Some(gpu) = self.gpu() {
             return binary::cuda::in_place(gpu, op, self, &other);
         }
@@ -73,7 +76,11 @@ impl Tensor {
     pub fn copy_(&self, src: &Self) {
         if self.gpu().is_none() && self.is_contiguous() && src.shape() == self.shape() {
             self.check_writable("copy_", src);
-            let src = src.detach().to_device(self.device()).to_dtype(self.dtype()).contiguous();
+            let src = src
+                .detach()
+                .to_device(self.device())
+                .to_dtype(self.dtype())
+                .contiguous();
             let offset = self.layout().offset();
             dispatch!(self.dtype(), T => {
                 let source = src.data::<T>();
@@ -108,7 +115,8 @@ impl Tensor {
     /// If `other` does not broadcast to this shape, or either is being recorded.
     #[track_caller]
     pub fn add_(&self, other: &Self) {
-        let same = self.gpu().is_none() && other.shape() == self.shape() && other.dtype() == self.dtype();
+        let same =
+            self.gpu().is_none() && other.shape() == self.shape() && other.dtype() == self.dtype();
         if same && self.is_contiguous() && other.is_contiguous() {
             self.check_writable("add_", other);
             let offset = self.layout().offset();

@@ -88,7 +88,10 @@ pub fn check_device(name: &str, case: &Case, device: Device, with_gradient: bool
         let value = |x: &[Tensor]| (case.run)(x).to_device(Device::Cpu);
         let (actual, again) = (value(&there), value(&there));
         let name = format!("{name} in {dtype} on {device}");
-        assert!(actual.to_bytes() == again.to_bytes(), "{name}: two runs differ");
+        assert!(
+            actual.to_bytes() == again.to_bytes(),
+            "{name}: two runs differ"
+        );
         // Other functions of one element than the processor's, and other orders of sums.
         let bound = 2.0 * tolerance(dtype) * case.scale;
         assert_close(&name, &actual, &expected, bound);
@@ -136,7 +139,12 @@ fn dot(a: &[Tensor], b: &[Tensor]) -> f64 {
 
 /// The scalar that gradients are taken of: the output weighted by fixed random numbers.
 fn weighted(output: &Tensor) -> Tensor {
-    let weights = Tensor::randn(output.shape(), DType::F64, output.device(), &Generator::new(9));
+    let weights = Tensor::randn(
+        output.shape(),
+        DType::F64,
+        output.device(),
+        &Generator::new(9),
+    );
     (output * weights).sum_all()
 }
 

@@ -14,7 +14,7 @@ mod mutated;
 pub use crate::ops::registry::{CPU_ONLY, Gradient, Kind, Op, registry};
 pub use case::{Case, Input};
 pub use checks::{
-    check_composite, check_device, check_dtypes, check_gradient, check_layouts, check_second_gradient,
-    check_threads,
+    check_composite, check_device, check_dtypes, check_gradient, check_layouts,
+    check_second_gradient, check_threads,
 };
 pub use mutated::mutated;

@@ -61,7 +61,10 @@ pub(crate) fn gpu(index: usize) -> &'static Gpu {
     let all = OPEN.read().unwrap_or_else(PoisonError::into_inner);
     match all.iter().find(|gpu| gpu.index == index) {
         Some(gpu) => gpu,
-        None => panic!("{} is not open; call cuda::open({index}) first", Device::Cuda(index)),
+        None => panic!(
+            "{} is not open; call cuda::open({index}) first",
+            Device::Cuda(index)
+        ),
     }
 }
 
@@ -82,6 +85,18 @@ pub fn empty_cache(index: usize) {
 pub fn synchronize(index: usize) {
     let gpu = gpu(index);
     gpu.done("synchronize", gpu.driver.synchronize());
+}
+
+static TF32: AtomicBool = AtomicBool::new(true);
+
+/// Whether products of f32 may round their operands to tf32 (10 bits of fraction), which cards multiply many times as fast; so it is
+/// unless told otherwise. Sums stay f32.
+pub fn allow_tf32(allowed: bool) {
+    TF32.store(allowed, Ordering::Relaxed);
+}
+
+pub(crate) fn tf32_allowed() -> bool {
+    TF32.load(Ordering::Relaxed)
 }
 
 /// What an index was for, as kernels name it.
@@ -146,7 +161,11 @@ impl Gpu {
         let size = rounded(bytes);
         let mut cache = self.cache();
         if let Some((at, size)) = cache.take(size) {
-            return Block { gpu: self, at, size };
+            return Block {
+                gpu: self,
+                at,
+                size,
+            };
         }
         let mut found = self.driver.allocate(size);
         if matches!(found, Err(DriverError::OutOfMemory { .. })) {
@@ -158,7 +177,11 @@ impl Gpu {
         match found {
             Ok(at) => {
                 cache.add(size);
-                Block { gpu: self, at, size }
+                Block {
+                    gpu: self,
+                    at,
+                    size,
+                }
             }
             Err(DriverError::OutOfMemory { .. }) => {
                 let stats = cache.stats;
@@ -214,14 +237,18 @@ impl Gpu {
         let mut fault = Fault::zeroed();
         self.done(
             "download",
-            self.driver.download(bytemuck::bytes_of_mut(&mut fault), self.fault),
+            self.driver
+                .download(bytemuck::bytes_of_mut(&mut fault), self.fault),
         );
         if fault.raised == 0 {
             return;
         }
         // Whoever catches the panic must not find it again.
         self.done("clear", self.driver.clear(self.fault, size_of::<Fault>()));
-        let op = CHECKED_OPS.get(fault.op as usize).copied().unwrap_or("an op");
+        let op = CHECKED_OPS
+            .get(fault.op as usize)
+            .copied()
+            .unwrap_or("an op");
         panic!(
             "{op}: index {} is out of range for {} entries (found when results were read from {})",
             fault.index,
@@ -345,8 +372,12 @@ impl<const N: usize> Walk<N> {
         };
         for (extent, strides) in rows.dims() {
             let d = walk.dims as usize;
-            assert!(d < MAX_DIMS, "more than {MAX_DIMS} dims that cannot be merged; make the operand contiguous");
-            walk.extents[d] = u32::try_from(extent).expect("a dim of a tensor on a card has fewer than 2^32 elements");
+            assert!(
+                d < MAX_DIMS,
+                "more than {MAX_DIMS} dims that cannot be merged; make the operand contiguous"
+            );
+            walk.extents[d] = u32::try_from(extent)
+                .expect("a dim of a tensor on a card has fewer than 2^32 elements");
             for k in 0..N {
                 walk.strides[k][d] = strides[k] as i64;
             }

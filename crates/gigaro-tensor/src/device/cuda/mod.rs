@@ -10,8 +10,8 @@ mod emulated;
 mod gpu;
 mod nvidia;
 
-pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu};
-pub use gpu::{empty_cache, memory_stats, open, synchronize};
+pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};
+pub use gpu::{allow_tf32, empty_cache, memory_stats, open, synchronize};
 
 #[cfg(feature = "testing")]
 pub use emulated::open_emulated;

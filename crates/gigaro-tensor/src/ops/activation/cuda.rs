@@ -12,5 +12,13 @@ pub(super) fn forward(gpu: &'static Gpu, op: &str, x: &Tensor) -> Tensor {
 
 pub(super) fn backward(gpu: &'static Gpu, op: &str, x: &Tensor, grad: &Tensor) -> Tensor {
     let op = format!("{op}_backward");
-    pointwise_named(gpu, &op, &MODULE, x.layout().shape(), [x, grad], x.dtype(), &[])
+    pointwise_named(
+        gpu,
+        &op,
+        &MODULE,
+        x.layout().shape(),
+        [x, grad],
+        x.dtype(),
+        &[],
+    )
 }

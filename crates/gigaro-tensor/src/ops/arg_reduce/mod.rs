@@ -1,5 +1,7 @@
 //! Where the largest and smallest values lie.
 
+mod cuda;
+
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Compute, Number, dispatch};
 use crate::shape::{Rows, resolve_dim};
@@ -38,6 +40,9 @@ impl Tensor {
             "{op}: nothing to choose from along an empty dim of shape {}",
             self.layout().shape()
         );
+        if let Some(gpu) = self.gpu() {
+            return cuda::arg_reduced(gpu, op, self, dim);
+        }
         let kept = self.layout().narrow(dim, 0, 1).remove(dim);
         let step = self.layout().strides()[dim];
         let rows = Rows::new(kept.shape(), [&kept]);

@@ -1,6 +1,7 @@
 //! Scaled dot-product attention.
 
 mod cpu;
+pub(in crate::ops) mod cuda;
 mod kernel;
 mod tile;
 
@@ -11,7 +12,7 @@ use crate::device::cpu::attention::Dims;
 use crate::device::cpu::gemm::Compute;
 use crate::device::cpu::threads::SendPtr;
 use crate::storage::Buffer;
-use crate::{DType, Tensor};
+use crate::{DType, Device, Tensor};
 use cpu::{Rule, Target, View};
 use tile::Scalar;
 
@@ -152,14 +153,95 @@ fn view<'a, T: Scalar>(x: &Tensor, data: &'a [T]) -> View<'a, T> {
     }
 }
 
-/// A buffer laid out (B, T, H, D), so that joining the heads afterwards costs nothing.
-fn target<T: Scalar>(buffer: &mut Buffer, heads: usize, rows: usize, d: usize) -> Target<T> {
-    let data = buffer.as_mut::<T>();
-    Target {
-        base: SendPtr::new(data.as_mut_ptr()),
-        len: data.len(),
-        strides: [rows * heads * d, d, heads * d],
+/// Room on the device of `like` for numbers that a kernel writes.
+fn scratch<T: Scalar>(like: &Tensor, len: usize) -> Buffer {
+    match like.gpu() {
+        Some(gpu) => Buffer::on(gpu, "scaled_dot_product_attention", len * size_of::<T>()),
+        None => Buffer::scratch::<T>(len),
     }
+}
+
+/// Where the rows of a result go.
+#[derive(Clone, Copy)]
+struct Place<T> {
+    /// The first element; in main memory or on a card, as the operands are.
+    base: SendPtr<T>,
+    /// Elements from there on.
+    len: usize,
+    /// From one batch, head and row to the next.
+    strides: [usize; 3],
+}
+
+impl<T: Scalar> Place<T> {
+    /// All of a buffer.
+    fn whole(buffer: &mut Buffer, strides: [usize; 3]) -> Self {
+        let len = buffer.bytes() / size_of::<T>();
+        let base = match buffer.device() {
+            Device::Cpu => buffer.as_mut::<T>().as_mut_ptr(),
+            Device::Cuda(_) => buffer.address() as *mut T,
+        };
+        Self {
+            base: SendPtr::new(base),
+            len,
+            strides,
+        }
+    }
+
+    /// The rest, from some element on.
+    fn from(self, start: usize) -> Self {
+        Self {
+            base: SendPtr::new(self.base.get().wrapping_add(start)),
+            len: self.len.saturating_sub(start),
+            ..self
+        }
+    }
+
+    fn on_cpu(self) -> Target<T> {
+        Target {
+            base: self.base,
+            len: self.len,
+            strides: self.strides,
+        }
+    }
+
+    fn on_card(self) -> cuda::Target {
+        cuda::Target {
+            at: self.base.get() as u64,
+            strides: self.strides,
+        }
+    }
+}
+
+/// The output, `(B, T, H, D)`, so that joining the heads afterwards costs nothing, and each query's logarithm of its sum of
+/// exponentials, `(B, H, T)`.
+fn forward<T: Scalar + crate::Element>(
+    dims: Dims,
+    settings: &Settings,
+    inputs: [&Tensor; 3],
+) -> [Tensor; 2] {
+    let Dims { b, h, t, d, .. } = dims;
+    if let Some(gpu) = Tensor::common_gpu("scaled_dot_product_attention", &inputs) {
+        return cuda::forward(gpu, dims, settings, inputs);
+    }
+    let mut out = Buffer::scratch::<T>(b * h * t * d);
+    let mut lse = Buffer::scratch::<T>(b * h * t);
+    let data = inputs.map(|x| x.data::<T>());
+    settings.with_rule(|rule| {
+        let views = [0, 1, 2].map(|i| view(inputs[i], &data[i]));
+        let place = Place::whole(&mut out, [t * h * d, d, h * d]);
+        kernel::forward(
+            dims,
+            rule,
+            views,
+            place.on_cpu(),
+            lse.as_mut::<T>(),
+            settings.compute,
+        );
+    });
+    [
+        Tensor::from_buffer(out, [b, t, h, d], T::DTYPE),
+        Tensor::from_buffer(lse, [b, h, t], T::DTYPE),
+    ]
 }
 
 fn tiled<T: Scalar + crate::Element>(
@@ -178,16 +260,8 @@ fn tiled<T: Scalar + crate::Element>(
         d,
     } = dims;
     let [q, k, v] = [q, k, v].map(with_unit_rows);
-    let mut out = Buffer::scratch::<T>(b * h * t * d);
-    let mut lse = Buffer::scratch::<T>(b * h * t);
-    let (qd, kd, vd) = (q.data::<T>(), k.data::<T>(), v.data::<T>());
-    settings.with_rule(|rule| {
-        let views = [view(&q, &qd), view(&k, &kd), view(&v, &vd)];
-        let (out, lse) = (target(&mut out, h, t, d), lse.as_mut::<T>());
-        kernel::forward(dims, rule, views, out, lse, settings.compute);
-    });
-    let out = Tensor::from_buffer(out, [b, t, h, d], T::DTYPE).transpose(1, 2);
-    let lse = Tensor::from_buffer(lse, [b, h, t], T::DTYPE);
+    let [out, lse] = forward::<T>(dims, &settings, [&q, &k, &v]);
+    let out = out.transpose(1, 2);
     let again = settings.clone();
     record_fused(
         "scaled_dot_product_attention",
@@ -204,19 +278,22 @@ fn tiled<T: Scalar + crate::Element>(
             )
         },
         move |saved, args| {
-            let [mut dq, mut dk, mut dv] =
-                [t * h, s * h_kv, s * h_kv].map(|rows| Buffer::scratch::<T>(b * rows * d));
-            let targets = [
-                target(&mut dq, h, t, d),
-                target(&mut dk, h_kv, s, d),
-                target(&mut dv, h_kv, s, d),
-            ];
             let inputs = [&*saved[0], &*saved[1], &*saved[2], args.output()];
-            gradients::<T>(dims, &settings, inputs, args.grad, &lse, targets);
-            let heads = |x: Buffer, rows: usize, n: usize| {
-                Some(Tensor::from_buffer(x, [b, rows, n, d], T::DTYPE).transpose(1, 2))
+            let sizes = [(t, h), (s, h_kv), (s, h_kv)];
+            let mut grads =
+                sizes.map(|(rows, heads)| scratch::<T>(inputs[0], b * rows * heads * d));
+            let [dq, dk, dv] = &mut grads;
+            let rows = |rows: usize, heads: usize| [rows * heads * d, d, heads * d];
+            let places = [
+                Place::whole(dq, rows(t, h)),
+                Place::whole(dk, rows(s, h_kv)),
+                Place::whole(dv, rows(s, h_kv)),
+            ];
+            gradients::<T>(dims, &settings, inputs, args.grad, &lse, places);
+            let heads = |(x, (rows, heads)): (Buffer, (usize, usize))| {
+                Some(Tensor::from_buffer(x, [b, rows, heads, d], T::DTYPE).transpose(1, 2))
             };
-            vec![heads(dq, t, h), heads(dk, s, h_kv), heads(dv, s, h_kv)]
+            grads.into_iter().zip(sizes).map(heads).collect()
         },
     )
 }
@@ -225,12 +302,17 @@ fn tiled<T: Scalar + crate::Element>(
 fn gradients<T: Scalar + crate::Element>(
     dims: Dims,
     settings: &Settings,
-    [q, k, v, out]: [&Tensor; 4],
+    inputs: [&Tensor; 4],
     grad: &Tensor,
     lse: &Tensor,
-    targets: [Target<T>; 3],
+    places: [Place<T>; 3],
 ) {
     let grad = with_unit_rows(&grad.detach());
+    if let Some(gpu) = grad.gpu() {
+        let targets = places.map(Place::on_card);
+        return cuda::backward(gpu, dims, settings, inputs, &grad, lse, targets);
+    }
+    let [q, k, v, out] = inputs;
     let (qd, kd, vd, od) = (q.data::<T>(), k.data::<T>(), v.data::<T>(), out.data::<T>());
     let (gd, ld) = (grad.data::<T>(), lse.data::<T>());
     let saved = cpu::Saved {
@@ -241,6 +323,7 @@ fn gradients<T: Scalar + crate::Element>(
         grad: view(&grad, &gd),
         lse: &ld,
     };
+    let targets = places.map(Place::on_cpu);
     settings.with_rule(|rule| kernel::backward(dims, rule, saved, targets, settings.compute));
 }
 
@@ -336,16 +419,8 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
     };
     let qkv = with_unit_rows(qkv);
     let parts = unpacked(&qkv.detach(), dims);
-    let mut out = Buffer::scratch::<T>(b * h * t * d);
-    let mut lse = Buffer::scratch::<T>(b * h * t);
-    let data = parts.each_ref().map(|x| x.data::<T>());
-    settings.with_rule(|rule| {
-        let views = [0, 1, 2].map(|i| view(&parts[i], &data[i]));
-        let (out, lse) = (target(&mut out, h, t, d), lse.as_mut::<T>());
-        kernel::forward(dims, rule, views, out, lse, settings.compute);
-    });
-    let out = Tensor::from_buffer(out, [b, t, h * d], T::DTYPE);
-    let lse = Tensor::from_buffer(lse, [b, h, t], T::DTYPE);
+    let [out, lse] = forward::<T>(dims, &settings, parts.each_ref());
+    let out = out.reshape([b, t, h * d]);
     record_fused(
         "attention_qkv_packed",
         out,
@@ -360,22 +435,17 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
         move |saved, args| {
             let [q, k, v] = unpacked(&saved[0].detach(), dims);
             let heads = |x: &Tensor| x.detach().reshape([b, t, h, d]).transpose(1, 2);
-            let mut buffer = Buffer::scratch::<T>(b * t * 3 * h * d);
-            let all = buffer.as_mut::<T>();
-            let (base, len) = (all.as_mut_ptr(), all.len());
-            let targets = [0, 1, 2].map(|i| Target {
-                // The three gradients lie side by side, as the projection's output did.
-                base: SendPtr::new(base.wrapping_add(i * h * d)),
-                len: len.saturating_sub(i * h * d),
-                strides: [t * 3 * h * d, d, 3 * h * d],
-            });
+            let mut buffer = scratch::<T>(&q, b * t * 3 * h * d);
+            let all = Place::whole(&mut buffer, [t * 3 * h * d, d, 3 * h * d]);
+            // The three gradients lie side by side, as the projection's output did.
+            let places = [0, 1, 2].map(|i| all.from(i * h * d));
             gradients::<T>(
                 dims,
                 &settings,
                 [&q, &k, &v, &heads(args.output())],
                 &heads(args.grad),
                 &lse,
-                targets,
+                places,
             );
             vec![Some(Tensor::from_buffer(
                 buffer,

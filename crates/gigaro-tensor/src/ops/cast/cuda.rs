@@ -18,7 +18,15 @@ fn kernel(name: &str) -> Kernel<'_> {
 
 pub(super) fn converted(gpu: &'static Gpu, x: &Tensor, dtype: DType) -> Tensor {
     let name = format!("{}_to_{}", suffix(x.dtype()), dtype.name());
-    pointwise(gpu, "to_dtype", kernel(&name), x.layout().shape(), [x], dtype, &[])
+    pointwise(
+        gpu,
+        "to_dtype",
+        kernel(&name),
+        x.layout().shape(),
+        [x],
+        dtype,
+        &[],
+    )
 }
 
 pub(super) fn copied(gpu: &'static Gpu, x: &Tensor) -> Tensor {
@@ -46,7 +54,12 @@ pub(crate) fn filled(gpu: &'static Gpu, shape: Shape, value: f64, dtype: DType) 
     let name = format!("fill_{}", dtype.size_bytes());
     // SAFETY: the arguments of the kernel, and a block of `n` elements.
     unsafe {
-        gpu.launch("full", kernel(&name), grid_over(n), arguments![out.address(), n as u64, bits]);
+        gpu.launch(
+            "full",
+            kernel(&name),
+            grid_over(n),
+            arguments![out.address(), n as u64, bits],
+        );
     }
     Tensor::from_buffer(out, shape, dtype)
 }

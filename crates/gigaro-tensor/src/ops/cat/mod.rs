@@ -1,5 +1,7 @@
 //! Joining tensors, and padding, which is joining with a constant.
 
+mod cuda;
+
 use crate::Tensor;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
@@ -35,7 +37,10 @@ impl Tensor {
             );
             shape[d] += t.shape()[d];
         }
-        let result = joined(tensors, d, shape);
+        let result = match Self::common_gpu("cat", tensors) {
+            Some(gpu) => cuda::joined(gpu, tensors, d, shape),
+            None => joined(tensors, d, shape),
+        };
         record("cat", result, tensors, false, || {
             let sizes: Vec<usize> = tensors.iter().map(|t| t.shape()[d]).collect();
             Box::new(move |args| {

@@ -1,6 +1,7 @@
 //! Cross-entropy fused with the projection onto the vocabulary.
 
 mod cpu;
+pub(in crate::ops) mod cuda;
 
 use super::composite::loss::{cross_entropy, soft_capped};
 use super::linear::linear;
@@ -40,14 +41,21 @@ pub fn linear_cross_entropy(
         targets.layout().shape()
     );
     let targets = targets.detach().to_dtype(DType::I64).contiguous();
-    check_targets(&targets, weight.size(0), ignore_index);
     let options = cpu::Options {
         ignore_index,
         soft_cap,
         precision: precision(),
     };
     let wanted = is_grad_enabled() && (x.requires_grad() || weight.requires_grad());
-    let parts = cpu::forward(&x.contiguous(), weight, &targets, &options, wanted);
+    let contiguous = x.contiguous();
+    let gpu = Tensor::common_gpu("linear_cross_entropy", &[x, weight, &targets]);
+    let parts = match gpu {
+        Some(gpu) => cuda::forward(gpu, &contiguous, weight, &targets, &options, wanted),
+        None => {
+            check_targets(&targets, weight.size(0), ignore_index);
+            cpu::forward(&contiguous, weight, &targets, &options, wanted)
+        }
+    };
     record(
         "linear_cross_entropy",
         parts.loss,
@@ -60,9 +68,12 @@ pub fn linear_cross_entropy(
                 if is_grad_enabled() {
                     return second_derivative(&saved, &targets, &options, args.grad);
                 }
-                let scale = args.grad.item();
-                // The usual gradient of a loss is 1: then there is nothing to do.
-                let scaled = |t: &Tensor| if scale == 1.0 { t.clone() } else { t * scale };
+                // The usual gradient of a loss is 1: then there is nothing to do. On a card it costs less to multiply than to ask.
+                let untouched = gpu.is_none() && args.grad.item() == 1.0;
+                let scaled = |t: &Tensor| match untouched {
+                    true => t.clone(),
+                    false => (t * args.grad).to_dtype(t.dtype()),
+                };
                 vec![
                     args.needs[0].then(|| scaled(&dx)),
                     args.needs[1].then(|| scaled(&dw)),

@@ -1,5 +1,7 @@
 //! Running sums.
 
+mod cuda;
+
 use crate::Tensor;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
@@ -24,23 +26,27 @@ impl Tensor {
         let x = self.contiguous();
         let n = x.shape()[dim];
         let inner: usize = x.shape()[dim + 1..].iter().product();
-        let result = dispatch!(x.dtype(), T => {
-            let data = x.data::<T>();
-            let mut buffer = Buffer::scratch::<T>(data.len());
-            let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
-            let lines = data.len().checked_div(n).unwrap_or(0);
-            parallel_for(lines, |line| {
-                let start = line / inner * n * inner + line % inner;
-                (0..n).fold(Compute::ZERO, |before, i| {
-                    let at = start + inner * if reverse { n - 1 - i } else { i };
-                    let sum = before + Number::load(data[at]);
-                    // SAFETY: lines have no element in common.
-                    unsafe { base.slice_mut(at, 1)[0] = <T as Number>::store(sum) };
-                    sum
+        let result = if let Some(gpu) = x.gpu() {
+            cuda::cumsum(gpu, &x, dim, reverse)
+        } else {
+            dispatch!(x.dtype(), T => {
+                let data = x.data::<T>();
+                let mut buffer = Buffer::scratch::<T>(data.len());
+                let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
+                let lines = data.len().checked_div(n).unwrap_or(0);
+                parallel_for(lines, |line| {
+                    let start = line / inner * n * inner + line % inner;
+                    (0..n).fold(Compute::ZERO, |before, i| {
+                        let at = start + inner * if reverse { n - 1 - i } else { i };
+                        let sum = before + Number::load(data[at]);
+                        // SAFETY: lines have no element in common.
+                        unsafe { base.slice_mut(at, 1)[0] = <T as Number>::store(sum) };
+                        sum
+                    });
                 });
-            });
-            Self::from_buffer(buffer, x.shape(), x.dtype())
-        });
+                Self::from_buffer(buffer, x.shape(), x.dtype())
+            })
+        };
         record("cumsum", result, &[self], false, || {
             Box::new(move |args| vec![Some(args.grad.cumsum_directed(dim, !reverse))])
         })

@@ -25,7 +25,16 @@ pub(super) fn masked(
         name: &name,
     };
     let scale = 1.0 / (1.0 - p);
-    let arguments = arguments![out.address(), n as u64, x.address(), scale, threshold, key[0], key[1], first];
+    let arguments = arguments![
+        out.address(),
+        n as u64,
+        x.address(),
+        scale,
+        threshold,
+        key[0],
+        key[1],
+        first
+    ];
     // SAFETY: the arguments of the kernel, and two blocks of `n` elements.
     unsafe { gpu.launch("dropout", kernel, grid_over(n.div_ceil(4)), arguments) };
     Tensor::from_buffer(out, x.shape(), x.dtype())

@@ -41,25 +41,25 @@ fn masked(x: &Tensor, p: f64, key: [u32; 2], first: u64) -> Tensor {
         cuda::masked(gpu, &source, p, threshold, key, first)
     } else {
         dispatch_float!("dropout", x.dtype(), T => {
-        type C = <T as Number>::Compute;
-        let scale = C::from_f64(1.0 / (1.0 - p));
-        let data = source.data::<T>();
-        let mut buffer = Buffer::scratch::<T>(data.len());
-        let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
-        parallel_for(data.len().div_ceil(PIECE), |i| {
-            let piece = &data[i * PIECE..((i + 1) * PIECE).min(data.len())];
-            // SAFETY: pieces of the output do not overlap.
-            let out = unsafe { base.slice_mut(i * PIECE, piece.len()) };
-            for (j, (out, x)) in out.chunks_mut(4).zip(piece.chunks(4)).enumerate() {
-                let at = first + (i * PIECE / 4 + j) as u64;
-                let bits = philox4x32([at as u32, (at >> 32) as u32, 0, 0], key);
-                for ((o, &x), b) in out.iter_mut().zip(x).zip(bits) {
-                    *o = if b >= threshold { Number::store(Number::load(x) * scale) } else { Number::store(C::ZERO) };
+            type C = <T as Number>::Compute;
+            let scale = C::from_f64(1.0 / (1.0 - p));
+            let data = source.data::<T>();
+            let mut buffer = Buffer::scratch::<T>(data.len());
+            let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
+            parallel_for(data.len().div_ceil(PIECE), |i| {
+                let piece = &data[i * PIECE..((i + 1) * PIECE).min(data.len())];
+                // SAFETY: pieces of the output do not overlap.
+                let out = unsafe { base.slice_mut(i * PIECE, piece.len()) };
+                for (j, (out, x)) in out.chunks_mut(4).zip(piece.chunks(4)).enumerate() {
+                    let at = first + (i * PIECE / 4 + j) as u64;
+                    let bits = philox4x32([at as u32, (at >> 32) as u32, 0, 0], key);
+                    for ((o, &x), b) in out.iter_mut().zip(x).zip(bits) {
+                        *o = if b >= threshold { Number::store(Number::load(x) * scale) } else { Number::store(C::ZERO) };
+                    }
                 }
-            }
-        });
-        Tensor::from_buffer(buffer, x.shape(), x.dtype())
-    })
+            });
+            Tensor::from_buffer(buffer, x.shape(), x.dtype())
+        })
     };
     record("dropout", result, &[x], false, || {
         Box::new(move |args| vec![Some(masked(args.grad, p, key, first))])

@@ -1,5 +1,7 @@
 //! Reading by index: gather, index_select, embedding.
 
+pub(in crate::ops) mod cuda;
+
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::dispatch;
@@ -13,12 +15,7 @@ use crate::{DType, Shape, Tensor};
 /// If the dtype is no integer or an index is out of range.
 #[track_caller]
 pub(super) fn checked_indices(op: &str, index: &Tensor, n: usize) -> Vec<usize> {
-    assert!(
-        matches!(index.dtype(), DType::I64 | DType::I32 | DType::U8),
-        "{op}: indices must be integers, got {}",
-        index.dtype()
-    );
-    let index = index.to_dtype(DType::I64).contiguous();
+    let index = whole_numbers(op, index);
     let data = index.data::<i64>();
     data.iter()
         .map(|&i| {
@@ -29,6 +26,20 @@ pub(super) fn checked_indices(op: &str, index: &Tensor, n: usize) -> Vec<usize> 
             i as usize
         })
         .collect()
+}
+
+/// The indices as a contiguous tensor of i64.
+///
+/// # Panics
+/// If the dtype is no integer.
+#[track_caller]
+pub(super) fn whole_numbers(op: &str, index: &Tensor) -> Tensor {
+    assert!(
+        matches!(index.dtype(), DType::I64 | DType::I32 | DType::U8),
+        "{op}: indices must be integers, got {}",
+        index.dtype()
+    );
+    index.detach().to_dtype(DType::I64).contiguous()
 }
 
 impl Tensor {
@@ -45,16 +56,10 @@ impl Tensor {
         let d = resolve_dim("gather", dim, self.ndim());
         check_index_shape("gather", self.shape(), index.shape(), d);
         let x = self.contiguous();
-        let indices = checked_indices("gather", index, x.shape()[d]);
-        let from = positions(x.shape(), index.shape(), d, &indices);
-        let result = dispatch!(x.dtype(), T => {
-            let data = x.data::<T>();
-            let mut buffer = Buffer::scratch::<T>(indices.len());
-            for (o, &at) in buffer.as_mut::<T>().iter_mut().zip(&from) {
-                *o = data[at];
-            }
-            Self::from_buffer(buffer, index.shape(), x.dtype())
-        });
+        let result = match Self::common_gpu("gather", &[self, index]) {
+            Some(gpu) => cuda::gather(gpu, &x, d, &whole_numbers("gather", index)),
+            None => pick(&x, d, index),
+        };
         record("gather", result, &[self], false, || {
             let (shape, index) = (x.layout().shape().clone(), index.detach());
             Box::new(move |args| {
@@ -79,10 +84,15 @@ impl Tensor {
             "index_select: index must be a vector, got shape {}",
             index.layout().shape()
         );
-        let indices = checked_indices("index_select", index, self.shape()[d]);
         let mut shape = self.shape().to_vec();
-        shape[d] = indices.len();
-        let result = take_rows(&self.contiguous(), d, &indices, shape.into());
+        shape[d] = index.numel();
+        let result = if let Some(gpu) = Self::common_gpu("index_select", &[self, index]) {
+            let index = whole_numbers("index_select", index);
+            cuda::take_rows(gpu, &self.contiguous(), d, &index, shape.into())
+        } else {
+            let indices = checked_indices("index_select", index, self.shape()[d]);
+            take_rows(&self.contiguous(), d, &indices, shape.into())
+        };
         record("index_select", result, &[self], false, || {
             let (shape, index) = (self.layout().shape().clone(), index.detach());
             Box::new(move |args| {
@@ -91,6 +101,21 @@ impl Tensor {
             })
         })
     }
+}
+
+/// The elements of a contiguous tensor that an index names.
+#[track_caller]
+fn pick(x: &Tensor, d: usize, index: &Tensor) -> Tensor {
+    let indices = checked_indices("gather", index, x.shape()[d]);
+    let from = positions(x.shape(), index.shape(), d, &indices);
+    dispatch!(x.dtype(), T => {
+        let data = x.data::<T>();
+        let mut buffer = Buffer::scratch::<T>(indices.len());
+        for (o, &at) in buffer.as_mut::<T>().iter_mut().zip(&from) {
+            *o = data[at];
+        }
+        Tensor::from_buffer(buffer, index.shape(), x.dtype())
+    })
 }
 
 /// A row of `weight` for each id.

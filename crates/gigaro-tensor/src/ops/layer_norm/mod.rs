@@ -1,6 +1,7 @@
 //! Layer normalisation.
 
 mod cpu;
+mod cuda;
 
 use crate::Tensor;
 use crate::autograd::record_fused;
@@ -28,14 +29,20 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) 
     let bias = bias.map_or_else(zeros, |b| b.to_dtype(x.dtype()).contiguous());
     record_fused(
         "layer_norm",
-        cpu::forward(&x, &weight, &bias, eps),
+        match Tensor::common_gpu("layer_norm", &[&x, &weight, &bias]) {
+            Some(gpu) => cuda::forward(gpu, &x, &weight, &bias, eps),
+            None => cpu::forward(&x, &weight, &bias, eps),
+        },
         &[&x, &weight, &bias],
         move |t| {
             let centred = &t[0] - t[0].mean_keepdim(-1_isize);
             let variance = centred.square().mean_keepdim(-1_isize);
             centred * (variance + eps).rsqrt() * &t[1] + &t[2]
         },
-        move |saved, args| cpu::backward(&saved[0], &saved[1], args.grad, eps),
+        move |saved, args| match saved[0].gpu() {
+            Some(gpu) => cuda::backward(gpu, &saved[0], &saved[1], args.grad, eps),
+            None => cpu::backward(&saved[0], &saved[1], args.grad, eps),
+        },
     )
 }
 

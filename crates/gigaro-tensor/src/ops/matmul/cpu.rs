@@ -115,6 +115,9 @@ pub(in crate::ops) fn product_with_bias(
             b.layout().shape()
         )
     };
+    if let Some(gpu) = Tensor::common_gpu(op, &[a, b]) {
+        return super::cuda::product(gpu, op, [a, b], bias, compute, &batch, out);
+    }
     let shape = [&batch[..], &[m, n]].concat();
     let mut buffer = match out.size_bytes() {
         8 => Buffer::scratch::<u64>(batch.numel() * m * n),

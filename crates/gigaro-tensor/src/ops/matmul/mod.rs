@@ -1,6 +1,7 @@
 //! Matrix products, batched and broadcast.
 
 mod cpu;
+pub(in crate::ops) mod cuda;
 
 pub(super) use cpu::{data_mut, product, product_with_bias, with_data};
 

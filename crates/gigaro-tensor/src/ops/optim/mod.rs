@@ -3,6 +3,7 @@
 //! The rules and their state live in gigaro-nn; here are only the loops. Parameters and states are
 //! contiguous f32 (or f64) tensors of one shape.
 
+pub(in crate::ops) mod cuda;
 mod newton_schulz;
 
 pub use newton_schulz::newton_schulz;
@@ -46,22 +47,20 @@ const PIECE: usize = 16_384;
 pub fn adamw_(param: &Tensor, grad: &Tensor, exp_avg: &Tensor, exp_avg_sq: &Tensor, s: &AdamStep) {
     let correction1 = 1.0 - s.beta1.powi(i32::try_from(s.step).unwrap_or(i32::MAX));
     let correction2 = 1.0 - s.beta2.powi(i32::try_from(s.step).unwrap_or(i32::MAX));
-    update2(
-        "adamw_",
-        param,
-        grad,
-        exp_avg,
-        exp_avg_sq,
-        AdamRule {
-            grad_scale: s.grad_scale,
-            keep: 1.0 - s.lr * s.weight_decay,
-            beta1: s.beta1,
-            beta2: s.beta2,
-            step_size: s.lr / correction1,
-            root_scale: 1.0 / correction2.sqrt(),
-            eps: s.eps,
-        },
-    );
+    let rule = AdamRule {
+        grad_scale: s.grad_scale,
+        keep: 1.0 - s.lr * s.weight_decay,
+        beta1: s.beta1,
+        beta2: s.beta2,
+        step_size: s.lr / correction1,
+        root_scale: 1.0 / correction2.sqrt(),
+        eps: s.eps,
+    };
+    let grad = fitting("adamw_", param, grad, [exp_avg, exp_avg_sq]);
+    match Tensor::common_gpu("adamw_", &[param, &grad, exp_avg, exp_avg_sq]) {
+        Some(gpu) => cuda::adamw(gpu, param, &grad, exp_avg, exp_avg_sq, rule),
+        None => update2(param, &grad, exp_avg, exp_avg_sq, rule),
+    }
 }
 
 /// An update of a parameter with two states.
@@ -69,6 +68,8 @@ trait Rule: Copy + Sync {
     fn apply<C: Real>(self, p: C, g: C, m: C, v: C) -> (C, C, C);
 }
 
+/// As `optim.cu` has it.
+#[repr(C)]
 #[derive(Clone, Copy)]
 struct AdamRule {
     grad_scale: f64,
@@ -112,8 +113,12 @@ fn check(op: &str, tensors: &[&Tensor]) {
     }
 }
 
+/// The gradient as the parameter's dtype and in row-major order.
+///
+/// # Panics
+/// If parameter, gradient and states cannot be stepped over together.
 #[track_caller]
-fn update2(op: &str, param: &Tensor, grad: &Tensor, m: &Tensor, v: &Tensor, rule: impl Rule) {
+fn fitting(op: &str, param: &Tensor, grad: &Tensor, [m, v]: [&Tensor; 2]) -> Tensor {
     check(op, &[param, m, v]);
     let grad = grad.to_dtype(param.dtype()).contiguous();
     assert!(
@@ -122,12 +127,19 @@ fn update2(op: &str, param: &Tensor, grad: &Tensor, m: &Tensor, v: &Tensor, rule
         grad.shape(),
         param.shape()
     );
-    match param.dtype() {
-        DType::F32 => update2_typed::<f32>(param, &grad, m, v, rule),
-        DType::F64 => update2_typed::<f64>(param, &grad, m, v, rule),
-        other => {
-            panic!("{op}: parameters must be f32 or f64, got {other}; keep master weights in f32")
-        }
+    assert!(
+        matches!(param.dtype(), DType::F32 | DType::F64),
+        "{op}: parameters must be f32 or f64, got {}; keep master weights in f32",
+        param.dtype()
+    );
+    grad
+}
+
+fn update2(param: &Tensor, grad: &Tensor, m: &Tensor, v: &Tensor, rule: impl Rule) {
+    if param.dtype() == DType::F64 {
+        update2_typed::<f64>(param, grad, m, v, rule);
+    } else {
+        update2_typed::<f32>(param, grad, m, v, rule);
     }
 }
 
@@ -184,6 +196,9 @@ pub fn squared_norm(x: &Tensor) -> f64 {
     const BLOCK: usize = 1024;
     x.check_float("squared_norm");
     let x = x.detach().contiguous();
+    if let Some(gpu) = x.gpu() {
+        return cuda::squared_parts(gpu, &x).sum_all().item();
+    }
     let n = x.numel();
     let mut partial = vec![0.0_f64; n.div_ceil(PIECE)];
     let (base, isa) = (SendPtr::new(partial.as_mut_ptr()), isa());

@@ -43,6 +43,10 @@ pub fn newton_schulz(x: &Tensor, steps: usize) -> Tensor {
     let tall = x.size(0) > x.size(1);
     let scale = 1.0 / squared_norm(&x).sqrt().max(EPS);
     let x = if tall { x.t() } else { x } * scale;
+    if x.gpu().is_some() {
+        let y = (0..steps).fold(x, |x, _| iterated(&x)).to_dtype(dtype);
+        return if tall { y.t().contiguous() } else { y };
+    }
     let shape = [x.size(0), x.size(1)];
     let mut state = Iteration::new(&x.contiguous().data::<f32>(), shape);
     for _ in 0..steps {
@@ -50,6 +54,13 @@ pub fn newton_schulz(x: &Tensor, steps: usize) -> Tensor {
     }
     let y = Tensor::from_slice(&state.x.floats()[..x.numel()], shape).to_dtype(dtype);
     if tall { y.t().contiguous() } else { y }
+}
+
+/// One iteration in terms of products: `a x + (b g + c g^2) x` with `g = x x^t`.
+fn iterated(x: &Tensor) -> Tensor {
+    let gram = x.matmul(&x.t());
+    let polynomial = &gram * f64::from(B) + gram.matmul(&gram) * f64::from(C);
+    x * f64::from(A) + polynomial.matmul(x)
 }
 
 /// The matrix on its way, `(m, n)` with `m <= n`, and room to work in.

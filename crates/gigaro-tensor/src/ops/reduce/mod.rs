@@ -1,6 +1,7 @@
 //! Reductions over dims: sum, max, min. Mean, variance and their kin are composites of these.
 
 mod cpu;
+pub(in crate::ops) mod cuda;
 
 use crate::autograd::{Saved, record};
 use crate::shape::Dims;
@@ -39,7 +40,10 @@ impl Tensor {
             "{op}: nothing to choose from along an empty dim of shape {}",
             x.layout().shape()
         );
-        let result = cpu::reduce(&x, dims, kind, shape);
+        let result = match x.gpu() {
+            Some(gpu) => cuda::reduce(gpu, &x, dims, kind, shape),
+            None => cpu::reduce(&x, dims, kind, shape),
+        };
         let whole = x.layout().shape().clone();
         if kind == Reduction::Sum {
             return record(op, result, &[&x], false, || {

@@ -1,6 +1,7 @@
 //! Root-mean-square normalisation.
 
 mod cpu;
+mod cuda;
 
 use super::layer_norm::check_affine;
 use crate::Tensor;
@@ -27,9 +28,15 @@ pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Tensor {
     let x = x.contiguous();
     record_fused(
         "rms_norm",
-        cpu::forward(&x, &weight, eps),
+        match Tensor::common_gpu("rms_norm", &[&x, &weight]) {
+            Some(gpu) => cuda::forward(gpu, &x, &weight, eps),
+            None => cpu::forward(&x, &weight, eps),
+        },
         &[&x, &weight],
         move |t| &t[0] * (t[0].square().mean_keepdim(-1_isize) + eps).rsqrt() * &t[1],
-        move |saved, args| cpu::backward(&saved[0], &saved[1], args.grad, eps),
+        move |saved, args| match saved[0].gpu() {
+            Some(gpu) => cuda::backward(gpu, &saved[0], &saved[1], args.grad, eps),
+            None => cpu::backward(&saved[0], &saved[1], args.grad, eps),
+        },
     )
 }

@@ -1,5 +1,7 @@
 //! Rotary position embedding.
 
+mod cuda;
+
 use crate::autograd::{is_grad_enabled, record};
 use crate::device::cpu::isa::isa;
 use crate::device::cpu::threads::SendPtr;
@@ -57,15 +59,28 @@ pub fn rotary_tables(start: usize, len: usize, head_dim: usize, theta: f64) -> (
 
 /// The rotation, or with `inverse` the one back, which is its gradient.
 fn rotated(x: &Tensor, cos: &Tensor, sin: &Tensor, inverse: bool) -> Tensor {
-    let [_, t, h, d] = x.shape().try_into().expect("checked to have four dims");
+    let sign = if inverse { -1.0 } else { 1.0 };
     let source = x.contiguous();
+    let result = match Tensor::common_gpu("rotary_embedding", &[x, cos, sin]) {
+        Some(gpu) => cuda::rotated(gpu, &source, cos, sin, sign),
+        None => on_cpu(&source, cos, sin, sign),
+    };
+    record("rotary_embedding", result, &[x], false, || {
+        let (cos, sin) = (cos.clone(), sin.clone());
+        Box::new(move |args| vec![Some(rotated(args.grad, &cos, &sin, !inverse))])
+    })
+}
+
+/// The rotation of a contiguous tensor, with `sign` -1 the one back.
+fn on_cpu(x: &Tensor, cos: &Tensor, sin: &Tensor, sign: f32) -> Tensor {
+    let [_, t, h, d] = x.shape().try_into().expect("checked to have four dims");
     let half = d / 2;
-    let result = dispatch_float!("rotary_embedding", x.dtype(), T => {
+    dispatch_float!("rotary_embedding", x.dtype(), T => {
         type C = <T as Number>::Compute;
-        let (data, cos, sin) = (source.data::<T>(), cos.data::<f32>(), sin.data::<f32>());
+        let (data, cos, sin) = (x.data::<T>(), cos.data::<f32>(), sin.data::<f32>());
         let mut buffer = Buffer::scratch::<T>(data.len());
         let base = SendPtr::new(buffer.as_mut::<T>().as_mut_ptr());
-        let (isa, sign) = (isa(), if inverse { -1.0_f32 } else { 1.0 });
+        let isa = isa();
         for_each_row(data.len() / d.max(1), d, |row| {
             let at = row / h % t * half;
             let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
@@ -86,9 +101,5 @@ fn rotated(x: &Tensor, cos: &Tensor, sin: &Tensor, inverse: bool) -> Tensor {
             );
         });
         Tensor::from_buffer(buffer, x.shape(), x.dtype())
-    });
-    record("rotary_embedding", result, &[x], false, || {
-        let (cos, sin) = (cos.clone(), sin.clone());
-        Box::new(move |args| vec![Some(rotated(args.grad, &cos, &sin, !inverse))])
     })
 }

@@ -1,6 +1,8 @@
 //! Writing by index: scatter, scatter_add, index_add.
 
-use super::gather::{check_index_shape, checked_indices, positions};
+mod cuda;
+
+use super::gather::{check_index_shape, checked_indices, positions, whole_numbers};
 use crate::Tensor;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
@@ -63,7 +65,7 @@ impl Tensor {
     #[track_caller]
     fn scattered(
         &self,
-        op: &str,
+        op: &'static str,
         d: usize,
         index: &Self,
         src: &Self,
@@ -78,6 +80,11 @@ impl Tensor {
             index.layout().shape(),
             self.dtype()
         );
+        if let Some(gpu) = Self::common_gpu(op, &[self, index, src]) {
+            let (out, index) = (self.detach().contiguous().copy(), whole_numbers(op, index));
+            cuda::scatter(gpu, op, &out, d, &index, &src.detach().contiguous());
+            return out;
+        }
         let indices = checked_indices(op, index, self.shape()[d]);
         let at = positions(self.shape(), index.shape(), d, &indices);
         let (out, src) = (self.detach().copy(), src.contiguous());
@@ -113,9 +120,13 @@ impl Tensor {
             src.dtype(),
             self.dtype()
         );
-        let indices = checked_indices("index_add", index, self.shape()[d]);
         let (out, source) = (self.detach().copy(), src.contiguous());
-        add_slices(&out, d, &indices, &source);
+        if let Some(gpu) = Self::common_gpu("index_add", &[self, index, src]) {
+            cuda::add_slices(gpu, &out, d, &whole_numbers("index_add", index), &source);
+        } else {
+            let indices = checked_indices("index_add", index, self.shape()[d]);
+            add_slices(&out, d, &indices, &source);
+        }
         record("index_add", out, &[self, src], false, || {
             let index = index.detach();
             Box::new(move |args| {
@@ -159,6 +170,9 @@ fn add_slices(out: &Tensor, dim: usize, indices: &[usize], src: &Tensor) {
 
 /// 1 where an element of `index` is the last to name its position, else 0.
 fn last_writer(shape: &[usize], dim: usize, index: &Tensor, dtype: crate::DType) -> Tensor {
+    if index.gpu().is_some() {
+        return cuda::last_writer(shape, dim, index, dtype);
+    }
     let indices = checked_indices("scatter", index, shape[dim]);
     let at = positions(shape, index.shape(), dim, &indices);
     let mut last = vec![usize::MAX; shape.iter().product()];

@@ -1,5 +1,7 @@
 //! Softmax and its logarithm.
 
+mod cuda;
+
 use super::row_math::{for_each_row, max1, sum1, sum2};
 use crate::Tensor;
 use crate::autograd::record_fused;
@@ -70,6 +72,9 @@ fn along_last(op: &str, x: &Tensor, dim: isize, f: impl Fn(&Tensor) -> Tensor) -
 
 /// The forward kernel over contiguous rows.
 fn normalised<const LOG: bool>(op: &str, x: &Tensor) -> Tensor {
+    if let Some(gpu) = x.gpu() {
+        return cuda::normalised(gpu, op, x);
+    }
     let n = x.size(-1);
     dispatch_float!(op, x.dtype(), T => {
         let data = x.data::<T>();
@@ -119,6 +124,10 @@ where
 fn gradient<const LOG: bool>(y: &Tensor, grad: &Tensor) -> Tensor {
     let n = y.size(-1);
     let grad = grad.contiguous();
+    if let Some(gpu) = y.gpu() {
+        let op = if LOG { "log_softmax" } else { "softmax" };
+        return cuda::gradient(gpu, op, y, &grad);
+    }
     dispatch_float!("softmax", y.dtype(), T => {
         let (data, upstream) = (y.data::<T>(), grad.data::<T>());
         let mut buffer = Buffer::scratch::<T>(data.len());

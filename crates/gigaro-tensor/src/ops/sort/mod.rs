@@ -2,6 +2,8 @@
 //!
 //! Both find an order of indices and gather by it, so the gradient is gather's.
 
+mod cuda;
+
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Compute, Number, dispatch};
 use crate::shape::resolve_dim;
@@ -43,26 +45,33 @@ impl Tensor {
     fn ordered(&self, d: usize, k: usize, descending: bool) -> (Self, Self) {
         let last = self.ndim() as isize - 1;
         let lines = self.detach().transpose(d as isize, last).contiguous();
-        let n = self.shape()[d];
-        let mut shape = lines.shape().to_vec();
-        *shape.last_mut().expect("a dim was resolved") = k;
-        let mut buffer = Buffer::scratch::<i64>(shape.iter().product());
-        let base = SendPtr::new(buffer.as_mut::<i64>().as_mut_ptr());
-        dispatch!(self.dtype(), T => {
-            let data = lines.data::<T>();
-            let count = data.len().checked_div(n).unwrap_or(0);
-            parallel_for(count, |line| {
-                let values = &data[line * n..(line + 1) * n];
-                // SAFETY: lines of the output do not overlap.
-                let out = unsafe { base.slice_mut(line * k, k) };
-                order(values, k, descending, out);
-            });
-        });
-        let index = Self::from_buffer(buffer, shape, DType::I64)
-            .transpose(d as isize, last)
-            .contiguous();
+        let index = match lines.gpu() {
+            Some(gpu) => cuda::order(gpu, &lines, k, descending),
+            None => ordered_lines(&lines, k, descending),
+        };
+        let index = index.transpose(d as isize, last).contiguous();
         (self.gather(d as isize, &index), index)
     }
+}
+
+/// The indices of the first `k` of each contiguous line.
+fn ordered_lines(lines: &Tensor, k: usize, descending: bool) -> Tensor {
+    let n = lines.size(-1);
+    let mut shape = lines.shape().to_vec();
+    *shape.last_mut().expect("a dim was resolved") = k;
+    let mut buffer = Buffer::scratch::<i64>(shape.iter().product());
+    let base = SendPtr::new(buffer.as_mut::<i64>().as_mut_ptr());
+    dispatch!(lines.dtype(), T => {
+        let data = lines.data::<T>();
+        let count = data.len().checked_div(n).unwrap_or(0);
+        parallel_for(count, |line| {
+            let values = &data[line * n..(line + 1) * n];
+            // SAFETY: lines of the output do not overlap.
+            let out = unsafe { base.slice_mut(line * k, k) };
+            order(values, k, descending, out);
+        });
+    });
+    Tensor::from_buffer(buffer, shape, DType::I64)
 }
 
 /// Writes the indices of the first `k` values in order.

@@ -16,5 +16,13 @@ pub(super) fn unary(gpu: &'static Gpu, op: &str, x: &Tensor) -> Tensor {
 pub(super) fn pow(gpu: &'static Gpu, x: &Tensor, exponent: f64) -> Tensor {
     x.check_float("pow");
     let shape = x.layout().shape();
-    pointwise_named(gpu, "pow", &MODULE, shape, [x], x.dtype(), arguments![exponent])
+    pointwise_named(
+        gpu,
+        "pow",
+        &MODULE,
+        shape,
+        [x],
+        x.dtype(),
+        arguments![exponent],
+    )
 }

@@ -146,7 +146,9 @@ impl Tensor {
         }
         let result = match self.gpu() {
             Some(gpu) => cuda::pow(gpu, self, exponent),
-            None => dispatch_float!("pow", self.dtype(), T => map::<T, T>(self, self.dtype(), one::<T>(exponent))),
+            None => {
+                dispatch_float!("pow", self.dtype(), T => map::<T, T>(self, self.dtype(), one::<T>(exponent)))
+            }
         };
         record("pow", result, &[self], false, || {
             let x = Saved::new(self);

@@ -64,7 +64,12 @@ impl Emulated {
     /// # Panics
     /// If a kernel wrote behind a block.
     fn check_guards(&self) {
-        for (&at, &bytes) in self.blocks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (&at, &bytes) in self
+            .blocks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             // SAFETY: the block is held and this much longer than it says.
             let guard = unsafe { std::slice::from_raw_parts((at as *const u8).add(bytes), GUARD) };
             assert!(
@@ -194,7 +199,17 @@ fn compiled(module: &Module) -> Result<Library> {
         let (source, object) = (unique.with_extension("cc"), unique.with_extension("so.new"));
         std::fs::write(&source, text).map_err(|e| failed("write a kernel", e))?;
         let output = Command::new("g++")
-            .args(["-std=c++17", "-O1", "-fwrapv", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-o"])
+            .args([
+                "-std=c++17",
+                "-O1",
+                "-fwrapv",
+                "-shared",
+                "-fPIC",
+                "-fno-gnu-unique",
+                "-Wall",
+                "-Wno-unknown-pragmas",
+                "-o",
+            ])
             .args([&object, &source])
             .output()
             .map_err(|e| failed("g++", e))?;

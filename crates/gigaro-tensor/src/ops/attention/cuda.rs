@@ -1,0 +1,196 @@
+//! Attention on a card.
+
+use super::Settings;
+use crate::Tensor;
+use crate::device::cpu::attention::Dims;
+use crate::device::cuda::driver::{Address, Grid, Kernel};
+use crate::device::cuda::{Argument, Gpu, Module, arguments, module};
+use crate::storage::Buffer;
+
+pub(in crate::ops) static MODULE: Module = module!("attention");
+
+/// `Sizes` of `attention.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Sizes([u32; 6]);
+impl Argument for Sizes {}
+
+/// `Steps` of `attention.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Steps([i64; 3]);
+impl Argument for Steps {}
+
+/// `Rule` of `attention.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rule {
+    scale: f64,
+    causal: u32,
+    mask: Address,
+    mask_steps: [i64; 4],
+}
+impl Argument for Rule {}
+
+/// Where rows of a result go: an address, and elements from one batch, head and row to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub(super) at: Address,
+    pub(super) strides: [usize; 3],
+}
+
+/// What a launch needs beside its operands.
+struct Call<'a> {
+    gpu: &'static Gpu,
+    dims: Dims,
+    rule: Rule,
+    dtype: &'a str,
+    size: usize,
+}
+
+impl<'a> Call<'a> {
+    fn new(gpu: &'static Gpu, dims: Dims, settings: &Settings, like: &Tensor) -> Self {
+        let mask = settings.mask.as_ref();
+        Self {
+            gpu,
+            dims,
+            rule: Rule {
+                scale: settings.scale,
+                causal: u32::from(settings.causal),
+                mask: mask.map_or(0, Tensor::address),
+                mask_steps: mask.map_or([0; 4], |m| super::strides_of(m).map(|s| s as i64)),
+            },
+            dtype: like.dtype().name(),
+            size: like.dtype().size_bytes(),
+        }
+    }
+
+    fn sizes(&self) -> Sizes {
+        let Dims {
+            b,
+            h,
+            h_kv,
+            t,
+            s,
+            d,
+        } = self.dims;
+        Sizes(
+            [b, h, h_kv, t, s, d]
+                .map(|n| u32::try_from(n).expect("a dim of attention fits 32 bits")),
+        )
+    }
+
+    /// A block for so many rows of each head and batch; `tiles` is how many rows of channels a thread has in shared memory.
+    fn grid(&self, rows: usize, heads: usize, tiles: usize) -> Grid {
+        /// Shared memory that every card since Ampere gives a block.
+        const SHARED: usize = 96 << 10;
+        let of_a_row = tiles * self.dims.d * self.size;
+        let width = [32, 16, 8, 4].into_iter().find(|w| w * of_a_row <= SHARED);
+        let width = width.unwrap_or(2);
+        Grid {
+            blocks: [
+                rows.div_ceil(width) as u32,
+                heads as u32,
+                self.dims.b as u32,
+            ],
+            threads: width as u32,
+            shared: (width * of_a_row) as u32,
+        }
+    }
+
+    /// # Safety
+    /// The arguments are those of the kernel.
+    unsafe fn launch(&self, name: &str, grid: Grid, arguments: &[&dyn Argument]) {
+        let name = format!("{name}_{}", self.dtype);
+        let kernel = Kernel {
+            module: &MODULE,
+            name: &name,
+        };
+        // SAFETY: the caller's.
+        unsafe {
+            self.gpu
+                .launch("scaled_dot_product_attention", kernel, grid, arguments)
+        };
+    }
+}
+
+fn steps(x: &Tensor) -> Steps {
+    Steps(super::strides_of(x).map(|s: usize| s as i64))
+}
+
+fn target_steps(target: &Target) -> Steps {
+    Steps(target.strides.map(|s| s as i64))
+}
+
+/// The output, `(B, T, H, D)`, and each query's logarithm of its sum of exponentials, `(B, H, T)`. Rows of the operands are contiguous.
+pub(super) fn forward(
+    gpu: &'static Gpu,
+    dims: Dims,
+    settings: &Settings,
+    [q, k, v]: [&Tensor; 3],
+) -> [Tensor; 2] {
+    let Dims { b, h, t, d, .. } = dims;
+    let call = Call::new(gpu, dims, settings, q);
+    let out = Buffer::on(
+        gpu,
+        "scaled_dot_product_attention",
+        b * h * t * d * call.size,
+    );
+    let lse = Buffer::on(gpu, "scaled_dot_product_attention", b * h * t * call.size);
+    let out_steps = Steps([t * h * d, d, h * d].map(|s| s as i64));
+    let (qs, ks, vs) = (steps(q), steps(k), steps(v));
+    let (q_at, k_at, v_at) = (q.address(), k.address(), v.address());
+    let arguments = arguments![
+        out.address(),
+        lse.address(),
+        q_at,
+        k_at,
+        v_at,
+        call.sizes(),
+        out_steps,
+        qs,
+        ks,
+        vs,
+        call.rule
+    ];
+    // SAFETY: the arguments of the kernel, with the strides of the operands.
+    unsafe { call.launch("forward", call.grid(t, h, 4), arguments) };
+    [
+        Tensor::from_buffer(out, [b, t, h, d], q.dtype()),
+        Tensor::from_buffer(lse, [b, h, t], q.dtype()),
+    ]
+}
+
+/// Gradients of queries, keys and values, given those and the output, to `targets`.
+pub(super) fn backward(
+    gpu: &'static Gpu,
+    dims: Dims,
+    settings: &Settings,
+    [q, k, v, out]: [&Tensor; 4],
+    grad: &Tensor,
+    lse: &Tensor,
+    targets: [Target; 3],
+) {
+    let Dims {
+        b, h, h_kv, t, s, ..
+    } = dims;
+    let call = Call::new(gpu, dims, settings, q);
+    let shares = Buffer::on(gpu, "scaled_dot_product_attention", b * h * t * call.size);
+    let [dq, dk, dv] = targets;
+    let (sizes, rule) = (call.sizes(), call.rule);
+    let [qs, ks, vs, os, gs] = [q, k, v, out, grad].map(steps);
+    let [q, k, v, out, grad, lse] = [q, k, v, out, grad, lse].map(Tensor::address);
+    let shares = shares.address();
+    let to = target_steps(&dq);
+    let arguments = arguments![
+        dq.at, shares, q, k, v, out, grad, lse, sizes, to, qs, ks, vs, os, gs, rule
+    ];
+    // SAFETY: the arguments of the kernel, with the strides of operands and targets.
+    unsafe { call.launch("query_gradients", call.grid(t, h, 5), arguments) };
+    let (k_to, v_to) = (target_steps(&dk), target_steps(&dv));
+    let arguments = arguments![
+        dk.at, dv.at, shares, q, k, v, grad, lse, sizes, k_to, v_to, qs, ks, vs, gs, rule
+    ];
+    // SAFETY: as above.
+    unsafe { call.launch("key_gradients", call.grid(s, h_kv, 6), arguments) };
+}

@@ -1,0 +1,168 @@
+//! From tensors to matrix products on a card: by the vendor's library where it can, else by a kernel.
+
+use crate::device::cpu::gemm::Compute;
+use crate::device::cuda::driver::{Grid, Kernel, Matrix, Product};
+use crate::device::cuda::{Argument, Gpu, Module, Walk, arguments, module};
+use crate::shape::Rows;
+use crate::storage::Buffer;
+use crate::{DType, Layout, Shape, Tensor};
+
+pub(in crate::ops) static MODULE: Module = module!("matmul");
+
+/// `Strides` of `matmul.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Strides([i64; 4]);
+impl Argument for Strides {}
+
+/// The types that operands are multiplied in and that the result is written in.
+fn types(op: &str, a: DType, b: DType, compute: Compute, out: DType) -> (DType, DType) {
+    let operands = match (a.promote(b), compute) {
+        (DType::F64, _) => DType::F64,
+        (DType::F32 | DType::F16 | DType::BF16, Compute::BF16) => DType::BF16,
+        (
+            dtype @ (DType::F32 | DType::F16 | DType::BF16 | DType::I64 | DType::I32),
+            Compute::F32,
+        ) => dtype,
+        (dtype, _) => panic!("{op}: no matrix products of {dtype}; convert with to_dtype"),
+    };
+    let wide = match operands {
+        DType::BF16 | DType::F16 => DType::F32,
+        dtype => dtype,
+    };
+    (operands, if out == operands { out } else { wide })
+}
+
+/// `a @ b + bias` over broadcast batches, whose shape is given; not recorded.
+#[track_caller]
+pub(in crate::ops) fn product(
+    gpu: &'static Gpu,
+    op: &str,
+    [a, b]: [&Tensor; 2],
+    bias: Option<&Tensor>,
+    compute: Compute,
+    batch: &Shape,
+    out: DType,
+) -> Tensor {
+    let (operands, written) = types(op, a.dtype(), b.dtype(), compute, out);
+    let [a, b] = [a, b].map(|t| t.detach().to_dtype(operands));
+    let bias = bias.map(|b| b.detach().to_dtype(written).contiguous());
+    let (m, k, n) = (a.size(-2), a.size(-1), b.size(-1));
+    let shape = [&batch[..], &[m, n]].concat();
+    if batch.numel() * m * n == 0 {
+        return Tensor::zeros(shape, out, a.device());
+    }
+    let buffer = Buffer::on(gpu, op, batch.numel() * m * n * written.size_bytes());
+    let job = Job {
+        gpu,
+        op,
+        a: &a,
+        b: &b,
+        bias: bias.as_ref().map(Tensor::address),
+        out: (buffer.address(), written),
+        size: [m, n, k],
+        batches: Rows::new(batch, [&lead(a.layout()), &lead(b.layout())]),
+    };
+    if !job.by_library() {
+        job.by_kernel();
+    }
+    Tensor::from_buffer(buffer, shape, written).to_dtype(out)
+}
+
+/// The batch dims of a layout.
+fn lead(layout: &Layout) -> Layout {
+    let n = layout.shape().len();
+    let one = layout.narrow(n - 1, 0, 1).remove(n - 1);
+    one.narrow(n - 2, 0, 1).remove(n - 2)
+}
+
+struct Job<'a> {
+    gpu: &'static Gpu,
+    op: &'a str,
+    a: &'a Tensor,
+    b: &'a Tensor,
+    bias: Option<u64>,
+    out: (u64, DType),
+    size: [usize; 3],
+    batches: Rows<2>,
+}
+
+impl Job<'_> {
+    /// One call for each batch of even steps; `false` if the first is refused, and then all would be.
+    fn by_library(&self) -> bool {
+        let [m, n, k] = self.size;
+        let (out, written) = self.out;
+        for row in 0..self.batches.count {
+            let offsets = self.batches.offsets(row);
+            let operand = |t: &Tensor, i: usize| {
+                let strides = t.layout().strides();
+                Matrix {
+                    at: t.address() + (offsets[i] * t.dtype().size_bytes()) as u64,
+                    dtype: t.dtype(),
+                    row_stride: strides[strides.len() - 2],
+                    column_stride: strides[strides.len() - 1],
+                    batch_stride: self.batches.strides[i],
+                }
+            };
+            let start = row * self.batches.len * m * n * written.size_bytes();
+            let product = Product {
+                m,
+                n,
+                k,
+                batch: self.batches.len,
+                a: operand(self.a, 0),
+                b: operand(self.b, 1),
+                c: Matrix {
+                    at: out + start as u64,
+                    dtype: written,
+                    row_stride: n,
+                    column_stride: 1,
+                    batch_stride: m * n,
+                },
+                bias: self.bias,
+                tf32: crate::device::cuda::tf32_allowed(),
+                accumulate: false,
+            };
+            // SAFETY: the operands are views of tensors, and the result has a block of its own.
+            if !unsafe { self.gpu.product(self.op, &product) } {
+                assert!(
+                    row == 0,
+                    "the library did one batch of a product and refused another"
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    fn by_kernel(&self) {
+        let [m, n, k] = self.size;
+        let strides = |t: &Tensor| {
+            let s = t.layout().strides();
+            [s[s.len() - 2] as i64, s[s.len() - 1] as i64]
+        };
+        let ([a_row, a_column], [b_row, b_column]) = (strides(self.a), strides(self.b));
+        let batches = self.batches.count * self.batches.len;
+        let name = format!("matmul_{}_{}", self.a.dtype().name(), self.out.1.name());
+        let kernel = Kernel {
+            module: &MODULE,
+            name: &name,
+        };
+        let tiles =
+            |n: usize| u32::try_from(n.div_ceil(64)).expect("a side of a matrix fits a grid");
+        let grid = Grid {
+            blocks: [tiles(n), tiles(m), batches.min(65_535) as u32],
+            threads: 256,
+            shared: 0,
+        };
+        let sizes = [m, n, k, batches].map(|n| n as u64);
+        let (a, b, bias) = (self.a.address(), self.b.address(), self.bias.unwrap_or(0));
+        let strides = Strides([a_row, a_column, b_row, b_column]);
+        let walk = Walk::new(&self.batches);
+        let arguments = arguments![
+            self.out.0, a, b, bias, sizes[0], sizes[1], sizes[2], sizes[3], walk, strides
+        ];
+        // SAFETY: the arguments of the kernel; strides and walk are those of the operands.
+        unsafe { self.gpu.launch(self.op, kernel, grid, arguments) };
+    }
+}
