@@ -58,11 +58,12 @@ impl RewardModel {
 
     fn with_score(mut trunk: Gpt, score: Tensor) -> Self {
         trunk.lm_head = None;
+        let device = trunk.device();
         Self {
             trunk,
-            score: Linear::from_weights(score, None),
-            gain: Tensor::ones([1], DType::F32, Device::Cpu),
-            bias: Tensor::zeros([1], DType::F32, Device::Cpu),
+            score: Linear::from_weights(score.to_device(device), None),
+            gain: Tensor::ones([1], DType::F32, device),
+            bias: Tensor::zeros([1], DType::F32, device),
         }
     }
 

@@ -67,6 +67,7 @@ impl ActorCritic {
     #[must_use]
     pub fn shared(policy: Gpt) -> Self {
         let value_head = ValueHead::zeroed(policy.config.d_model);
+        value_head.to_device(policy.device());
         Self {
             policy,
             value_trunk: None,
@@ -79,15 +80,18 @@ impl ActorCritic {
     #[must_use]
     pub fn separate(policy: Gpt, trunk: &Gpt) -> Self {
         let mut copy = Gpt::zeroed(&trunk.config);
+        copy.to_device(trunk.device());
         // Values are never projected onto the vocabulary, and a reward model's trunk has no head for it either.
         copy.lm_head = None;
         let mut weights = trunk.state_dict();
         weights.retain(|name, _| !name.starts_with("lm_head"));
         copy.load_state_dict(&weights)
             .expect("two models of one configuration have the same tensors");
+        let value_head = ValueHead::zeroed(trunk.config.d_model);
+        value_head.to_device(trunk.device());
         Self {
             policy,
-            value_head: ValueHead::zeroed(trunk.config.d_model),
+            value_head,
             value_trunk: Some(copy),
         }
     }

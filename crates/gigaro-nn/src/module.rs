@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use gigaro_tensor::{Tensor, no_grad};
+use gigaro_tensor::{Device, Tensor, no_grad};
 
 /// Weights that do not fit a model. Each message says which key, what was expected, and what to do.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -110,6 +110,16 @@ pub trait Module {
         load_in_place(&self.state_dict(), tensors)
     }
 
+    /// Moves every tensor to a device, where handles on them (an optimiser's, a copy's) see them too; see
+    /// [`Tensor::to_device_`]. Optimisers keep their state where the parameters were when they were made, so move first.
+    ///
+    /// # Panics
+    /// If the device is a card that was not opened.
+    #[track_caller]
+    fn to_device(&self, device: Device) {
+        self.visit("", &mut |_, tensor| tensor.to_device_(device));
+    }
+
     /// Forgets all gradients. Between two calls gradients add up, which is how a large batch is
     /// taken in small pieces: run `backward` on each piece, then step once with
     /// `grad_scale = 1 / pieces`.
@@ -181,7 +191,7 @@ pub fn load_in_place(
 
 #[cfg(test)]
 mod tests {
-    use gigaro_tensor::{DType, Device, Generator};
+    use gigaro_tensor::{DType, Generator};
 
     use super::*;
     use crate::Linear;

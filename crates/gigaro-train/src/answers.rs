@@ -75,7 +75,9 @@ pub fn answer_logps(model: &Gpt, answers: &[Answer<'_>], mode: &Mode) -> Tensor 
         .hidden(&ids, None, mode)
         .reshape([b * t, model.config.d_model])
         .index_select(0, &Tensor::from_vec(rows, [n]));
-    let logps = model.token_logprobs(&hidden, &Tensor::from_vec(targets, [n]));
+    let logps = model
+        .token_logprobs(&hidden, &Tensor::from_vec(targets, [n]))
+        .to_device(Device::Cpu);
     sums.index_add(0, &Tensor::from_vec(owners, [n]), &logps)
 }
 

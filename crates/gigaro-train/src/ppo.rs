@@ -23,7 +23,7 @@
 use gigaro_models::ActorCritic;
 use gigaro_models::generate::token_logprobs;
 use gigaro_nn::{Mode, Module};
-use gigaro_tensor::no_grad;
+use gigaro_tensor::{Device, no_grad};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -215,7 +215,10 @@ fn backward(
     let (hidden, of_value) = model.hidden(&part.ids);
     let logits = model.policy.logits(&part.at_answers(&hidden));
     let logprobs = token_logprobs(&logits, &part.tokens, temperature);
-    let values = model.value_head.forward(&part.at_answers(&of_value));
+    let values = model
+        .value_head
+        .forward(&part.at_answers(&of_value))
+        .to_device(Device::Cpu);
     let policy = policy_loss(
         &logprobs,
         &part.pick(&rollout.logprobs),
@@ -352,7 +355,7 @@ mod tests {
     use crate::rollout::Sampling;
     use crate::scorer::Check;
     use crate::toy;
-    use gigaro_tensor::{DType, Device, Generator, Tensor, autocast};
+    use gigaro_tensor::{DType, Generator, Tensor, autocast};
 
     #[test]
     fn values_read_while_answers_are_drawn_have_the_bits_of_a_forward_pass() {

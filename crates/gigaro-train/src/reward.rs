@@ -63,7 +63,9 @@ pub fn rewards(model: &RewardModel, answers: &[Answer<'_>], mode: &Mode) -> Tens
         return Tensor::zeros([0], DType::F32, Device::Cpu);
     }
     let lengths: Vec<usize> = answers.iter().map(Answer::len).collect();
-    model.rewards(&padded(answers), &lengths, mode)
+    model
+        .rewards(&padded(answers), &lengths, mode)
+        .to_device(Device::Cpu)
 }
 
 /// [`rewards`] of many answers as numbers, `rows` at a time, without gradients.

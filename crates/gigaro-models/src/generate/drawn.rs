@@ -6,7 +6,7 @@
 //!
 //! Not the log-probabilities that a reader may ask for beside a reply, which ignore the temperature: those are in `logprobs.rs`.
 
-use gigaro_tensor::{DType, Tensor, functional as F};
+use gigaro_tensor::{DType, Device, Tensor, functional as F};
 
 /// `log_softmax(logits / temperature)` of each row's token, in f32, with gradients.
 ///
@@ -14,7 +14,7 @@ use gigaro_tensor::{DType, Tensor, functional as F};
 /// of the sampler are left out: this is the policy, not the sampler.
 ///
 /// # Shapes
-/// `logits: (n, V)`, `tokens: (n)` of i64 -> `(n)`
+/// `logits: (n, V)`, `tokens: (n)` of i64 -> `(n)`, in main memory: what is done with so few numbers costs nothing there
 /// # Panics
 /// If shapes do not fit, or a token is not below `V`.
 #[must_use]
@@ -40,17 +40,19 @@ pub(super) fn each_token_logprob(logits: &Tensor, tokens: &Tensor, temperatures:
     let mut z = logits.to_dtype(DType::F32);
     // Dividing by 1 changes no bit.
     if divisors.iter().any(|&d| d != 1.0) {
-        z = z / Tensor::from_vec(divisors, [temperatures.len(), 1]);
+        let divisors = Tensor::from_vec(divisors, [temperatures.len(), 1]);
+        z = &z / divisors.to_device(z.device());
     }
     F::log_softmax(&z, -1)
         .gather(-1, &tokens.unsqueeze(-1))
         .squeeze(-1)
+        .to_device(Device::Cpu)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gigaro_tensor::{Device, Generator};
+    use gigaro_tensor::Generator;
 
     fn logits(rows: usize) -> Tensor {
         Tensor::randn([rows, 300], DType::F32, Device::Cpu, &Generator::new(4)) * 3.0

@@ -11,7 +11,7 @@
 //! in `generate/batch.rs`.
 
 use gigaro_nn::Mode;
-use gigaro_tensor::{DType, Device, PagedCache, Part, Tensor, no_grad};
+use gigaro_tensor::{DType, PagedCache, Part, Tensor, no_grad};
 
 use super::Gpt;
 
@@ -271,7 +271,7 @@ impl Gpt {
             if !parts.is_empty() {
                 no_grad(|| self.extend(parts, cache, &mut |_, _| {}));
             }
-            return Tensor::zeros([0, self.config.vocab_size], DType::F32, Device::Cpu);
+            return Tensor::zeros([0, self.config.vocab_size], DType::F32, self.device());
         }
         no_grad(|| {
             let mut x = self.extend(parts, cache, &mut |_, _| {}).squeeze(0);
@@ -328,7 +328,7 @@ impl Gpt {
         if let Some(wpe) = &self.wpe {
             x = x + wpe.forward(&positions);
         }
-        let rotary = self.rotary.as_ref().map(|(cos, sin)| {
+        let rotary = self.rotary_here().map(|(cos, sin)| {
             (
                 cos.index_select(0, &positions),
                 sin.index_select(0, &positions),

@@ -5,7 +5,7 @@ use crate::gpt::WeightFormat;
 use crate::{Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_tensor::cpu::isa;
-use gigaro_tensor::{Generator, autocast};
+use gigaro_tensor::{Device, Generator, autocast};
 
 /// GPT-2's form, the modern one, and the modern one with grouped key-value heads.
 fn models() -> Vec<Gpt> {

@@ -3,7 +3,7 @@
 //! The means over a whole batch that pretraining needs are [`Gpt::loss`]; the log-probabilities of tokens while they are
 //! drawn are in `generate/logprobs.rs`.
 
-use gigaro_tensor::{DType, Device, Tensor, checkpoint, functional as F};
+use gigaro_tensor::{DType, Tensor, checkpoint, functional as F};
 
 use super::Gpt;
 
@@ -33,7 +33,7 @@ impl Gpt {
         );
         let rows = hidden.size(0);
         if rows == 0 {
-            return Tensor::zeros([0], DType::F32, Device::Cpu);
+            return Tensor::zeros([0], DType::F32, hidden.device());
         }
         let (weight, cap) = (self.head_weight(), self.config.logit_soft_cap);
         let chunk = (LOGITS_BYTES / (4 * weight.size(0))).max(128).min(rows);

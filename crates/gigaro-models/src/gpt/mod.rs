@@ -40,7 +40,7 @@ mod weights;
 
 use gigaro_nn::optim::ParamGroup;
 use gigaro_nn::{Embedding, Linear, Mode, Module, join};
-use gigaro_tensor::{DType, Generator, Tensor, checkpoint, functional as F};
+use gigaro_tensor::{DType, Device, Generator, Tensor, checkpoint, functional as F};
 
 pub use block::{Attention, Block, FeedForward, NormLayer, QkvProjection};
 pub use cache::{DecodePart, KvCache};
@@ -170,7 +170,7 @@ impl Gpt {
             };
         }
         x = gigaro_nn::Dropout::new(self.config.dropout).forward(&x, mode);
-        let mask = segments.map(segment_mask);
+        let mask = segments.map(|s| segment_mask(s).to_device(self.device()));
         let rotary = self.rotary_tables(0, t);
         for block in &self.blocks {
             x = self.run_block(block, &x, ids, rotary.as_ref(), mask.as_ref(), mode);
@@ -236,8 +236,23 @@ impl Gpt {
     #[must_use]
     #[track_caller]
     pub fn rotary_tables(&self, start: usize, len: usize) -> Option<(Tensor, Tensor)> {
-        let (cos, sin) = self.rotary.as_ref()?;
+        let (cos, sin) = self.rotary_here()?;
         Some((cos.narrow(0, start, len), sin.narrow(0, start, len)))
+    }
+
+    /// The tables of all positions, where the weights are: a module moves its parameters only, and these follow.
+    fn rotary_here(&self) -> Option<(&Tensor, &Tensor)> {
+        let (cos, sin) = self.rotary.as_ref()?;
+        let device = self.device();
+        cos.to_device_(device);
+        sin.to_device_(device);
+        Some((cos, sin))
+    }
+
+    /// Where the weights are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.wte.weight.device()
     }
 
     /// Mean cross-entropy of the next token. Positions whose target is [`IGNORE_INDEX`] do not

@@ -19,7 +19,7 @@ use crate::device::cpu::gemm::Compute;
 use crate::ops::precision;
 use crate::storage::Buffer;
 use crate::storage::pages::ask_for_huge;
-use crate::{DType, Tensor, functional};
+use crate::{DType, Device, Tensor, functional};
 
 /// Keys and values of some texts, for all layers of a model.
 #[derive(Debug)]
@@ -315,7 +315,7 @@ impl PagedCache {
     #[track_caller]
     pub fn write(&mut self, layer: usize, parts: &[Part], k: &Tensor, v: &Tensor) {
         let width = self.h_kv * self.d;
-        let [k, v] = [k, v].map(|x| x.detach().to_dtype(DType::F32).contiguous());
+        let [k, v] = [k, v].map(here);
         assert!(
             *k.shape() == [1, k.size(1), self.h_kv, self.d] && k.shape() == v.shape(),
             "PagedCache: keys {:?} and values {:?}",
@@ -354,10 +354,11 @@ impl PagedCache {
             self.h_kv
         );
         let spans: Vec<Span<'_>> = parts.iter().map(|part| self.span(layer, part)).collect();
+        let device = q.device();
+        let q = here(q);
         if !self.layout.is_packed() {
-            return self.attend_rows(&spans, q);
+            return self.attend_rows(&spans, &q).to_device(device);
         }
-        let q = q.detach().to_dtype(DType::F32).contiguous();
         let mut out = Buffer::scratch::<f32>(n * h * d);
         let scale = (1.0 / (d as f64).sqrt()) as f32;
         let to = &mut out.as_mut::<f32>()[..n * h * d];
@@ -370,7 +371,7 @@ impl PagedCache {
             to,
             self.compute,
         );
-        Tensor::from_buffer(out, [1, n, h * d], DType::F32)
+        Tensor::from_buffer(out, [1, n, h * d], DType::F32).to_device(device)
     }
 
     fn span(&self, layer: usize, part: &Part) -> Span<'_> {
@@ -433,6 +434,14 @@ impl PagedCache {
             );
         }
     }
+}
+
+/// In main memory, where pages are.
+fn here(x: &Tensor) -> Tensor {
+    x.detach()
+        .to_device(Device::Cpu)
+        .to_dtype(DType::F32)
+        .contiguous()
 }
 
 impl std::fmt::Debug for Page {

@@ -141,21 +141,25 @@ impl Clone for Buffer {
 pub(crate) struct Storage {
     buffer: Mutex<Arc<Buffer>>,
     version: AtomicU64,
-    device: Device,
 }
 
 impl Storage {
     pub(crate) fn new(buffer: Buffer) -> Arc<Self> {
         Arc::new(Self {
-            device: buffer.device(),
             buffer: Mutex::new(Arc::new(buffer)),
             version: AtomicU64::new(0),
         })
     }
 
-    /// Where the bytes are, for good.
+    /// Where the bytes are.
     pub(crate) fn device(&self) -> Device {
-        self.device
+        self.read().device()
+    }
+
+    /// Puts other bytes in the place of these: the same on another device. No change that a pending gradient would have to notice.
+    pub(crate) fn replace(&self, f: impl FnOnce(&Buffer) -> Buffer) {
+        let mut guard = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        *guard = Arc::new(f(&guard));
     }
 
     /// A snapshot to read from.

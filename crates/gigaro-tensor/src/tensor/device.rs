@@ -35,6 +35,35 @@ impl Tensor {
         })
     }
 
+    /// Moves the data itself: this tensor, every other handle on it and every view of it are on the device from now on, and its
+    /// collected gradient too. So an optimiser made before or after sees the same parameters.
+    ///
+    /// # Panics
+    /// As [`Tensor::to_device`].
+    #[track_caller]
+    pub fn to_device_(&self, device: Device) {
+        if self.device() != device {
+            self.storage().replace(|buffer| {
+                let mut bytes = Buffer::scratch::<u8>(buffer.bytes());
+                match buffer.device() {
+                    Device::Cpu => bytes.as_mut::<u8>().copy_from_slice(buffer.as_slice()),
+                    Device::Cuda(from) => {
+                        cuda::gpu(from).download(bytes.as_mut(), buffer.address())
+                    }
+                }
+                let Device::Cuda(to) = device else {
+                    return bytes;
+                };
+                let there = Buffer::on(cuda::gpu(to), "to_device_", buffer.bytes());
+                cuda::gpu(to).upload(there.address(), bytes.as_slice());
+                there
+            });
+        }
+        if let Some(grad) = self.grad() {
+            self.set_grad(Some(grad.detach().to_device(device)));
+        }
+    }
+
     fn range(&self) -> std::ops::Range<usize> {
         let size = self.dtype().size_bytes();
         let start = self.layout().offset() * size;

@@ -68,7 +68,14 @@ impl Tensor {
     /// Both operands in the dtype they promote to.
     fn promoted(&self, other: &Self) -> (Self, Self) {
         let dtype = self.dtype().promote(other.dtype());
-        (self.to_dtype(dtype), other.to_dtype(dtype))
+        let (mut a, mut b) = (self.to_dtype(dtype), other.to_dtype(dtype));
+        // A single number goes where the other operand is.
+        if b.ndim() == 0 {
+            b = b.to_device(a.device());
+        } else if a.ndim() == 0 {
+            a = a.to_device(b.device());
+        }
+        (a, b)
     }
 
     /// Sums over the dims that broadcasting to this tensor's shape from `shape` added or repeated:

@@ -40,7 +40,11 @@ pub fn linear_cross_entropy(
         weight.layout().shape(),
         targets.layout().shape()
     );
-    let targets = targets.detach().to_dtype(DType::I64).contiguous();
+    let targets = targets
+        .detach()
+        .to_device(x.device())
+        .to_dtype(DType::I64)
+        .contiguous();
     let options = cpu::Options {
         ignore_index,
         soft_cap,

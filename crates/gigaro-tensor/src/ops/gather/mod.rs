@@ -1,4 +1,4 @@
-//! Reading by index: gather, index_select, embedding.
+//! Reading by index: gather, index_select, embedding. Indices in main memory are brought to where the tensor is.
 
 pub(in crate::ops) mod cuda;
 
@@ -56,8 +56,13 @@ impl Tensor {
         let d = resolve_dim("gather", dim, self.ndim());
         check_index_shape("gather", self.shape(), index.shape(), d);
         let x = self.contiguous();
-        let result = match Self::common_gpu("gather", &[self, index]) {
-            Some(gpu) => cuda::gather(gpu, &x, d, &whole_numbers("gather", index)),
+        let result = match self.gpu() {
+            Some(gpu) => cuda::gather(
+                gpu,
+                &x,
+                d,
+                &whole_numbers("gather", index).to_device(self.device()),
+            ),
             None => pick(&x, d, index),
         };
         record("gather", result, &[self], false, || {
@@ -86,8 +91,8 @@ impl Tensor {
         );
         let mut shape = self.shape().to_vec();
         shape[d] = index.numel();
-        let result = if let Some(gpu) = Self::common_gpu("index_select", &[self, index]) {
-            let index = whole_numbers("index_select", index);
+        let result = if let Some(gpu) = self.gpu() {
+            let index = whole_numbers("index_select", index).to_device(self.device());
             cuda::take_rows(gpu, &self.contiguous(), d, &index, shape.into())
         } else {
             let indices = checked_indices("index_select", index, self.shape()[d]);

@@ -37,7 +37,12 @@ pub fn rotary_embedding(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
         !(is_grad_enabled() && (cos.requires_grad() || sin.requires_grad())),
         "rotary_embedding: the tables are constants and get no gradient; detach them"
     );
-    let table = |t: &Tensor| t.detach().to_dtype(DType::F32).contiguous();
+    let table = |t: &Tensor| {
+        t.detach()
+            .to_device(x.device())
+            .to_dtype(DType::F32)
+            .contiguous()
+    };
     rotated(x, &table(cos), &table(sin), false)
 }
 

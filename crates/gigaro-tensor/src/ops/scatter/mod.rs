@@ -1,4 +1,4 @@
-//! Writing by index: scatter, scatter_add, index_add.
+//! Writing by index: scatter, scatter_add, index_add. Indices in main memory are brought to where the tensor is.
 
 mod cuda;
 
@@ -32,9 +32,7 @@ impl Tensor {
                         g.scatter(d as isize, &index, &zeros)
                     }),
                     // Of repeated indices only the last was written; the others get no gradient.
-                    args.needs[1].then(|| {
-                        g.gather(d as isize, &index) * last_writer(g.shape(), d, &index, g.dtype())
-                    }),
+                    args.needs[1].then(|| g.gather(d as isize, &index) * last_writer(g, d, &index)),
                 ]
             })
         })
@@ -80,8 +78,11 @@ impl Tensor {
             index.layout().shape(),
             self.dtype()
         );
-        if let Some(gpu) = Self::common_gpu(op, &[self, index, src]) {
-            let (out, index) = (self.detach().contiguous().copy(), whole_numbers(op, index));
+        if let Some(gpu) = Self::common_gpu(op, &[self, src]) {
+            let (out, index) = (
+                self.detach().contiguous().copy(),
+                whole_numbers(op, index).to_device(self.device()),
+            );
             cuda::scatter(gpu, op, &out, d, &index, &src.detach().contiguous());
             return out;
         }
@@ -121,8 +122,14 @@ impl Tensor {
             self.dtype()
         );
         let (out, source) = (self.detach().copy(), src.contiguous());
-        if let Some(gpu) = Self::common_gpu("index_add", &[self, index, src]) {
-            cuda::add_slices(gpu, &out, d, &whole_numbers("index_add", index), &source);
+        if let Some(gpu) = Self::common_gpu("index_add", &[self, src]) {
+            cuda::add_slices(
+                gpu,
+                &out,
+                d,
+                &whole_numbers("index_add", index).to_device(self.device()),
+                &source,
+            );
         } else {
             let indices = checked_indices("index_add", index, self.shape()[d]);
             add_slices(&out, d, &indices, &source);
@@ -169,9 +176,10 @@ fn add_slices(out: &Tensor, dim: usize, indices: &[usize], src: &Tensor) {
 }
 
 /// 1 where an element of `index` is the last to name its position, else 0.
-fn last_writer(shape: &[usize], dim: usize, index: &Tensor, dtype: crate::DType) -> Tensor {
-    if index.gpu().is_some() {
-        return cuda::last_writer(shape, dim, index, dtype);
+fn last_writer(like: &Tensor, dim: usize, index: &Tensor) -> Tensor {
+    let (shape, dtype) = (like.shape(), like.dtype());
+    if like.gpu().is_some() {
+        return cuda::last_writer(shape, dim, &index.to_device(like.device()), dtype);
     }
     let indices = checked_indices("scatter", index, shape[dim]);
     let at = positions(shape, index.shape(), dim, &indices);
