@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gigaro_tensor::testing::{CPU_ONLY, Gradient, check_device, registry};
 use gigaro_tensor::{
-    DType, Device, DeviceFailure, Generator, Tensor, catch_failure, cuda, functional, optim,
+    DType, Device, DeviceFailure, Generator, Tensor, autocast, catch_failure, cuda, functional,
+    optim,
 };
 
 fn card() -> Device {
@@ -201,4 +202,83 @@ fn muon_finds_the_same_direction() {
         .map(|(a, b)| (a - b).abs())
         .fold(0.0, f32::max);
     assert!(worst < 1e-4, "{worst}");
+}
+
+/// Output and gradients of attention under bf16, on a device, from the same numbers.
+fn attended(
+    device: Device,
+    dtype: DType,
+    [h, kv, t, s, d]: [usize; 5],
+    causal: bool,
+    masked: bool,
+) -> Vec<Vec<f64>> {
+    let random = Generator::new(6);
+    let mut draw = |h: usize, n: usize| {
+        let x = Tensor::randn([2, n, h, d], DType::F32, Device::Cpu, &random);
+        x.to_device(device).to_dtype(dtype).requires_grad_(true)
+    };
+    let (q, k, v) = (draw(h, t), draw(kv, s), draw(kv, s));
+    let mask = masked.then(|| {
+        let x = Tensor::randn([1, h, t, s], DType::F32, Device::Cpu, &random);
+        x.masked_fill(
+            &x.gt(&Tensor::full((), 1.0, DType::F32, Device::Cpu)),
+            f64::NEG_INFINITY,
+        )
+        .to_device(device)
+    });
+    let heads = |x: &Tensor| x.transpose(1, 2);
+    let y = functional::scaled_dot_product_attention(
+        &heads(&q),
+        &heads(&k),
+        &heads(&v),
+        mask.as_ref(),
+        causal,
+        None,
+    );
+    let weights =
+        Tensor::randn(y.shape(), DType::F32, Device::Cpu, &Generator::new(8)).to_device(device);
+    (&y * weights.to_dtype(dtype)).sum_all().backward();
+    let wide = |x: &Tensor| x.detach().to_dtype(DType::F64).to_vec::<f64>();
+    let mut all = vec![wide(&y)];
+    all.extend(
+        [q, k, v]
+            .iter()
+            .map(|x| wide(&x.grad().expect("a gradient"))),
+    );
+    all
+}
+
+#[test]
+fn attention_on_tensor_cores_agrees_within_bf16() {
+    let device = card();
+    let cases = [
+        ([2, 2, 70, 70, 64], true, false),
+        ([4, 2, 33, 33, 20], true, false),
+        ([2, 1, 3, 130, 128], true, false),
+        ([2, 2, 65, 40, 32], false, true),
+        // The first queries see nothing.
+        ([1, 1, 90, 40, 16], true, false),
+    ];
+    for (dims, causal, masked) in cases {
+        let expected = attended(Device::Cpu, DType::F64, dims, causal, masked);
+        let run = || {
+            autocast(DType::BF16, || {
+                attended(device, DType::F32, dims, causal, masked)
+            })
+        };
+        let actual = run();
+        assert_eq!(actual, run(), "{dims:?}: two runs differ");
+        for (part, (a, e)) in ["output", "dq", "dk", "dv"]
+            .iter()
+            .zip(actual.iter().zip(&expected))
+        {
+            let scale = e.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+            let worst = a
+                .iter()
+                .zip(e)
+                .map(|(a, e)| (a - e).abs() / scale)
+                .fold(0.0, f64::max);
+            assert!(worst < 2e-2, "{part} of {dims:?}: {worst}");
+        }
+    }
 }

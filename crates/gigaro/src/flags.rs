@@ -8,6 +8,7 @@ use gigaro_models::gpt::WeightFormat;
 use gigaro_tensor::DType;
 use serde::{Deserialize, Serialize};
 
+use crate::device;
 use crate::failure::Usage;
 use crate::recipe::Data;
 use crate::trained::existing;
@@ -109,6 +110,10 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
+    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<device::Choice>,
+
     /// Numbers to compute in
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) dtype: Option<Precision>,
@@ -189,10 +194,14 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 }
 
 impl ComputeArgs {
-    /// Puts `--threads` into force.
-    pub(crate) fn set_threads(&self) {
+    /// Puts `--threads` and `--device` into force.
+    ///
+    /// # Errors
+    /// If the device cannot be used.
+    pub(crate) fn apply(&self) -> Result<()> {
         if let Some(threads) = self.threads {
             gigaro_tensor::cpu::threads::set_num_threads(threads.into());
         }
+        device::choose(self.device)
     }
 }

@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod device;
 mod failure;
 mod flags;
 mod imported;
@@ -23,12 +24,17 @@ mod turns;
 use std::process::ExitCode;
 
 use clap::Parser;
+use gigaro_tensor::catch_failure;
 
 fn main() -> ExitCode {
     failure::install_panic_hook();
     let cli = cli::Cli::parse();
     let output = output::Output::new(cli.command.wants_json());
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cli.command.run(&output)));
+    let run = || {
+        // A card that is lost or full in the middle of a step ends the command with a sentence; checkpoints are on disk.
+        catch_failure(|| cli.command.run(&output)).unwrap_or_else(|failure| Err(failure.into()))
+    };
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     match done {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => failure::report(&error, &output),

@@ -15,10 +15,11 @@ use gigaro_models::gpt::{KvCache, WeightFormat};
 use gigaro_models::{ActorCritic, Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_serve::engine::Words;
-use gigaro_tensor::{DType, autocast, no_grad};
+use gigaro_tensor::{DType, Device, autocast, no_grad};
 use gigaro_train::checkpoint::{CHECKPOINTS, CONFIG, Checkpoint, LATEST};
 use gigaro_train::weights;
 
+use crate::device;
 use crate::flags::Precision;
 use crate::imported::Imported;
 use crate::pipeline::job::{BEST, PPO, PRETRAIN, SFT, last_run};
@@ -50,13 +51,19 @@ impl Trained {
     /// # Errors
     /// As there.
     pub(crate) fn open_in(path: &Path, format: Option<WeightFormat>) -> Result<Self> {
+        if let Some(format) = format {
+            device::check_format(format)?;
+        }
+        // What is stored in few bits is computed in few bits on the processor only.
+        let as_stored = format.is_none() && device::chosen() == Device::Cpu;
         let mut trained = match Imported::at(path)? {
-            Some(imported) => imported.open(format.is_none())?,
+            Some(imported) => imported.open(as_stored)?,
             None => Self::open_own(path)?,
         };
         if let Some(format) = format {
             trained.model.store_weights(format);
         }
+        device::place(&trained.model);
         Ok(trained)
     }
 
@@ -221,6 +228,7 @@ pub(crate) fn beside(checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<u8>)>> 
 /// A model with the same weights that can be trained without changing the first one.
 pub(crate) fn deep_copy(model: &Gpt) -> Gpt {
     let copy = Gpt::zeroed(&model.config);
+    copy.to_device(model.device());
     no_grad(|| {
         for ((_, to), (_, from)) in copy.named_parameters().iter().zip(model.named_parameters()) {
             to.copy_(&from);

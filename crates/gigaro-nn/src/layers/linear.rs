@@ -165,6 +165,7 @@ impl Linear {
             self.out_features()
         );
         self.unmerge_lora();
+        lora.to_device(self.weight.device());
         self.train_weights(false);
         self.lora = Some(lora);
     }

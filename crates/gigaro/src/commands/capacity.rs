@@ -13,6 +13,7 @@ use gigaro_train::quantity::{Bytes, Count};
 use serde_json::json;
 
 use super::serve;
+use crate::device;
 use crate::flags::Weights;
 use crate::output::Output;
 
@@ -66,6 +67,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PRICE", default_value_t = 0.1, value_parser = positive)]
     price_per_hour: f64,
 
+    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<device::Choice>,
+
     /// Processor threads to use [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -87,6 +92,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if let Some(threads) = args.threads {
         gigaro_tensor::cpu::threads::set_num_threads(threads.into());
     }
+    device::choose(args.device)?;
     let exchange = Exchange {
         prompt_tokens: args.prompt_tokens as usize,
         reply_tokens: args.reply_tokens as usize,

@@ -9,6 +9,7 @@ use gigaro_models::gpt::Perplexity;
 use gigaro_tensor::autocast;
 use serde_json::json;
 
+use crate::device;
 use crate::failure::{Interrupted, Usage};
 use crate::flags::Weights;
 use crate::interrupt;
@@ -52,6 +53,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     dtype: Weights,
 
+    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<device::Choice>,
+
     /// Processor threads to use [default: one per core]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -65,6 +70,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if let Some(threads) = args.threads {
         gigaro_tensor::cpu::threads::set_num_threads(threads.into());
     }
+    device::choose(args.device)?;
     let trained = Trained::open_in(&args.checkpoint, args.dtype.format())?;
     let context = args.context as usize;
     if context > trained.context() {

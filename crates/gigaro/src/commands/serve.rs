@@ -25,6 +25,7 @@ use gigaro_train::quantity::{Bytes, Count};
 use gigaro_train::resources::memory_available;
 use serde_json::Value;
 
+use crate::device;
 use crate::failure::Usage;
 use crate::flags::Weights;
 use crate::interrupt;
@@ -77,6 +78,10 @@ pub(crate) struct Args {
     /// Let in everybody who can reach the address
     #[arg(long)]
     no_auth: bool,
+
+    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<device::Choice>,
 
     /// Processor threads to use [default: one per core]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -183,6 +188,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if let Some(threads) = args.threads {
         gigaro_tensor::cpu::threads::set_num_threads(threads.into());
     }
+    device::choose(args.device)?;
     let _log = logs::start(args.log, &args.log_level)?;
     #[cfg(feature = "otel")]
     let _traces = gigaro_serve::otel::start(None)?;

@@ -13,6 +13,7 @@ use gigaro_train::run_lock::RunLock;
 use super::prepare;
 use super::record::{self, RECORD, Record};
 use super::resume::Origin;
+use crate::device;
 use crate::failure::{Interrupted, Usage};
 use crate::flags::RunArgs;
 use crate::interrupt;
@@ -104,6 +105,7 @@ impl Job {
         if let Some(threads) = args.compute.threads {
             recipe.run.threads = threads.into();
         }
+        device::choose(args.compute.device)?;
         if recipe.run.threads > 0 {
             gigaro_tensor::cpu::threads::set_num_threads(recipe.run.threads);
         }

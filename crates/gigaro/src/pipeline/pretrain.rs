@@ -13,6 +13,7 @@ use super::prepare::Prepared;
 use super::rates::Rates;
 use super::stage::{self, Pace, Work};
 use super::{Job, StageResult};
+use crate::device;
 use crate::output::Output;
 use crate::recipe::{Form, Model, Pretrain, Schedule};
 
@@ -45,6 +46,7 @@ pub(crate) fn pretrain(
         .with_context(|| format!("cannot learn from {}", prepared.source))?;
     let validation = validation(job, prepared, rows, context)?;
     let mut model = Gpt::new(&config, &Generator::new(seed));
+    device::place(&model);
     model.checkpoint_activations = job.recipe.run.checkpoint_activations;
     let mut optimizer = rates(&model, recipe).optimizer(&model, None);
     let work = Work {

@@ -206,3 +206,21 @@ DEVICE i64 checked(i64 index, i64 limit, u32 op, Fault* fault) {
     }
     return 0;
 }
+
+// ---- tensor cores
+
+// Two numbers in bf16, the first in the lower half.
+DEVICE u32 pack(f32 low, f32 high) { return (u32)Stored<bf16>::of(low).bits | (u32)Stored<bf16>::of(high).bits << 16; }
+
+// sum += a b for a (16, 16) and a (16, 8) matrix of bf16, which the 32 threads of a warp hold together. With g = lane / 4 and t = lane % 4 a
+// thread has, two neighbours in a register: of a, rows g and g + 8, columns 2 t (registers 0 and 1) and 2 t + 8 (2 and 3); of b, column g, rows
+// 2 t (0) and 2 t + 8 (1); of the sum, row g (0 and 1) and row g + 8 (2 and 3), columns 2 t and 2 t + 1.
+DEVICE void multiply(f32 (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#ifdef EMULATED
+    shim::multiply(sum, a, b);
+#else
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}

@@ -1,6 +1,7 @@
-// Attention without its matrix of scores (Dao et al. 2022), in plain arithmetic: a thread for each row.
+// Attention without its matrix of scores (Dao et al. 2022), in two ways: in plain arithmetic, a thread for each row, and, further down, in
+// bf16 on tensor cores (Dao 2023).
 //
-// A block takes as many neighbouring rows as it has threads, and walks over the others in tiles of as many, which it keeps in shared memory;
+// In the plain way a block takes as many neighbouring rows as it has threads, and walks over the others in tiles of as many, which it keeps in shared memory;
 // what belongs to a row lies there too, one column for each thread, so that no two threads meet in a bank.
 
 // How many there are: batches, heads of queries, heads of keys, queries, keys, channels.
@@ -203,3 +204,254 @@ DEVICE void key_gradients(C* dk, C* dv, const C* shares, const C* q, const C* k,
     }
 ATTENTION(f32)
 ATTENTION(f64)
+
+// ---- on tensor cores
+//
+// A warp has 16 rows in registers and walks over the others in tiles of 64, which its block of four warps keeps in shared memory as bf16:
+// row by row where channels are summed over, and transposed where rows are. Rows have 8 numbers to spare, so that a warp's reads meet no bank twice.
+// D is a multiple of 16 not below the number of channels; those behind it are zeros. Sums, weights and scores are f32. Gradients of queries and of
+// keys are two walks, each of which makes the scores again: nothing is added by two blocks, and every run gives the same bits.
+
+const u32 ROWS = 64, SPARE = 8, FLASH_THREADS = 128;
+
+// One operand tile in shared memory: (ROWS, D), or transposed (D, ROWS).
+template <u32 D> struct Tile {
+    static const u32 STRIDE = D + SPARE, SIZE = ROWS * STRIDE;
+    static const u32 TURNED_STRIDE = ROWS + SPARE, TURNED_SIZE = D * TURNED_STRIDE;
+};
+
+// Copies rows `first ..` of one head; those behind the last are zeros. `plain` and `turned` may be missing.
+template <u32 D>
+DEVICE void take_bf16(bf16* plain, bf16* turned, const f32* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
+    for (u32 e = threadIdx.x; e < ROWS * D; e += FLASH_THREADS) {
+        const u32 row = e / D, c = e % D;
+        const bf16 value = store<bf16>(first + row < rows && c < d ? x[steps.row(batch, head, first + row) + c] : 0.0f);
+        if (plain) plain[row * Tile<D>::STRIDE + c] = value;
+        if (turned) turned[c * Tile<D>::TURNED_STRIDE + row] = value;
+    }
+}
+
+DEVICE u32 pair_at(const bf16* x) { return (u32)x[0].bits | (u32)x[1].bits << 16; }
+
+// The fragments of a warp's own 16 rows, straight from memory.
+template <u32 D>
+DEVICE void own_rows(u32 (&a)[D / 16][4], const f32* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
+    const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    for (u32 k = 0; k < D / 16; k++)
+        for (u32 i = 0; i < 4; i++) {
+            const u32 row = first + group + i % 2 * 8, c = k * 16 + pair * 2 + i / 2 * 8;
+            const f32* at = x + steps.row(batch, head, row) + c;
+            const bool there = row < rows;
+            a[k][i] = pack(there && c < d ? at[0] : 0.0f, there && c + 1 < d ? at[1] : 0.0f);
+        }
+}
+
+// (16, 64) products of a warp's rows with those of a tile, over channels.
+template <u32 D> DEVICE void over_channels(f32 (&sum)[ROWS / 8][4], const u32 (&a)[D / 16][4], const bf16* tile) {
+    const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    for (u32 n = 0; n < ROWS / 8; n++) {
+        for (u32 i = 0; i < 4; i++) sum[n][i] = 0;
+        for (u32 k = 0; k < D / 16; k++) {
+            const bf16* at = tile + (n * 8 + group) * Tile<D>::STRIDE + k * 16 + pair * 2;
+            const u32 b[2] = {pair_at(at), pair_at(at + 8)};
+            multiply(sum[n], a[k], b);
+        }
+    }
+}
+
+// Adds (16, D) products of a warp's weights with the rows of a tile, over those rows; the tile is transposed.
+template <u32 D> DEVICE void over_rows(f32 (&sum)[D / 8][4], const f32 (&weights)[ROWS / 8][4], const bf16* turned) {
+    const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    for (u32 k = 0; k < ROWS / 16; k++) {
+        const f32(&low)[4] = weights[2 * k], (&high)[4] = weights[2 * k + 1];
+        const u32 a[4] = {pack(low[0], low[1]), pack(low[2], low[3]), pack(high[0], high[1]), pack(high[2], high[3])};
+        for (u32 n = 0; n < D / 8; n++) {
+            const bf16* at = turned + (n * 8 + group) * Tile<D>::TURNED_STRIDE + k * 16 + pair * 2;
+            const u32 b[2] = {pair_at(at), pair_at(at + 8)};
+            multiply(sum[n], a, b);
+        }
+    }
+}
+
+// Writes a warp's (16, D) sums, row i times `factors[i]`.
+template <u32 D>
+DEVICE void put_rows(f32* out, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d, const f32 (&sum)[D / 8][4],
+    const f32 (&factors)[2]) {
+    const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    for (u32 n = 0; n < D / 8; n++)
+        for (u32 i = 0; i < 4; i++) {
+            const u32 row = first + group + i / 2 * 8, c = n * 8 + pair * 2 + i % 2;
+            if (row < rows && c < d) out[steps.row(batch, head, row) + c] = sum[n][i] * factors[i / 2];
+        }
+}
+
+// Joins what the four threads of a row have.
+template <class F> DEVICE f32 over_row(f32 value, F join) {
+    value = join(value, __shfl_xor_sync(0xffffffffu, value, 1));
+    return join(value, __shfl_xor_sync(0xffffffffu, value, 2));
+}
+
+template <u32 D>
+DEVICE void flash_forward(f32* out, f32* lse, const f32* q, const f32* k, const f32* v, Sizes n, Steps out_steps, Steps q_steps,
+    Steps k_steps, Steps v_steps, Rule rule) {
+    DYNAMIC_SHARED(bf16, shared);
+    bf16 *keys = shared, *values = keys + Tile<D>::SIZE;
+    const u32 head = blockIdx.y, batch = blockIdx.z, kv_head = head / (n.h / n.h_kv);
+    const u32 first = blockIdx.x * ROWS + threadIdx.x / 32 * 16, group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    u32 own[D / 16][4];
+    own_rows<D>(own, q, q_steps, batch, head, first, n.t, n.d);
+    f32 sum[D / 8][4] = {}, top[2] = {-infinity<f32>(), -infinity<f32>()}, total[2] = {};
+    const u32 last = blockIdx.x * ROWS + ROWS - 1, most = rule.visible(n, last < n.t ? last : n.t - 1);
+    for (u32 tile = 0; tile < most; tile += ROWS) {
+        take_bf16<D>(keys, 0, k, k_steps, batch, kv_head, tile, n.s, n.d);
+        take_bf16<D>(0, values, v, v_steps, batch, kv_head, tile, n.s, n.d);
+        __syncthreads();
+        f32 scores[ROWS / 8][4];
+        over_channels<D>(scores, own, keys);
+        f32 peak[2] = {top[0], top[1]};
+        for (u32 m = 0; m < ROWS / 8; m++)
+            for (u32 i = 0; i < 4; i++) {
+                const u32 query = first + group + i / 2 * 8, key = tile + m * 8 + pair * 2 + i % 2;
+                const bool seen = query < n.t && key < rule.visible(n, query);
+                scores[m][i] = seen ? rule.score(scores[m][i], batch, head, query, key) : -infinity<f32>();
+                peak[i / 2] = Larger()(scores[m][i], peak[i / 2]);
+            }
+        f32 shrink[2], base[2];
+        for (u32 r = 0; r < 2; r++) {
+            peak[r] = over_row(peak[r], Larger());
+            // Nothing that counts yet: minus infinity less minus infinity is no number.
+            base[r] = peak[r] == -infinity<f32>() ? 0.0f : peak[r];
+            shrink[r] = exp(top[r] - base[r]);
+            total[r] *= shrink[r];
+            top[r] = peak[r];
+        }
+        for (u32 m = 0; m < ROWS / 8; m++)
+            for (u32 i = 0; i < 4; i++) {
+                scores[m][i] = exp(scores[m][i] - base[i / 2]);
+                total[i / 2] += scores[m][i];
+            }
+        for (u32 m = 0; m < D / 8; m++)
+            for (u32 i = 0; i < 4; i++) sum[m][i] *= shrink[i / 2];
+        over_rows<D>(sum, scores, values);
+        __syncthreads();
+    }
+    f32 inverse[2];
+    for (u32 r = 0; r < 2; r++) {
+        total[r] = over_row(total[r], Plus());
+        // A query that sees nothing gets zeros.
+        inverse[r] = total[r] == 0 ? 0.0f : 1.0f / total[r];
+        const u32 query = first + group + r * 8;
+        if (pair == 0 && query < n.t)
+            lse[((u64)batch * n.h + head) * n.t + query] = total[r] == 0 ? -infinity<f32>() : top[r] + log(total[r]);
+    }
+    put_rows<D>(out, out_steps, batch, head, first, n.t, n.d, sum, inverse);
+}
+
+template <u32 D>
+DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32* k, const f32* v, const f32* out, const f32* grad,
+    const f32* lse, Sizes n, Steps dq_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps out_steps, Steps grad_steps, Rule rule) {
+    DYNAMIC_SHARED(bf16, shared);
+    bf16 *keys = shared, *values = keys + Tile<D>::SIZE, *turned = values + Tile<D>::SIZE;
+    const u32 head = blockIdx.y, batch = blockIdx.z, kv_head = head / (n.h / n.h_kv);
+    const u32 first = blockIdx.x * ROWS + threadIdx.x / 32 * 16, group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    u32 own[D / 16][4], slopes_in[D / 16][4];
+    own_rows<D>(own, q, q_steps, batch, head, first, n.t, n.d);
+    own_rows<D>(slopes_in, grad, grad_steps, batch, head, first, n.t, n.d);
+    f32 share[2], norm[2];
+    for (u32 r = 0; r < 2; r++) {
+        const u32 query = first + group + r * 8;
+        f32 part = 0;
+        if (query < n.t) {
+            const f32 *o = out + out_steps.row(batch, head, query), *g = grad + grad_steps.row(batch, head, query);
+            for (u32 c = pair; c < n.d; c += 4) part += o[c] * g[c];
+        }
+        share[r] = over_row(part, Plus());
+        const u64 place = ((u64)batch * n.h + head) * n.t + query;
+        norm[r] = query < n.t ? lse[place] : -infinity<f32>();
+        if (pair == 0 && query < n.t) shares[place] = share[r];
+    }
+    f32 sum[D / 8][4] = {};
+    const u32 last = blockIdx.x * ROWS + ROWS - 1, most = rule.visible(n, last < n.t ? last : n.t - 1);
+    for (u32 tile = 0; tile < most; tile += ROWS) {
+        take_bf16<D>(keys, turned, k, k_steps, batch, kv_head, tile, n.s, n.d);
+        take_bf16<D>(values, 0, v, v_steps, batch, kv_head, tile, n.s, n.d);
+        __syncthreads();
+        f32 scores[ROWS / 8][4], slopes[ROWS / 8][4];
+        over_channels<D>(scores, own, keys);
+        over_channels<D>(slopes, slopes_in, values);
+        for (u32 m = 0; m < ROWS / 8; m++)
+            for (u32 i = 0; i < 4; i++) {
+                const u32 query = first + group + i / 2 * 8, key = tile + m * 8 + pair * 2 + i % 2;
+                const bool seen = query < n.t && key < rule.visible(n, query);
+                const f32 weight = seen ? weight_of(rule.score(scores[m][i], batch, head, query, key), norm[i / 2]) : 0.0f;
+                slopes[m][i] = weight * (slopes[m][i] - share[i / 2]);
+            }
+        over_rows<D>(sum, slopes, turned);
+        __syncthreads();
+    }
+    const f32 factors[2] = {(f32)rule.scale, (f32)rule.scale};
+    put_rows<D>(dq, dq_steps, batch, head, first, n.t, n.d, sum, factors);
+}
+
+// A warp's rows are keys here, and tiles are of queries: scores stand transposed.
+template <u32 D>
+DEVICE void flash_key_gradients(f32* dk, f32* dv, const f32* shares, const f32* q, const f32* k, const f32* v, const f32* grad,
+    const f32* lse, Sizes n, Steps dk_steps, Steps dv_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps grad_steps, Rule rule) {
+    DYNAMIC_SHARED(bf16, shared);
+    bf16 *queries = shared, *grads = queries + Tile<D>::SIZE;
+    bf16 *turned_queries = grads + Tile<D>::SIZE, *turned_grads = turned_queries + Tile<D>::TURNED_SIZE;
+    const u32 kv_head = blockIdx.y, batch = blockIdx.z, heads = n.h / n.h_kv;
+    const u32 first = blockIdx.x * ROWS + threadIdx.x / 32 * 16, group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    u32 own_keys[D / 16][4], own_values[D / 16][4];
+    own_rows<D>(own_keys, k, k_steps, batch, kv_head, first, n.s, n.d);
+    own_rows<D>(own_values, v, v_steps, batch, kv_head, first, n.s, n.d);
+    f32 key_sum[D / 8][4] = {}, value_sum[D / 8][4] = {};
+    for (u32 head = kv_head * heads; head < (kv_head + 1) * heads; head++) {
+        const u64 places = ((u64)batch * n.h + head) * n.t;
+        for (u32 tile = 0; tile < n.t; tile += ROWS) {
+            // The last query of the tile sees most; if it does not see the block's first key, none does.
+            const u32 last = tile + ROWS - 1;
+            if (rule.visible(n, last < n.t ? last : n.t - 1) <= blockIdx.x * ROWS) continue;
+            take_bf16<D>(queries, turned_queries, q, q_steps, batch, head, tile, n.t, n.d);
+            take_bf16<D>(grads, turned_grads, grad, grad_steps, batch, head, tile, n.t, n.d);
+            __syncthreads();
+            f32 weights[ROWS / 8][4], slopes[ROWS / 8][4];
+            over_channels<D>(weights, own_keys, queries);
+            over_channels<D>(slopes, own_values, grads);
+            for (u32 m = 0; m < ROWS / 8; m++)
+                for (u32 i = 0; i < 4; i++) {
+                    const u32 key = first + group + i / 2 * 8, query = tile + m * 8 + pair * 2 + i % 2;
+                    const bool seen = query < n.t && key < n.s && key < rule.visible(n, query);
+                    weights[m][i] = seen ? weight_of(rule.score(weights[m][i], batch, head, query, key), lse[places + query]) : 0.0f;
+                    slopes[m][i] = seen ? weights[m][i] * (slopes[m][i] - shares[places + query]) : 0.0f;
+                }
+            over_rows<D>(value_sum, weights, turned_grads);
+            over_rows<D>(key_sum, slopes, turned_queries);
+            __syncthreads();
+        }
+    }
+    const f32 ones[2] = {1, 1}, factors[2] = {(f32)rule.scale, (f32)rule.scale};
+    put_rows<D>(dv, dv_steps, batch, kv_head, first, n.s, n.d, value_sum, ones);
+    put_rows<D>(dk, dk_steps, batch, kv_head, first, n.s, n.d, key_sum, factors);
+}
+
+#define FLASH(D) \
+    KERNEL(flash_forward_##D, f32* out, f32* lse, const f32* q, const f32* k, const f32* v, Sizes n, Steps out_steps, Steps q_steps, \
+        Steps k_steps, Steps v_steps, Rule rule) { \
+        flash_forward<D>(out, lse, q, k, v, n, out_steps, q_steps, k_steps, v_steps, rule); \
+    } \
+    KERNEL(flash_query_gradients_##D, f32* dq, f32* shares, const f32* q, const f32* k, const f32* v, const f32* out, const f32* grad, \
+        const f32* lse, Sizes n, Steps dq_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps out_steps, Steps grad_steps, \
+        Rule rule) { \
+        flash_query_gradients<D>( \
+            dq, shares, q, k, v, out, grad, lse, n, dq_steps, q_steps, k_steps, v_steps, out_steps, grad_steps, rule); \
+    } \
+    KERNEL(flash_key_gradients_##D, f32* dk, f32* dv, const f32* shares, const f32* q, const f32* k, const f32* v, const f32* grad, \
+        const f32* lse, Sizes n, Steps dk_steps, Steps dv_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps grad_steps, \
+        Rule rule) { \
+        flash_key_gradients<D>( \
+            dk, dv, shares, q, k, v, grad, lse, n, dk_steps, dv_steps, q_steps, k_steps, v_steps, grad_steps, rule); \
+    }
+FLASH(32)
+FLASH(64)
+FLASH(128)

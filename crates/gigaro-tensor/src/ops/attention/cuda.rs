@@ -1,11 +1,12 @@
-//! Attention on a card.
+//! Attention on a card: in bf16 on tensor cores where products are to compute in that, else in plain arithmetic.
 
 use super::Settings;
-use crate::Tensor;
 use crate::device::cpu::attention::Dims;
+use crate::device::cpu::gemm::Compute;
 use crate::device::cuda::driver::{Address, Grid, Kernel};
 use crate::device::cuda::{Argument, Gpu, Module, arguments, module};
 use crate::storage::Buffer;
+use crate::{DType, Tensor};
 
 pub(in crate::ops) static MODULE: Module = module!("attention");
 
@@ -44,8 +45,18 @@ struct Call<'a> {
     gpu: &'static Gpu,
     dims: Dims,
     rule: Rule,
-    dtype: &'a str,
+    /// What kernels are named after: a dtype, or `flash_` and the channels that are computed with.
+    way: Way<'a>,
     size: usize,
+}
+
+/// How it is computed.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    /// Plainly, in this dtype.
+    Plain(&'a str),
+    /// In bf16, with so many channels.
+    Flash(usize),
 }
 
 impl<'a> Call<'a> {
@@ -60,8 +71,16 @@ impl<'a> Call<'a> {
                 mask: mask.map_or(0, Tensor::address),
                 mask_steps: mask.map_or([0; 4], |m| super::strides_of(m).map(|s| s as i64)),
             },
-            dtype: like.dtype().name(),
+            way: Self::way(settings, dims.d, like.dtype()),
             size: like.dtype().size_bytes(),
+        }
+    }
+
+    fn way(settings: &Settings, d: usize, dtype: DType) -> Way<'static> {
+        let channels = [32, 64, 128].into_iter().find(|&n| d <= n);
+        match (settings.compute, channels) {
+            (Compute::BF16, Some(channels)) if dtype == DType::F32 => Way::Flash(channels),
+            _ => Way::Plain(dtype.name()),
         }
     }
 
@@ -80,10 +99,20 @@ impl<'a> Call<'a> {
         )
     }
 
-    /// A block for so many rows of each head and batch; `tiles` is how many rows of channels a thread has in shared memory.
-    fn grid(&self, rows: usize, heads: usize, tiles: usize) -> Grid {
+    /// A block for so many rows of each head and batch. In shared memory are `tiles` rows of channels for each thread of the plain kernels, and
+    /// `plain` tiles of rows and `turned` transposed ones for those on tensor cores.
+    fn grid(&self, rows: usize, heads: usize, tiles: usize, [plain, turned]: [usize; 2]) -> Grid {
         /// Shared memory that every card since Ampere gives a block.
         const SHARED: usize = 96 << 10;
+        if let Way::Flash(channels) = self.way {
+            // As `Tile` of the kernels has it: 64 rows, and 8 numbers to spare, of two bytes.
+            let shared = 2 * (plain * 64 * (channels + 8) + turned * channels * (64 + 8));
+            return Grid {
+                blocks: [rows.div_ceil(64) as u32, heads as u32, self.dims.b as u32],
+                threads: 128,
+                shared: shared as u32,
+            };
+        }
         let of_a_row = tiles * self.dims.d * self.size;
         let width = [32, 16, 8, 4].into_iter().find(|w| w * of_a_row <= SHARED);
         let width = width.unwrap_or(2);
@@ -101,7 +130,10 @@ impl<'a> Call<'a> {
     /// # Safety
     /// The arguments are those of the kernel.
     unsafe fn launch(&self, name: &str, grid: Grid, arguments: &[&dyn Argument]) {
-        let name = format!("{name}_{}", self.dtype);
+        let name = match self.way {
+            Way::Plain(dtype) => format!("{name}_{dtype}"),
+            Way::Flash(channels) => format!("flash_{name}_{channels}"),
+        };
         let kernel = Kernel {
             module: &MODULE,
             name: &name,
@@ -154,7 +186,7 @@ pub(super) fn forward(
         call.rule
     ];
     // SAFETY: the arguments of the kernel, with the strides of the operands.
-    unsafe { call.launch("forward", call.grid(t, h, 4), arguments) };
+    unsafe { call.launch("forward", call.grid(t, h, 4, [1, 1]), arguments) };
     [
         Tensor::from_buffer(out, [b, t, h, d], q.dtype()),
         Tensor::from_buffer(lse, [b, h, t], q.dtype()),
@@ -186,11 +218,11 @@ pub(super) fn backward(
         dq.at, shares, q, k, v, out, grad, lse, sizes, to, qs, ks, vs, os, gs, rule
     ];
     // SAFETY: the arguments of the kernel, with the strides of operands and targets.
-    unsafe { call.launch("query_gradients", call.grid(t, h, 5), arguments) };
+    unsafe { call.launch("query_gradients", call.grid(t, h, 5, [2, 1]), arguments) };
     let (k_to, v_to) = (target_steps(&dk), target_steps(&dv));
     let arguments = arguments![
         dk.at, dv.at, shares, q, k, v, grad, lse, sizes, k_to, v_to, qs, ks, vs, gs, rule
     ];
     // SAFETY: as above.
-    unsafe { call.launch("key_gradients", call.grid(s, h_kv, 6), arguments) };
+    unsafe { call.launch("key_gradients", call.grid(s, h_kv, 6, [2, 2]), arguments) };
 }

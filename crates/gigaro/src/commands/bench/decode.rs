@@ -18,6 +18,7 @@ use serde_json::json;
 use super::presets::Preset;
 use super::timing::{median, median_seconds};
 use super::{BenchArgs, report};
+use crate::device;
 use crate::flags::Weights;
 use crate::output::Output;
 use crate::trained::Trained;
@@ -57,7 +58,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.set_threads();
+    args.shared.apply()?;
     let (batch, drawn) = (usize::from(args.batch), usize::from(args.tokens));
     let length = usize::from(args.prompt) + drawn;
     let (name, model) = model(args, length)?;
@@ -125,8 +126,10 @@ fn model(args: &Args, length: usize) -> Result<(String, Gpt)> {
     check_memory(&config, usize::from(args.batch) * length)?;
     let mut model = Gpt::new(&config, &Generator::new(0));
     if let Some(format) = args.dtype.format() {
+        device::check_format(format)?;
         model.store_weights(format);
     }
+    device::place(&model);
     Ok((args.preset.name(), model))
 }
 

@@ -1,13 +1,14 @@
 //! `gigaro bench gemm`: one matrix product, `(M, K) x (K, N)`.
 
 use anyhow::{Result, bail};
-use gigaro_tensor::{DType, Device, Generator, Tensor, autocast, no_grad};
+use gigaro_tensor::{DType, Generator, Tensor, autocast, no_grad};
 use gigaro_train::quantity::Bytes;
 use gigaro_train::resources::memory_available;
 use serde_json::json;
 
 use super::timing::median_seconds;
 use super::{BenchArgs, BenchDtype, report};
+use crate::device;
 use crate::output::Output;
 
 /// Multiply two matrices of random numbers
@@ -35,7 +36,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.set_threads();
+    args.shared.apply()?;
     check_memory(args)?;
     let (m, n, k) = (args.m as usize, args.n as usize, args.k as usize);
     let dtype = match args.dtype {
@@ -43,9 +44,12 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
         BenchDtype::Bf16 => DType::BF16,
     };
     let random = Generator::new(0);
-    let x = Tensor::randn([m, k], dtype, Device::Cpu, &random); // (M, K)
-    let y = Tensor::randn([k, n], dtype, Device::Cpu, &random); // (K, N)
-    let product = || drop(std::hint::black_box(x.matmul(&y)));
+    let x = Tensor::randn([m, k], dtype, device::chosen(), &random); // (M, K)
+    let y = Tensor::randn([k, n], dtype, device::chosen(), &random); // (K, N)
+    let product = || {
+        drop(std::hint::black_box(x.matmul(&y)));
+        device::finish();
+    };
     let timed = || no_grad(|| median_seconds(args.shared.repeats, product));
     let seconds = autocast(dtype, timed);
     let flops = 2.0 * m as f64 * n as f64 * k as f64 / seconds;

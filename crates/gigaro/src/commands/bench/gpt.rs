@@ -8,7 +8,7 @@ use gigaro_models::{Gpt, GptConfig};
 use gigaro_nn::Mode;
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, Optimizer, ParamGroup};
-use gigaro_tensor::{DType, Device, Generator, Tensor, autocast};
+use gigaro_tensor::{DType, Generator, Tensor, autocast};
 use gigaro_train::quantity::{Bytes, Count};
 use gigaro_train::resources::memory_available;
 use serde_json::json;
@@ -16,6 +16,7 @@ use serde_json::json;
 use super::presets::Preset;
 use super::timing::median_seconds;
 use super::{BenchArgs, BenchDtype, report};
+use crate::device;
 use crate::output::Output;
 
 /// Train a GPT on random tokens
@@ -39,12 +40,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.set_threads();
+    args.shared.apply()?;
     let config = args.preset.config();
     let batch = args.batch.map_or(args.preset.batch(), |b| b as usize);
     check_memory(&config, batch)?;
     let random = Generator::new(0);
     let model = Gpt::new(&config, &random);
+    device::place(&model);
     let seconds = step_seconds(&model, batch, args, &random);
     let tokens = (batch * config.max_seq_len) as f64;
     let (flops, params) = (
@@ -82,7 +84,7 @@ fn step_seconds(model: &Gpt, batch: usize, args: &Args, random: &Generator) -> f
             model.config.vocab_size as i64,
             shape,
             DType::I64,
-            Device::Cpu,
+            device::chosen(),
             random,
         )
     };
@@ -97,6 +99,7 @@ fn step_seconds(model: &Gpt, batch: usize, args: &Args, random: &Generator) -> f
         optimizer.zero_grad();
         loss.backward();
         optimizer.step(3e-4, 1.0);
+        device::finish();
     })
 }
 

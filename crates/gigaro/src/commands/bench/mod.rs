@@ -14,6 +14,7 @@ use clap::{Subcommand, ValueEnum};
 use gigaro_tensor::cpu;
 use serde_json::{Map, Value, json};
 
+use crate::device;
 use crate::machine::peak_rss_bytes;
 use crate::output::Output;
 
@@ -45,6 +46,10 @@ pub(crate) struct BenchArgs {
     /// Processor threads to use [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<device::Choice>,
 
     /// Timed runs after a warm-up; their median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -100,10 +105,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 }
 
 impl BenchArgs {
-    fn set_threads(&self) {
+    fn apply(&self) -> Result<()> {
         if let Some(threads) = self.threads {
             cpu::threads::set_num_threads(threads.into());
         }
+        device::choose(self.device)
     }
 }
 
@@ -121,6 +127,13 @@ fn report(what: &str, dtype: &str, figures: Value, output: &Output) -> Result<()
     object.insert("dtype".into(), json!(dtype));
     object.insert("mode".into(), json!("eager"));
     object.insert("threads".into(), json!(cpu::threads::num_threads()));
+    object.insert("device".into(), json!(device::chosen().to_string()));
+    if let Some(bytes) = device::peak_bytes() {
+        object.insert(
+            "peak_device_mb".into(),
+            json!(bytes as f64 / f64::from(1 << 20)),
+        );
+    }
     let peak_mb = peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20));
     object.insert("peak_rss_mb".into(), json!(peak_mb));
     output.result(&object)

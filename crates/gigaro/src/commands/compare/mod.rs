@@ -47,7 +47,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.compute.set_threads();
+    args.compute.apply()?;
     let models: Vec<Trained> = args
         .models
         .iter()

@@ -19,6 +19,7 @@ use gigaro_train::weights;
 
 use super::preferences::{fitting, split};
 use super::rankings::Rankings;
+use crate::device;
 use crate::output::Output;
 use crate::pipeline::job::REWARD;
 use crate::pipeline::rates::Rates;
@@ -181,6 +182,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened> {
     model
         .load_state_dict(&tensors)
         .with_context(|| format!("the weights in {shown} are not those of a reward model"))?;
+    device::place(&model);
     let Some(json) = checkpoint.tokenizer()? else {
         bail!("the checkpoint {shown} has no tokenizer, so nobody knows what its tokens mean");
     };

@@ -172,6 +172,35 @@ inline bool run_block() {
     return true;
 }
 
+// A product of small matrices that a warp holds together, as the tensor cores have it: bf16 by bf16, summed in f32.
+inline void multiply(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    struct Held {
+        unsigned a[4], b[2];
+    } mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    exchange(mine, [&sum](auto of) {
+        const unsigned group = lane() / 4, pair = lane() % 4;
+        const auto number = [](unsigned packed, unsigned half) {
+            const uint32_t bits = half ? packed & 0xffff0000u : packed << 16;
+            float x;
+            std::memcpy(&x, &bits, 4);
+            return x;
+        };
+        Held left[4], right[2][4];
+        for (unsigned p = 0; p < 4; p++) {
+            left[p] = of(group * 4 + p);
+            for (unsigned c = 0; c < 2; c++) right[c][p] = of((2 * pair + c) * 4 + p);
+        }
+        for (unsigned i = 0; i < 4; i++) {
+            const unsigned low = i / 2, column = i % 2;
+            for (unsigned k = 0; k < 16; k++) {
+                const unsigned p = k % 8 / 2, high = k / 8;
+                sum[i] += number(left[p].a[low + 2 * high], k % 2) * number(right[column][p].b[high], k % 2);
+            }
+        }
+        return 0;
+    });
+}
+
 inline float from_half(uint16_t bits) {
     _Float16 half;
     std::memcpy(&half, &bits, 2);
