@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gigaro_tensor::testing::{CPU_ONLY, Gradient, check_device, registry};
 use gigaro_tensor::{
-    DType, Device, DeviceFailure, Generator, Tensor, autocast, catch_failure, cuda, functional,
-    optim,
+    DType, Device, DeviceFailure, Generator, PagedCache, Part, Tensor, autocast, catch_failure,
+    cuda, functional, optim,
 };
 
 fn card() -> Device {
@@ -279,6 +279,64 @@ fn attention_on_tensor_cores_agrees_within_bf16() {
                 .map(|(a, e)| (a - e).abs() / scale)
                 .fold(0.0, f64::max);
             assert!(worst < 2e-2, "{part} of {dims:?}: {worst}");
+        }
+    }
+}
+
+/// What attention over pages gives for two texts that share their beginning, in several calls.
+fn written_in_pages(device: Device, dtype: DType) -> Vec<Vec<f32>> {
+    let (h, h_kv, d) = (4, 2, 24);
+    let random = Generator::new(3);
+    let mut cache = PagedCache::new([2, h_kv, d], 3, 300).on(device);
+    let mut found = Vec::new();
+    let mut call = |cache: &mut PagedCache, texts: &[(usize, usize)]| {
+        let mut at = 0;
+        let parts: Vec<Part> = texts
+            .iter()
+            .map(|&(text, tokens)| {
+                at += tokens;
+                Part {
+                    text,
+                    at: at - tokens,
+                    tokens,
+                }
+            })
+            .collect();
+        let draw = |heads: usize| {
+            Tensor::randn([1, at, heads, d], DType::F32, Device::Cpu, &random).to_device(device)
+        };
+        cache.reserve(&parts);
+        for layer in 0..2 {
+            let (q, k, v) = (draw(h), draw(h_kv), draw(h_kv));
+            cache.write(layer, &parts, &k, &v);
+            found.push(cache.attend(layer, &parts, &q).to_vec::<f32>());
+        }
+        cache.advance(&parts);
+    };
+    autocast(dtype, || {
+        call(&mut cache, &[(0, 140)]);
+        cache.copy_prefix(0, 1, 135);
+        call(&mut cache, &[(1, 3), (0, 1)]);
+        call(&mut cache, &[(0, 2), (2, 130), (1, 1)]);
+        cache.truncate(2, 0);
+        call(&mut cache, &[(2, 4)]);
+    });
+    found
+}
+
+#[test]
+fn pages_on_a_card_are_read_as_in_main_memory() {
+    for (dtype, allowed) in [(DType::F32, 1e-5), (DType::BF16, 2e-2)] {
+        let here = written_in_pages(Device::Cpu, DType::F32);
+        let there = written_in_pages(card(), dtype);
+        for (a, b) in here.iter().zip(&there) {
+            assert_eq!(a.len(), b.len());
+            let worst = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            assert!(worst < allowed, "{dtype}: {worst}");
         }
     }
 }

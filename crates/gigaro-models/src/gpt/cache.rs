@@ -55,7 +55,7 @@ impl KvCache {
         let c = &model.config;
         let shape = [c.n_layer, c.n_kv_head, c.head_dim()];
         Self {
-            rows: PagedCache::new(shape, rows, capacity.min(c.max_seq_len)),
+            rows: PagedCache::new(shape, rows, capacity.min(c.max_seq_len)).on(model.device()),
         }
     }
 
@@ -111,7 +111,7 @@ impl KvCache {
 
     /// Bytes of a page.
     #[must_use]
-    pub const fn page_bytes(&self) -> usize {
+    pub fn page_bytes(&self) -> usize {
         self.rows.page_bytes()
     }
 

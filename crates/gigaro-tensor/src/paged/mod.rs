@@ -11,11 +11,13 @@
 //! Kwon et al. (2023), "Efficient memory management for large language model serving with PagedAttention",
 //! <https://arxiv.org/abs/2309.06180>
 
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 
 use crate::device::cpu::attention::paged::{self, Layout, Span};
 use crate::device::cpu::gemm::Compute;
+use crate::device::cuda::{Gpu, gpu};
 use crate::ops::precision;
 use crate::storage::Buffer;
 use crate::storage::pages::ask_for_huge;
@@ -32,6 +34,10 @@ pub struct PagedCache {
     /// Pages of all texts at most.
     most_pages: usize,
     compute: Compute,
+    /// Where pages are.
+    device: Device,
+    /// On a card, what the call under way reads.
+    table: Option<cuda::Table>,
     layout: Layout,
     pages: Vec<Page>,
     /// Pages that nobody holds.
@@ -41,7 +47,10 @@ pub struct PagedCache {
 
 /// All layers of some tokens.
 struct Page {
+    /// In main memory.
     words: Vec<u32>,
+    /// On a card.
+    card: Option<Buffer>,
     /// Texts that begin with it.
     holders: usize,
 }
@@ -80,10 +89,35 @@ impl PagedCache {
             capacity,
             most_pages: texts * capacity.div_ceil(Self::PAGE_TOKENS),
             compute,
+            device: Device::Cpu,
+            table: None,
             layout: Layout::pick(h_kv, d, compute),
             pages: Vec::new(),
             free: Vec::new(),
             texts: vec![Text::default(); texts],
+        }
+    }
+
+    /// The same with its pages on a device: that of the model whose texts they are.
+    ///
+    /// # Panics
+    /// If the device is a card that was not opened, or pages were taken.
+    #[must_use]
+    #[track_caller]
+    pub fn on(mut self, device: Device) -> Self {
+        assert!(
+            self.pages.is_empty(),
+            "PagedCache: its pages are on {}",
+            self.device
+        );
+        self.device = device;
+        self
+    }
+
+    fn gpu(&self) -> Option<&'static Gpu> {
+        match self.device {
+            Device::Cpu => None,
+            Device::Cuda(index) => Some(gpu(index)),
         }
     }
 
@@ -135,7 +169,10 @@ impl PagedCache {
 
     /// Bytes of a page.
     #[must_use]
-    pub const fn page_bytes(&self) -> usize {
+    pub fn page_bytes(&self) -> usize {
+        if self.device != Device::Cpu {
+            return self.card_page_bytes();
+        }
         self.layers * self.layout.words() * 4
     }
 
@@ -231,6 +268,25 @@ impl PagedCache {
             );
             self.make_room(text, tokens);
         }
+        self.table = self.gpu().map(|gpu| self.table_of(gpu, parts));
+    }
+
+    /// What a card must know of a call.
+    fn table_of(&self, gpu: &'static Gpu, parts: &[Part]) -> cuda::Table {
+        let (mut tokens, mut all) = (Vec::new(), Vec::new());
+        for part in parts {
+            let Text { pages, len } = &self.texts[part.text];
+            let first = all.len();
+            let address = |&page: &usize| self.pages[page].card.as_ref().map_or(0, Buffer::address);
+            all.extend(pages.iter().map(address));
+            tokens.extend((*len..len + part.tokens).map(|at| cuda::Token {
+                page: all[first + at / Self::PAGE_TOKENS],
+                slot: (at % Self::PAGE_TOKENS) as i64,
+                first: first as i64,
+                seen: at as i64 + 1,
+            }));
+        }
+        cuda::Table::new(gpu, &tokens, &all)
     }
 
     #[track_caller]
@@ -239,8 +295,7 @@ impl PagedCache {
             && let Some(shared) = self.shared_last(text)
         {
             let own = self.take();
-            let words = self.pages[shared].words.clone();
-            self.pages[own].words.copy_from_slice(&words);
+            self.copy_page(shared, own);
             self.release(shared);
             let place = self.texts[text].len / Self::PAGE_TOKENS;
             self.texts[text].pages[place] = own;
@@ -249,6 +304,16 @@ impl PagedCache {
         while self.texts[text].pages.len() < needed {
             let page = self.take();
             self.texts[text].pages.push(page);
+        }
+    }
+
+    fn copy_page(&mut self, from: usize, to: usize) {
+        let [from, to] = self.pages.get_disjoint_mut([from, to]).expect("two pages");
+        to.words.copy_from_slice(&from.words);
+        if let (Some(from), Some(to)) = (&from.card, &to.card)
+            && let Device::Cuda(index) = to.device()
+        {
+            gpu(index).copy(to.address(), from.address(), to.bytes());
         }
     }
 
@@ -265,13 +330,20 @@ impl PagedCache {
             );
             self.pages.push(Page {
                 words: Vec::new(),
+                card: None,
                 holders: 0,
             });
             self.pages.len() - 1
         });
+        if let Some(gpu) = self.gpu() {
+            self.pages[page].card = Some(self.card_page(gpu));
+            self.pages[page].holders = 1;
+            return page;
+        }
         let Page {
             words: held,
             holders,
+            ..
         } = &mut self.pages[page];
         if held.capacity() < words {
             *held = Vec::with_capacity(words);
@@ -286,6 +358,8 @@ impl PagedCache {
     fn release(&mut self, page: usize) {
         self.pages[page].holders -= 1;
         if self.pages[page].holders == 0 {
+            // To the card's own cache; main memory is kept, since the system takes its time to give it.
+            self.pages[page].card = None;
             self.free.push(page);
         }
     }
@@ -315,13 +389,16 @@ impl PagedCache {
     #[track_caller]
     pub fn write(&mut self, layer: usize, parts: &[Part], k: &Tensor, v: &Tensor) {
         let width = self.h_kv * self.d;
-        let [k, v] = [k, v].map(here);
+        let [k, v] = [k, v].map(|x| self.here(x));
         assert!(
             *k.shape() == [1, k.size(1), self.h_kv, self.d] && k.shape() == v.shape(),
             "PagedCache: keys {:?} and values {:?}",
             k.shape(),
             v.shape()
         );
+        if let Some(gpu) = self.gpu() {
+            return self.write_on_card(gpu, layer, &k, &v);
+        }
         let (k, v) = (k.data::<f32>(), v.data::<f32>());
         let words = self.layout.words();
         for part in parts {
@@ -353,9 +430,12 @@ impl PagedCache {
             q.shape(),
             self.h_kv
         );
-        let spans: Vec<Span<'_>> = parts.iter().map(|part| self.span(layer, part)).collect();
         let device = q.device();
-        let q = here(q);
+        let q = self.here(q);
+        if let Some(gpu) = self.gpu() {
+            return self.attend_on_card(gpu, layer, &q).to_device(device);
+        }
+        let spans: Vec<Span<'_>> = parts.iter().map(|part| self.span(layer, part)).collect();
         if !self.layout.is_packed() {
             return self.attend_rows(&spans, &q).to_device(device);
         }
@@ -419,6 +499,14 @@ impl PagedCache {
         found.map(|x| Tensor::from_vec(x, [1, self.h_kv, keys, self.d]))
     }
 
+    /// Where pages are, as kernels read it.
+    fn here(&self, x: &Tensor) -> Tensor {
+        x.detach()
+            .to_device(self.device)
+            .to_dtype(DType::F32)
+            .contiguous()
+    }
+
     /// Counts the tokens of a call as held, after all layers have written them.
     ///
     /// # Panics
@@ -434,14 +522,6 @@ impl PagedCache {
             );
         }
     }
-}
-
-/// In main memory, where pages are.
-fn here(x: &Tensor) -> Tensor {
-    x.detach()
-        .to_device(Device::Cpu)
-        .to_dtype(DType::F32)
-        .contiguous()
 }
 
 impl std::fmt::Debug for Page {

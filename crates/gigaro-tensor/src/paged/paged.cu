@@ -1,0 +1,79 @@
+// Keys and values in pages on a card. A page holds, layer by layer, the keys of all heads and then their values, (heads, tokens, channels) each.
+
+const u32 PAGE_TOKENS = 128, MOST_CHANNELS = 256;
+
+// A token of a call: the page it is written to and its place there, where the pages of its text begin in the list, and how many keys it sees.
+struct Token {
+    u64 page;
+    i64 slot, first, seen;
+};
+// Heads of queries and of keys, channels, and bytes from the start of a page to the layer.
+struct Shape {
+    u32 h, h_kv, d;
+    u64 layer;
+};
+
+template <class T> DEVICE T* row_of(u64 page, const Shape& n, u32 head, i64 slot, bool value) {
+    T* layer = reinterpret_cast<T*>(page + n.layer) + (value ? (u64)n.h_kv * PAGE_TOKENS * n.d : 0);
+    return layer + ((u64)head * PAGE_TOKENS + slot) * n.d;
+}
+
+// A thread for each key channel of each token.
+template <class T> DEVICE void write(const Token* tokens, u64 elements, const f32* k, const f32* v, Shape n) {
+    for (u64 i = first_element(); i < elements; i += element_step()) {
+        const u32 c = i % n.d, head = i / n.d % n.h_kv;
+        const Token token = tokens[i / n.d / n.h_kv];
+        row_of<T>(token.page, n, head, token.slot, false)[c] = store<T>(k[i]);
+        row_of<T>(token.page, n, head, token.slot, true)[c] = store<T>(v[i]);
+    }
+}
+
+// A block for each token and head: its four warps take keys in turn, a lane some channels, and what they have is joined in their order.
+template <class T> DEVICE void attend(f32* out, const f32* q, const Token* tokens, const u64* pages, f32 scale, Shape n) {
+    const u32 WARPS = 4, PER_LANE = MOST_CHANNELS / 32;
+    __shared__ f32 tops[WARPS], totals[WARPS], sums[WARPS][MOST_CHANNELS];
+    const u32 head = blockIdx.y, kv_head = head / (n.h / n.h_kv), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const Token token = tokens[blockIdx.x];
+    const u64 row = ((u64)blockIdx.x * n.h + head) * n.d;
+    f32 query[PER_LANE], sum[PER_LANE] = {}, top = -infinity<f32>(), total = 0;
+    for (u32 j = 0; j < PER_LANE; j++) query[j] = lane + 32 * j < n.d ? q[row + lane + 32 * j] * scale : 0.0f;
+    for (i64 key = warp; key < token.seen; key += WARPS) {
+        const u64 page = pages[token.first + key / PAGE_TOKENS];
+        const T* k = row_of<T>(page, n, kv_head, key % PAGE_TOKENS, false);
+        const T* v = row_of<T>(page, n, kv_head, key % PAGE_TOKENS, true);
+        f32 score = 0;
+        for (u32 j = 0; j < PER_LANE; j++)
+            if (lane + 32 * j < n.d) score += query[j] * load(k[lane + 32 * j]);
+        score = warp_reduce(score, Plus());
+        const f32 peak = Larger()(score, top), shrink = exp(top - peak), weight = exp(score - peak);
+        total = total * shrink + weight;
+        for (u32 j = 0; j < PER_LANE; j++)
+            if (lane + 32 * j < n.d) sum[j] = sum[j] * shrink + weight * load(v[lane + 32 * j]);
+        top = peak;
+    }
+    for (u32 j = 0; j < PER_LANE; j++) sums[warp][lane + 32 * j] = sum[j];
+    if (lane == 0) {
+        tops[warp] = top;
+        totals[warp] = total;
+    }
+    __syncthreads();
+    f32 peak = tops[0], all = 0;
+    for (u32 w = 1; w < WARPS; w++) peak = Larger()(tops[w], peak);
+    // The first warp has seen a key: every token sees itself.
+    for (u32 w = 0; w < WARPS; w++) all += totals[w] * exp(tops[w] - peak);
+    for (u32 c = threadIdx.x; c < n.d; c += blockDim.x) {
+        f32 value = 0;
+        for (u32 w = 0; w < WARPS; w++) value += sums[w][c] * exp(tops[w] - peak);
+        out[row + c] = value / all;
+    }
+}
+
+#define PAGED(suffix, T) \
+    KERNEL(write_##suffix, const Token* tokens, u64 elements, const f32* k, const f32* v, Shape n) { \
+        write<T>(tokens, elements, k, v, n); \
+    } \
+    KERNEL(attend_##suffix, f32* out, const f32* q, const Token* tokens, const u64* pages, f32 scale, Shape n) { \
+        attend<T>(out, q, tokens, pages, scale, n); \
+    }
+PAGED(f32, f32)
+PAGED(bf16, bf16)
