@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gigaro_tensor::DeviceFailure;
+
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -203,6 +205,17 @@ pub enum Error {
         step: u64,
         /// `the loss`, or `the gradient of transformer.h.3.mlp.c_fc.weight`.
         what: String,
+        /// The newest checkpoint from before that step.
+        last_good: Option<PathBuf>,
+    },
+
+    /// A card is lost or full.
+    #[error("training stopped at step {step}: {failure} ({})", last_good_sentence(last_good.as_deref()))]
+    Device {
+        /// The step, counted from 1.
+        step: u64,
+        /// What happened.
+        failure: DeviceFailure,
         /// The newest checkpoint from before that step.
         last_good: Option<PathBuf>,
     },

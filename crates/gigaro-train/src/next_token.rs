@@ -6,7 +6,7 @@
 use gigaro_data::loader::{Batch, ConversationLoader, LoaderState, PretrainLoader};
 use gigaro_models::Gpt;
 use gigaro_nn::{Mode, Module};
-use gigaro_tensor::{Tensor, no_grad};
+use gigaro_tensor::{DeviceFailure, Tensor, catch_failure, no_grad};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -50,6 +50,8 @@ pub struct NextToken<'a> {
     feed: &'a mut dyn Feed,
     validation: &'a [Batch],
     accumulate: u64,
+    /// Rows that are taken at once, since more did not fit on the card.
+    rows: Option<usize>,
     tokens: u64,
     writer: Option<Writer<'a>>,
 }
@@ -71,6 +73,7 @@ impl<'a> NextToken<'a> {
             feed,
             validation,
             accumulate,
+            rows: None,
             tokens: 0,
             writer: None,
         }
@@ -92,6 +95,60 @@ impl<'a> NextToken<'a> {
     }
 }
 
+impl NextToken<'_> {
+    /// Accumulates the gradients of some batches: their loss, and where it is no number the part that gave it.
+    ///
+    /// If the card is full, what was done is forgotten and done again with half as many rows at a time, from now on.
+    fn gradients(&mut self, batches: &[Batch], update: &Update<'_>) -> (f64, Option<Batch>) {
+        let Mode::Train(dropout) = update.mode() else {
+            return self.accumulated(&cut(batches, self.rows), &update.mode());
+        };
+        let before = dropout.state();
+        loop {
+            let parts = cut(batches, self.rows);
+            let mode = Mode::Train(dropout.clone());
+            match catch_failure(|| self.accumulated(&parts, &mode)) {
+                Ok(done) => return done,
+                Err(failure) => {
+                    let rows = parts.iter().map(|part| part.rows).max().unwrap_or(1);
+                    if rows == 1 || !matches!(failure, DeviceFailure::OutOfMemory { .. }) {
+                        failure.raise();
+                    }
+                    self.rows = Some(rows.div_ceil(2));
+                    self.model.zero_grad();
+                    dropout.set_state(before);
+                }
+            }
+        }
+    }
+
+    fn accumulated(&self, parts: &[Batch], mode: &Mode) -> (f64, Option<Batch>) {
+        let targets: usize = parts.iter().map(Batch::target_count).sum();
+        let mut loss = 0.0;
+        for part in parts {
+            let weight = part.target_count() as f64 / targets.max(1) as f64;
+            if weight == 0.0 {
+                continue;
+            }
+            let weighted = batch_loss(self.model, part, mode) * weight;
+            loss += weighted.item();
+            if !loss.is_finite() {
+                return (loss, Some(part.clone()));
+            }
+            weighted.backward();
+        }
+        (loss, None)
+    }
+}
+
+/// Batches in parts of so many rows, if they are to be cut.
+fn cut(batches: &[Batch], rows: Option<usize>) -> Vec<Batch> {
+    match rows {
+        None => batches.to_vec(),
+        Some(rows) => batches.iter().flat_map(|batch| batch.parts(rows)).collect(),
+    }
+}
+
 impl Objective for NextToken<'_> {
     fn module(&self) -> &dyn Module {
         self.trained
@@ -101,31 +158,19 @@ impl Objective for NextToken<'_> {
         let batches: Vec<Batch> = (0..self.accumulate.max(1))
             .map(|_| self.feed.next_batch())
             .collect();
-        let targets: usize = batches.iter().map(Batch::target_count).sum();
-        let mode = update.mode();
-        let mut loss = 0.0;
-        let mut broken = None;
-        for batch in &batches {
-            let weight = batch.target_count() as f64 / targets.max(1) as f64;
-            if weight == 0.0 {
-                continue;
-            }
-            let part = batch_loss(self.model, batch, &mode) * weight;
-            loss += part.item();
-            if !loss.is_finite() {
-                broken = Some(batch);
-                break;
-            }
-            part.backward();
-        }
-        let origin = broken.and_then(|batch| first_broken_part(self.model, batch));
+        let (loss, broken) = self.gradients(&batches, update);
+        let origin = broken.and_then(|batch| first_broken_part(self.model, &batch));
         let what = origin.map_or("the loss".to_owned(), |part| {
             format!("the loss, and before it the output of {part},")
         });
         update.check(&what, loss)?;
         update.apply()?;
         self.tokens = batches.iter().map(|b| (b.rows * b.cols) as u64).sum();
-        Ok(vec![("loss", loss)])
+        let mut figures = vec![("loss", loss)];
+        if let (Some(rows), true) = (self.rows, cut(&batches, self.rows).len() > batches.len()) {
+            figures.push(("micro_batch", rows as f64));
+        }
+        Ok(figures)
     }
 
     fn validate(&mut self) -> Result<Option<Figures>> {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
-use gigaro_tensor::{DType, Generator, autocast};
+use gigaro_tensor::{DType, Generator, autocast, catch_failure};
 use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, Contents, RunState, Store};
@@ -198,7 +198,12 @@ impl<'a> Trainer<'a> {
             (self.state.step + 1, lr, self.settings.max_norm),
             last_good,
         );
-        let figures = autocast(self.settings.dtype, || self.objective.step(&mut update))?;
+        let step = || autocast(self.settings.dtype, || self.objective.step(&mut update));
+        let figures = catch_failure(step).map_err(|failure| Error::Device {
+            step: self.state.step + 1,
+            failure,
+            last_good: last_good.map(Path::to_path_buf),
+        })??;
         self.state.step += 1;
         self.state.tokens_seen += self.objective.tokens();
         Ok((figures, lr, update.grad_norm()))

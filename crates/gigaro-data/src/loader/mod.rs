@@ -37,6 +37,24 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The rows in parts of at most `rows` each.
+    #[must_use]
+    pub fn parts(&self, rows: usize) -> Vec<Self> {
+        let part = |first: usize| {
+            let n = rows.min(self.rows - first);
+            let cut = |all: &Vec<i64>| all[first * self.cols..(first + n) * self.cols].to_vec();
+            Self {
+                ids: cut(&self.ids),
+                targets: cut(&self.targets),
+                segments: self.segments.as_ref().map(cut),
+                positions: self.positions.as_ref().map(cut),
+                rows: n,
+                cols: self.cols,
+            }
+        };
+        (0..self.rows).step_by(rows.max(1)).map(part).collect()
+    }
+
     /// The number of positions that the loss counts.
     pub fn target_count(&self) -> usize {
         self.targets

@@ -49,7 +49,7 @@ pub enum DeviceFailure {
 
 impl DeviceFailure {
     /// Unwinds to the nearest [`catch_failure`].
-    pub(crate) fn raise(self) -> ! {
+    pub fn raise(self) -> ! {
         // Not `panic_any`: its message, written at once, would say less than the sentence that the catcher writes.
         resume_unwind(Box::new(self))
     }

@@ -14,7 +14,7 @@ pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};
 pub use gpu::{allow_tf32, empty_cache, memory_stats, open, synchronize};
 
 #[cfg(feature = "testing")]
-pub use emulated::open_emulated;
+pub use emulated::{open_emulated, open_emulated_of};
 
 /// Kernels that are compiled together: the text of one `.cu` file, to which `kernel.cuh` is prepended.
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -24,10 +24,22 @@ use crate::{Device, Error};
 /// # Errors
 /// If there is no g++ here.
 pub fn open_emulated(index: usize) -> std::result::Result<Device, Error> {
+    open_emulated_of(index, 1 << 30)
+}
+
+/// [`open_emulated`] with so many bytes of memory.
+///
+/// # Errors
+/// As there.
+pub fn open_emulated_of(index: usize, bytes: usize) -> std::result::Result<Device, Error> {
     gpu::open_with(index, || {
         let found = Command::new("g++").arg("--version").output();
         found.map_err(|e| format!("g++ does not run ({e}); install it to test kernels"))?;
-        Ok(Box::new(Emulated::default()))
+        Ok(Box::new(Emulated {
+            memory: bytes,
+            modules: Mutex::default(),
+            blocks: Mutex::default(),
+        }))
     })
 }
 
@@ -39,8 +51,8 @@ type Launch = unsafe extern "C" fn(
     *const *const c_void,
 ) -> *const c_char;
 
-#[derive(Default)]
 struct Emulated {
+    memory: usize,
     modules: Mutex<HashMap<&'static str, Library>>,
     blocks: Mutex<HashMap<Address, usize>>,
 }
@@ -86,11 +98,13 @@ impl Driver for Emulated {
     }
 
     fn memory(&self) -> Result<(usize, usize)> {
-        Ok((1 << 30, 1 << 30))
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let used: usize = blocks.values().sum();
+        Ok((self.memory.saturating_sub(used), self.memory))
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
-        if bytes > 1 << 30 {
+        if bytes > self.memory()?.0 {
             return Err(DriverError::OutOfMemory { bytes });
         }
         // SAFETY: the size is not zero.
