@@ -138,14 +138,8 @@ mod tests {
             cache.folder.map(|path| path.display().to_string())
         };
         let want = |path: &str| Some(path.to_owned());
-        assert_eq!(
-            folder(Some("/c"), Some("/home/a")),
-            want("/c/gigaro/kernels")
-        );
-        assert_eq!(
-            folder(None, Some("/home/a")),
-            want("/home/a/.cache/gigaro/kernels")
-        );
+        assert_eq!(folder(Some("/c"), Some("/h")), want("/c/gigaro/kernels"));
+        assert_eq!(folder(None, Some("/h")), want("/h/.cache/gigaro/kernels"));
         assert_eq!(
             folder(Some("relative"), Some("/h")),
             want("/h/.cache/gigaro/kernels")

@@ -211,5 +211,4 @@ pub(super) fn new_enough(capability: (c_int, c_int)) -> Result<(), String> {
 }
 
 #[cfg(test)]
-#[path = "compile_tests.rs"]
 mod tests;

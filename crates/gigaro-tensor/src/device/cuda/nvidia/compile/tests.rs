@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::super::cache::Cache;
-use super::super::libraries::compiler;
-use super::super::report::{Usage, usages};
-use super::super::search::{FOLDERS, entries};
 use super::*;
+use crate::device::cuda::nvidia::cache::Cache;
+use crate::device::cuda::nvidia::libraries::compiler;
+use crate::device::cuda::nvidia::report::{Usage, usages};
+use crate::device::cuda::nvidia::search::{FOLDERS, entries};
 
 /// Kinds of cards that every kernel must fit: the oldest, Hopper with its own instructions, Blackwell.
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_100"];
