@@ -1,9 +1,10 @@
 //! A card as the engine uses it: [`Driver`] on the vendor's libraries.
 //!
-//! Kernels are compiled when they are first launched and looked up by name after that. What a recording of work must not contain is refused while one
-//! is made.
+//! Kernels are compiled when they are first launched and looked up by name after that. What a graph cannot contain is refused while work is
+//! captured for one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,8 +42,8 @@ pub(super) struct Card {
     modules: Mutex<HashMap<usize, LoadedModule>>,
     staging: Mutex<Staging>,
     products: Option<Mutex<Products>>,
-    /// While work is recorded: the blocks that were given back meanwhile.
-    recording: Mutex<Option<Vec<Address>>>,
+    /// While work is captured: the blocks that were given back meanwhile.
+    capturing: Mutex<Option<Vec<Address>>>,
     stream: Arc<Stream>,
 }
 
@@ -90,7 +91,7 @@ impl Card {
             modules: Mutex::new(HashMap::new()),
             staging: Mutex::new(staging),
             products: products.map(Mutex::new),
-            recording: Mutex::new(None),
+            capturing: Mutex::new(None),
             stream,
         })
     }
@@ -100,11 +101,9 @@ impl Card {
         let mut modules = lock(&self.modules);
         // By address: comparing and hashing its text at every launch would cost more than the launch.
         let key = std::ptr::from_ref(kernel.module) as usize;
-        if !modules.contains_key(&key) {
-            modules.insert(key, self.load(kernel)?);
-        }
-        let Some(module) = modules.get_mut(&key) else {
-            unreachable!("it was inserted above");
+        let module = match modules.entry(key) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => place.insert(self.load(kernel)?),
         };
         let function = match module.functions.get_mut(kernel.name) {
             Some(function) => function,
@@ -141,48 +140,48 @@ impl Card {
         })
     }
 
-    /// Refuses what cannot be recorded.
-    fn not_while_recording(&self, what: &str) -> Result<()> {
-        match *lock(&self.recording) {
+    /// Refuses what cannot be part of a graph.
+    fn not_while_capturing(&self, what: &str) -> Result<()> {
+        match *lock(&self.capturing) {
             None => Ok(()),
-            Some(_) => Err(not_recordable(what)),
+            Some(_) => Err(not_capturable(what)),
         }
     }
 
-    /// Begins to record: until [`end_capture`](Self::end_capture), kernels, products, copies on the card and zeros are written down and not done. What
-    /// goes to the card or comes from it cannot be recorded and is an error; memory that is given back is kept until the end.
+    /// Begins to capture: until [`end_capture`](Self::end_capture), kernels, products, copies on the card and zeros are written down and not done. What
+    /// goes to the card or comes from it cannot be captured and is an error; memory that is given back is kept until the end.
     ///
     /// Run the same work once before, so that kernels are compiled and memory is cached.
     ///
     /// # Errors
-    /// If work is recorded already, or the card is lost.
-    #[expect(
-        dead_code,
-        reason = "steps are recorded once the layer above asks for it"
+    /// If work is captured already, or the card is lost.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "nothing above captures steps yet")
     )]
     pub(super) fn begin_capture(&self) -> Result<()> {
-        let mut recording = lock(&self.recording);
-        if recording.is_some() {
-            return Err(not_recordable("beginning to record work"));
+        let mut capturing = lock(&self.capturing);
+        if capturing.is_some() {
+            return Err(not_capturable("beginning to capture work"));
         }
         self.stream.begin_capture()?;
-        *recording = Some(Vec::new());
+        *capturing = Some(Vec::new());
         Ok(())
     }
 
-    /// What was recorded since [`begin_capture`](Self::begin_capture). Also after an error in between it must be called; it then fails, and work is
+    /// What was captured since [`begin_capture`](Self::begin_capture). Also after an error in between it must be called; it then fails, and work is
     /// done again as it is asked for.
     ///
     /// # Errors
-    /// If nothing was recorded, or not all of it could be.
-    #[expect(
-        dead_code,
-        reason = "steps are recorded once the layer above asks for it"
+    /// If nothing was captured, or not all of it could be.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "nothing above captures steps yet")
     )]
     pub(super) fn end_capture(&self) -> Result<Graph> {
-        let Some(given_back) = lock(&self.recording).take() else {
+        let Some(given_back) = lock(&self.capturing).take() else {
             return Err(DriverError::Failed {
-                what: "ending the record of work".to_owned(),
+                what: "ending a capture of work".to_owned(),
                 said: "none was begun".to_owned(),
             });
         };
@@ -194,10 +193,10 @@ impl Card {
     }
 }
 
-fn not_recordable(what: &str) -> DriverError {
+fn not_capturable(what: &str) -> DriverError {
     DriverError::Failed {
         what: what.to_owned(),
-        said: "work is being recorded, which this cannot be part of".to_owned(),
+        said: "work is being captured for a graph, which this cannot be part of".to_owned(),
     }
 }
 
@@ -223,20 +222,20 @@ impl Driver for Card {
         if at == 0 {
             return;
         }
-        match &mut *lock(&self.recording) {
-            // What was recorded may use it, and the driver takes no memory back now.
+        match &mut *lock(&self.capturing) {
+            // What was captured may use it, and the driver takes no memory back now.
             Some(given_back) => given_back.push(at),
             None => self.stream.free(at),
         }
     }
 
     fn upload(&self, to: Address, from: &[u8]) -> Result<()> {
-        self.not_while_recording("copying to the card")?;
+        self.not_while_capturing("copying to the card")?;
         lock(&self.staging).upload(to, from)
     }
 
     fn download(&self, to: &mut [u8], from: Address) -> Result<()> {
-        self.not_while_recording("copying from the card")?;
+        self.not_while_capturing("copying from the card")?;
         if to.is_empty() {
             return self.stream.synchronize();
         }
@@ -288,7 +287,7 @@ impl Driver for Card {
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.not_while_recording("waiting for the card")?;
+        self.not_while_capturing("waiting for the card")?;
         self.stream.synchronize()
     }
 }
@@ -301,3 +300,6 @@ impl Drop for Card {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

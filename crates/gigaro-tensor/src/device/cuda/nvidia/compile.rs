@@ -67,8 +67,8 @@ pub(super) fn compile(
     more: &[&str],
 ) -> Result<Compiled, String> {
     let said = |e: Status| {
-        // SAFETY: it takes any number.
-        let text = owned(unsafe { (nvrtc.nvrtcGetErrorString)(e) });
+        // SAFETY: it takes any number, and answers with a constant that ends in a zero.
+        let text = unsafe { owned((nvrtc.nvrtcGetErrorString)(e)) };
         let text = text.unwrap_or_else(|| format!("error {e}"));
         format!("NVRTC cannot compile {module}.cu for {architecture}: {text}")
     };

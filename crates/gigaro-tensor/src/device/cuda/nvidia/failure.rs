@@ -26,7 +26,8 @@ fn text(cuda: &Cuda, status: Status) -> String {
         // SAFETY: as above.
         unsafe { (cuda.cuGetErrorName)(status, &mut text) };
     }
-    owned(text).unwrap_or_else(|| "unknown error".to_owned())
+    // SAFETY: such a constant.
+    unsafe { owned(text) }.unwrap_or_else(|| "unknown error".to_owned())
 }
 
 /// What to do about an error while the card is used; empty where the driver's words are all there is.

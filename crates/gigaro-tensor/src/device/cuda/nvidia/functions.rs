@@ -48,6 +48,24 @@ macro_rules! functions {
             }
         }
 
+        #[cfg(test)]
+        impl $table {
+            /// A library that refuses everything with error 999, for tests to put functions of their own into.
+            pub(super) fn refusing() -> Self {
+                Self {
+                    $( $name: {
+                        unsafe extern "C" fn refuse($(_: $type),*) -> Status { 999 }
+                        refuse
+                    }, )*
+                    $( $other: {
+                        // SAFETY: numbers and pointers may be zero.
+                        unsafe extern "C" fn nothing($(_: $other_type),*) -> $returns { unsafe { std::mem::zeroed() } }
+                        nothing
+                    }, )*
+                }
+            }
+        }
+
         $( const _: unsafe fn($($type),*) -> $status = $theirs::$name; )*
     };
 }

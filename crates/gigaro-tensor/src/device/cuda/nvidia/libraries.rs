@@ -1,6 +1,6 @@
 //! The three libraries that a card needs, each opened once when it is first asked for, or the sentence that says why it cannot be used.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -175,14 +175,17 @@ fn open_products() -> Result<Loaded<CublasLt>, String> {
     })
 }
 
-/// A text that a library owns.
-pub(super) fn owned(text: *const std::ffi::c_char) -> Option<String> {
-    // SAFETY: libraries answer with null or with a constant that ends in a zero.
-    (!text.is_null()).then(|| {
-        unsafe { CStr::from_ptr(text) }
-            .to_string_lossy()
-            .into_owned()
-    })
+/// A copy of a text that a library owns; `None` for null.
+///
+/// # Safety
+/// It is null, or ends in a zero.
+pub(super) unsafe fn owned(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: as the caller says.
+    let text = unsafe { CStr::from_ptr(text) };
+    Some(text.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -147,8 +147,8 @@ impl Products {
 }
 
 fn failed(lt: &CublasLt, status: Status, what: String) -> DriverError {
-    // SAFETY: it takes any number.
-    let text = owned(unsafe { (lt.cublasLtGetStatusString)(status) });
+    // SAFETY: it takes any number, and answers with a constant that ends in a zero.
+    let text = unsafe { owned((lt.cublasLtGetStatusString)(status)) };
     let text = text.unwrap_or_else(|| "unknown error".to_owned());
     DriverError::Failed {
         what,
@@ -402,3 +402,6 @@ fn preference(lt: &CublasLt, plan: &Plan) -> Answer<Descriptor<lt::cublasLtMatmu
     }
     Ok(preference)
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,6 +160,47 @@ impl Drop for Staging {
 mod tests {
     use super::*;
     use crate::device::cuda::driver::DriverError;
+    use crate::device::cuda::nvidia::fake;
+
+    #[test]
+    fn what_was_uploaded_comes_back_although_its_source_was_changed_at_once() {
+        let stream = fake::stream();
+        let mut staging = Staging::new(Arc::clone(&stream)).unwrap();
+        // Two and a half rings, in pieces of all sizes.
+        let bytes = RING * 5 / 2;
+        let want: Vec<u8> = (0..bytes).map(|i| (i * 31 + i / 977) as u8).collect();
+        let block = stream.allocate(bytes).unwrap();
+        let (mut at, mut size) = (0, 1);
+        while at < bytes {
+            let mut piece = want[at..(at + size).min(bytes)].to_vec();
+            staging.upload(block + at as Address, &piece).unwrap();
+            piece.fill(0);
+            at += piece.len();
+            size = size * 7 % (PIECE * 2) + 1;
+        }
+        let mut got = vec![0; bytes];
+        staging.download(&mut got, block).unwrap();
+        assert!(got == want);
+        stream.free(block);
+        drop(staging);
+        assert_eq!(fake::with(|state| state.blocks()), 0);
+    }
+
+    #[test]
+    fn a_copy_to_a_lost_card_is_an_error_that_says_what_to_do() {
+        let stream = fake::stream();
+        let mut staging = Staging::new(Arc::clone(&stream)).unwrap();
+        let block = stream.allocate(8).unwrap();
+        fake::with(|state| state.upload_status = 700);
+        let DriverError::Failed { what, said } = staging.upload(block, &[1; 8]).unwrap_err() else {
+            panic!("an error of another kind");
+        };
+        assert_eq!(what, "copying 8 bytes to the card");
+        assert!(said.contains("last checkpoint"), "{said}");
+        let refused = stream.allocate(fake::MOST + 1);
+        let bytes = fake::MOST + 1;
+        assert_eq!(refused, Err(DriverError::OutOfMemory { bytes }));
+    }
 
     /// Places and holds a piece; its start, and the marks that were waited for.
     fn put(ring: &mut Ring<u32>, bytes: usize, mark: u32) -> (usize, Vec<u32>) {

@@ -287,30 +287,30 @@ impl Stream {
         })
     }
 
-    /// From here on work is recorded and not done.
+    /// From here on work is captured for a graph and not done.
     pub(super) fn begin_capture(&self) -> Result<()> {
         self.bind()?;
         // Relaxed: other threads, and this one where a kernel is loaded for the first time, may go on allocating.
         let mode = cu::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream lives as long as `self`.
         let status = unsafe { (self.cuda.cuStreamBeginCapture_v2)(self.stream, mode) };
-        self.check(status, || "beginning to record work".to_owned())
+        self.check(status, || "beginning to capture work".to_owned())
     }
 
-    /// Ends the recording, also one that went wrong, and makes a graph of it.
+    /// Ends the capture, also one that went wrong, and makes a graph of it.
     pub(super) fn end_capture(self: &Arc<Self>) -> Result<Graph> {
         self.bind()?;
-        let mut recorded = null_mut();
-        // SAFETY: the graph is written to a place of its type; null if the recording went wrong.
-        let status = unsafe { (self.cuda.cuStreamEndCapture)(self.stream, &mut recorded) };
-        self.check(status, || "ending the record of work".to_owned())?;
+        let mut captured = null_mut();
+        // SAFETY: the graph is written to a place of its type; null if the capture went wrong.
+        let status = unsafe { (self.cuda.cuStreamEndCapture)(self.stream, &mut captured) };
+        self.check(status, || "ending a capture of work".to_owned())?;
         let mut executable = null_mut();
         // SAFETY: the graph was just made; the executable is written to a place of its type.
         let status =
-            unsafe { (self.cuda.cuGraphInstantiateWithFlags)(&mut executable, recorded, 0) };
+            unsafe { (self.cuda.cuGraphInstantiateWithFlags)(&mut executable, captured, 0) };
         // SAFETY: the graph is used by nobody after this; the executable does not need it.
-        unsafe { (self.cuda.cuGraphDestroy)(recorded) };
-        self.check(status, || "preparing recorded work".to_owned())?;
+        unsafe { (self.cuda.cuGraphDestroy)(captured) };
+        self.check(status, || "preparing a graph".to_owned())?;
         Ok(Graph {
             stream: Arc::clone(self),
             executable,
@@ -329,7 +329,7 @@ impl Drop for Stream {
     }
 }
 
-/// Recorded work, which is launched as a whole: a decoding step or a training step costs one call instead of hundreds.
+/// Captured work, which is launched as a whole: a decoding step or a training step costs one call instead of hundreds.
 pub(crate) struct Graph {
     stream: Arc<Stream>,
     executable: cu::CUgraphExec,
@@ -339,24 +339,24 @@ pub(crate) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Does the recorded work again, after all that was asked for before. The values of the kernels' arguments are those of the recording, addresses
+    /// Does the work again, after all that was asked for before. The values of the kernels' arguments are those of the capture, addresses
     /// among them: what changes from step to step must be read from memory on the card.
     ///
     /// # Safety
-    /// Every block that the recorded work reads or writes is still allocated.
+    /// Every block that the work reads or writes is still allocated.
     ///
     /// # Errors
     /// If the card is lost.
-    #[expect(
-        dead_code,
-        reason = "steps are recorded once the layer above asks for it"
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "nothing above captures steps yet")
     )]
     pub(crate) unsafe fn launch(&self) -> Result<()> {
         let stream = &self.stream;
         stream.bind()?;
         // SAFETY: an executable of this context; as the caller says.
         let status = unsafe { (stream.cuda.cuGraphLaunch)(self.executable, stream.stream) };
-        stream.check(status, || "launching recorded work".to_owned())
+        stream.check(status, || "launching a graph".to_owned())
     }
 }
 
