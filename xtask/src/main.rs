@@ -2,7 +2,7 @@
 //!
 //! It builds and ships nothing. The list of steps is in [`check`], the rules about the source tree in [`tidy`], the
 //! licences in [`licences`]; `ratchet` rewrites the list of long functions after one has become shorter. Programs of others and crowds
-//! are put to a served model by [`clients`].
+//! are put to a served model by [`clients`], and kernels for graphics cards are compiled by [`cuda`].
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,6 +11,7 @@
 
 mod check;
 mod clients;
+mod cuda;
 mod licences;
 mod metadata;
 mod source;
@@ -28,6 +29,7 @@ Commands:
   check --only STEP     one step (may be repeated)
   check --keep-going    do not stop at the first step that fails
   ratchet               shorten xtask/long_functions.txt to what is true now; never lengthens it
+  cuda                  every kernel for graphics cards, compiled for every kind of card: registers, spills; installs NVRTC under target/
   clients [SUITE ..]    other people's programs against a served model: openai, lm-eval, openapi, page, full-disk (all, if none is named);
                         installs pinned Python packages under target/
   soak [--minutes M] [--clients N]
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["ratchet"] => {
             tidy::functions::tighten(&repository_root()).map(|message| println!("{message}"))
         }
+        ["cuda"] => cuda::run(&repository_root()),
         ["clients", suites @ ..] => clients::run(&repository_root(), suites),
         ["soak", words @ ..] => clients::stand_alone(&repository_root(), "soak.py", words),
         ["kills", words @ ..] => clients::stand_alone(&repository_root(), "kills.py", words),

@@ -3,6 +3,7 @@
 mod running;
 
 use std::path::Path;
+use std::process::Command;
 
 use running::{Ran, gigaro_in};
 
@@ -66,8 +67,35 @@ fn doctor_ends_with_one_object_and_keeps_words_off_stdout() {
     assert_eq!(run.stdout.lines().count(), 1);
     let object = run.json();
     assert!(object["measured"]["threads"].as_u64().expect("a number") >= 1);
-    assert!(object["cuda"].is_null());
     assert!(run.stderr.contains("processor"), "{}", run.stderr);
+    // A card can be used, or there is a sentence that says why not.
+    let cuda = &object["cuda"];
+    let why = cuda["unusable"].as_str();
+    assert_eq!(cuda["usable"], why.is_none(), "{cuda}");
+    assert!(why.is_none_or(|sentence| sentence.ends_with('.')), "{cuda}");
+    let libraries = cuda["libraries"].as_array().expect("a list");
+    let told =
+        |library: &serde_json::Value| library["path"].is_string() != library["missing"].is_string();
+    assert!(libraries.len() == 3 && libraries.iter().all(told), "{cuda}");
+}
+
+#[test]
+fn doctor_says_what_is_wrong_with_a_library_and_the_processor_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["libcuda.so.1", "libnvrtc.so.12"] {
+        std::fs::write(folder.path().join(name), "no library").expect("a file");
+    }
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_gigaro"));
+    doctor.args(["doctor", "--json"]);
+    doctor.env("GIGARO_CUDA_LIBRARIES", folder.path());
+    let run = running::ran(doctor.output().expect("the binary starts"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let libraries = run.json()["cuda"]["libraries"].clone();
+    for (i, words) in [(0, "cannot be loaded"), (1, "another version")] {
+        // Where the machine has the library as well, that one is found.
+        let sentence = libraries[i]["missing"].as_str();
+        assert!(sentence.is_none_or(|s| s.contains(words)), "{libraries}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! `gigaro doctor`: what machine this is, which kernels run on it, and what it can do at best.
+//! `gigaro doctor`: what machine this is, which kernels run on it, what there is of CUDA, and what the processor can do at best.
 
 use std::path::Path;
 
 use anyhow::Result;
 use gigaro_tensor::cpu::{isa, peak, threads};
+use gigaro_tensor::device::cuda::{self, CardFacts, LibraryFacts, Survey};
 use gigaro_train::quantity::Bytes;
 use gigaro_train::resources::{disk_available, memory_available, memory_total};
 use serde_json::{Value, json};
@@ -16,9 +17,7 @@ Examples:
   gigaro doctor
   gigaro doctor --json | tail -n 1       for programs";
 
-const NO_CUDA: &str = "this build has no CUDA backend yet: everything runs on the processor";
-
-/// Show what machine this is, which kernels run on it, and its measured peaks
+/// Show what machine this is, which kernels run on it, its graphics cards, and its measured peaks
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -30,13 +29,14 @@ pub(crate) struct Args {
 pub(crate) fn run(_args: &Args, output: &Output) -> Result<()> {
     let machine = machine_facts(output);
     let kernels = kernel_facts(output);
+    let cuda = cuda_facts(output);
     let measured = measured_facts(output);
     output.result(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "machine": machine,
         "kernels": kernels,
         "measured": measured,
-        "cuda": Value::Null,
+        "cuda": cuda,
     }))
 }
 
@@ -110,7 +110,6 @@ fn kernel_facts(output: &Output) -> Value {
                 "int8 products",
                 path(isa::has_vnni(), "AVX512-VNNI dot products"),
             ),
-            ("CUDA", NO_CUDA.into()),
         ],
     );
     json!({
@@ -118,6 +117,82 @@ fn kernel_facts(output: &Output) -> Value {
         "f32": used,
         "bf16_dot_product": isa::has_bf16(),
         "int8_dot_product": isa::has_vnni(),
+    })
+}
+
+fn cuda_facts(output: &Output) -> Value {
+    let survey = cuda::survey();
+    let library = |library: &LibraryFacts| match &library.found {
+        Ok((path, version)) => format!("{version} ({})", path.display()),
+        Err(sentence) => sentence.clone(),
+    };
+    let mut lines: Vec<(String, String)> = survey
+        .libraries
+        .iter()
+        .map(|facts| (facts.name.to_owned(), library(facts)))
+        .collect();
+    let card = |facts: &CardFacts| (format!("card {}", facts.index), card_words(facts));
+    lines.extend(survey.cards.iter().map(card));
+    if let Some(folder) = &survey.kernel_cache {
+        lines.push(("compiled kernels".into(), folder.display().to_string()));
+    }
+    lines.push(("in use".into(), use_words(&survey)));
+    let pairs: Vec<(&str, String)> = lines
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    output.fields("\nCUDA", &pairs);
+    cuda_object(&survey)
+}
+
+fn card_words(card: &CardFacts) -> String {
+    let (major, minor) = card.capability;
+    let memory = Bytes(card.memory_bytes as u64);
+    let words = format!(
+        "{}, {memory}, compute capability {major}.{minor}",
+        card.name
+    );
+    match &card.unusable {
+        Some(sentence) => format!("{words}. {sentence}"),
+        None => words,
+    }
+}
+
+/// What follows from the survey, in a sentence.
+fn use_words(survey: &Survey) -> String {
+    let Some(sentence) = &survey.unusable else {
+        return "a card can be used".into();
+    };
+    let words = "no card can be used, so everything runs on the processor";
+    let mut libraries = survey.libraries.iter();
+    if libraries.any(|library| library.found.as_ref().err() == Some(sentence)) {
+        // It stands beside the library already.
+        return words.into();
+    }
+    format!("{words}. {sentence}")
+}
+
+fn cuda_object(survey: &Survey) -> Value {
+    let library = |facts: &LibraryFacts| match &facts.found {
+        Ok((path, version)) => json!({ "name": facts.name, "version": version, "path": path }),
+        Err(sentence) => json!({ "name": facts.name, "missing": sentence }),
+    };
+    let card = |facts: &CardFacts| {
+        let (major, minor) = facts.capability;
+        json!({
+            "index": facts.index,
+            "name": facts.name,
+            "memory_bytes": facts.memory_bytes,
+            "compute_capability": format!("{major}.{minor}"),
+            "unusable": facts.unusable,
+        })
+    };
+    json!({
+        "usable": survey.unusable.is_none(),
+        "unusable": survey.unusable,
+        "libraries": survey.libraries.iter().map(library).collect::<Vec<Value>>(),
+        "cards": survey.cards.iter().map(card).collect::<Vec<Value>>(),
+        "kernel_cache": survey.kernel_cache,
     })
 }
 
