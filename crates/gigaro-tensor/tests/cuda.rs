@@ -213,7 +213,7 @@ fn attended(
     masked: bool,
 ) -> Vec<Vec<f64>> {
     let random = Generator::new(6);
-    let mut draw = |h: usize, n: usize| {
+    let draw = |h: usize, n: usize| {
         let x = Tensor::randn([2, n, h, d], DType::F32, Device::Cpu, &random);
         x.to_device(device).to_dtype(dtype).requires_grad_(true)
     };

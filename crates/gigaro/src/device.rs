@@ -64,6 +64,14 @@ pub(crate) fn place(module: &dyn Module) {
     module.to_device(chosen());
 }
 
+/// The device of this process for people: a card with its name.
+pub(crate) fn described() -> String {
+    match chosen() {
+        Device::Cpu => Device::Cpu.to_string(),
+        Device::Cuda(index) => format!("{} ({})", chosen(), cuda::name(index)),
+    }
+}
+
 /// Waits until what was asked of a card has happened, so that a clock may be read.
 pub(crate) fn finish() {
     if let Device::Cuda(index) = chosen() {

@@ -76,6 +76,15 @@ pub fn memory_stats(index: usize) -> Option<AllocatorStats> {
     Some(gpu.cache().stats)
 }
 
+/// What people call a card that is open.
+///
+/// # Panics
+/// If it is not.
+#[must_use]
+pub fn name(index: usize) -> String {
+    gpu(index).driver.name()
+}
+
 /// Gives the memory of a card that no tensor uses back to the system.
 pub fn empty_cache(index: usize) {
     gpu(index).empty_cache();

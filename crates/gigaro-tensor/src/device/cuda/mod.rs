@@ -11,7 +11,7 @@ mod gpu;
 mod nvidia;
 
 pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};
-pub use gpu::{allow_tf32, empty_cache, memory_stats, open, synchronize};
+pub use gpu::{allow_tf32, empty_cache, memory_stats, name, open, synchronize};
 pub use nvidia::{CardFacts, LibraryFacts, Survey, survey};
 
 #[cfg(feature = "testing")]

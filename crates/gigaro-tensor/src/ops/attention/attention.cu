@@ -214,20 +214,22 @@ ATTENTION(f64)
 
 const u32 ROWS = 64, SPARE = 8, FLASH_THREADS = 128;
 
-// One operand tile in shared memory: (ROWS, D), or transposed (D, ROWS).
-template <u32 D> struct Tile {
-    static const u32 STRIDE = D + SPARE, SIZE = ROWS * STRIDE;
-    static const u32 TURNED_STRIDE = ROWS + SPARE, TURNED_SIZE = D * TURNED_STRIDE;
+// One operand tile in shared memory: (R, D), or transposed (D, R).
+template <u32 D, u32 R = ROWS> struct Tile {
+    static const u32 STRIDE = D + SPARE, SIZE = R * STRIDE;
+    static const u32 TURNED_STRIDE = R + SPARE, TURNED_SIZE = D * TURNED_STRIDE;
 };
 
 // Copies rows `first ..` of one head; those behind the last are zeros. `plain` and `turned` may be missing.
-template <u32 D>
+template <u32 D, u32 R = ROWS>
 DEVICE void take_bf16(bf16* plain, bf16* turned, const f32* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
-    for (u32 e = threadIdx.x; e < ROWS * D; e += FLASH_THREADS) {
+    // Not unrolled further: its addresses would take registers that sums need.
+#pragma unroll 4
+    for (u32 e = threadIdx.x; e < R * D; e += FLASH_THREADS) {
         const u32 row = e / D, c = e % D;
         const bf16 value = store<bf16>(first + row < rows && c < d ? x[steps.row(batch, head, first + row) + c] : 0.0f);
         if (plain) plain[row * Tile<D>::STRIDE + c] = value;
-        if (turned) turned[c * Tile<D>::TURNED_STRIDE + row] = value;
+        if (turned) turned[c * Tile<D, R>::TURNED_STRIDE + row] = value;
     }
 }
 
@@ -246,27 +248,43 @@ DEVICE void own_rows(u32 (&a)[D / 16][4], const f32* x, const Steps& steps, u32 
         }
 }
 
-// (16, 64) products of a warp's rows with those of a tile, over channels.
-template <u32 D> DEVICE void over_channels(f32 (&sum)[ROWS / 8][4], const u32 (&a)[D / 16][4], const bf16* tile) {
+// (16, R) products of a warp's rows with those of a tile, over channels; `row(k)` gives channels 16 k .. of its rows.
+template <u32 D, u32 R, class F> DEVICE void over_channels_of(f32 (&sum)[R / 8][4], const bf16* tile, F row) {
     const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
-    for (u32 n = 0; n < ROWS / 8; n++) {
+    for (u32 n = 0; n < R / 8; n++)
         for (u32 i = 0; i < 4; i++) sum[n][i] = 0;
-        for (u32 k = 0; k < D / 16; k++) {
+#pragma unroll
+    for (u32 k = 0; k < D / 16; k++) {
+        u32 a[4];
+        row(k, a);
+        for (u32 n = 0; n < R / 8; n++) {
             const bf16* at = tile + (n * 8 + group) * Tile<D>::STRIDE + k * 16 + pair * 2;
             const u32 b[2] = {pair_at(at), pair_at(at + 8)};
-            multiply(sum[n], a[k], b);
+            multiply(sum[n], a, b);
         }
     }
 }
+template <u32 D, u32 R> DEVICE void over_channels(f32 (&sum)[R / 8][4], const u32 (&own)[D / 16][4], const bf16* tile) {
+    over_channels_of<D, R>(sum, tile, [&own](u32 k, u32(&a)[4]) {
+        for (u32 i = 0; i < 4; i++) a[i] = own[k][i];
+    });
+}
+// The same for rows that lie in shared memory, where registers do not suffice.
+template <u32 D, u32 R> DEVICE void over_channels(f32 (&sum)[R / 8][4], const bf16* own, const bf16* tile) {
+    const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+    over_channels_of<D, R>(sum, tile, [=](u32 k, u32(&a)[4]) {
+        for (u32 i = 0; i < 4; i++) a[i] = pair_at(own + (group + i % 2 * 8) * Tile<D>::STRIDE + k * 16 + pair * 2 + i / 2 * 8);
+    });
+}
 
 // Adds (16, D) products of a warp's weights with the rows of a tile, over those rows; the tile is transposed.
-template <u32 D> DEVICE void over_rows(f32 (&sum)[D / 8][4], const f32 (&weights)[ROWS / 8][4], const bf16* turned) {
+template <u32 D, u32 R> DEVICE void over_rows(f32 (&sum)[D / 8][4], const f32 (&weights)[R / 8][4], const bf16* turned) {
     const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
-    for (u32 k = 0; k < ROWS / 16; k++) {
+    for (u32 k = 0; k < R / 16; k++) {
         const f32(&low)[4] = weights[2 * k], (&high)[4] = weights[2 * k + 1];
         const u32 a[4] = {pack(low[0], low[1]), pack(low[2], low[3]), pack(high[0], high[1]), pack(high[2], high[3])};
         for (u32 n = 0; n < D / 8; n++) {
-            const bf16* at = turned + (n * 8 + group) * Tile<D>::TURNED_STRIDE + k * 16 + pair * 2;
+            const bf16* at = turned + (n * 8 + group) * Tile<D, R>::TURNED_STRIDE + k * 16 + pair * 2;
             const u32 b[2] = {pair_at(at), pair_at(at + 8)};
             multiply(sum[n], a, b);
         }
@@ -307,7 +325,7 @@ DEVICE void flash_forward(f32* out, f32* lse, const f32* q, const f32* k, const 
         take_bf16<D>(0, values, v, v_steps, batch, kv_head, tile, n.s, n.d);
         __syncthreads();
         f32 scores[ROWS / 8][4];
-        over_channels<D>(scores, own, keys);
+        over_channels<D, ROWS>(scores, own, keys);
         f32 peak[2] = {top[0], top[1]};
         for (u32 m = 0; m < ROWS / 8; m++)
             for (u32 i = 0; i < 4; i++) {
@@ -332,7 +350,7 @@ DEVICE void flash_forward(f32* out, f32* lse, const f32* q, const f32* k, const 
             }
         for (u32 m = 0; m < D / 8; m++)
             for (u32 i = 0; i < 4; i++) sum[m][i] *= shrink[i / 2];
-        over_rows<D>(sum, scores, values);
+        over_rows<D, ROWS>(sum, scores, values);
         __syncthreads();
     }
     f32 inverse[2];
@@ -377,8 +395,8 @@ DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32*
         take_bf16<D>(values, 0, v, v_steps, batch, kv_head, tile, n.s, n.d);
         __syncthreads();
         f32 scores[ROWS / 8][4], slopes[ROWS / 8][4];
-        over_channels<D>(scores, own, keys);
-        over_channels<D>(slopes, slopes_in, values);
+        over_channels<D, ROWS>(scores, own, keys);
+        over_channels<D, ROWS>(slopes, slopes_in, values);
         for (u32 m = 0; m < ROWS / 8; m++)
             for (u32 i = 0; i < 4; i++) {
                 const u32 query = first + group + i / 2 * 8, key = tile + m * 8 + pair * 2 + i % 2;
@@ -386,7 +404,7 @@ DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32*
                 const f32 weight = seen ? weight_of(rule.score(scores[m][i], batch, head, query, key), norm[i / 2]) : 0.0f;
                 slopes[m][i] = weight * (slopes[m][i] - share[i / 2]);
             }
-        over_rows<D>(sum, slopes, turned);
+        over_rows<D, ROWS>(sum, slopes, turned);
         __syncthreads();
     }
     const f32 factors[2] = {(f32)rule.scale, (f32)rule.scale};
@@ -397,36 +415,47 @@ DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32*
 template <u32 D>
 DEVICE void flash_key_gradients(f32* dk, f32* dv, const f32* shares, const f32* q, const f32* k, const f32* v, const f32* grad,
     const f32* lse, Sizes n, Steps dk_steps, Steps dv_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps grad_steps, Rule rule) {
+    // Fewer queries at a time where a thread would otherwise run out of registers.
+    const u32 R = D > 64 ? ROWS / 2 : ROWS;
     DYNAMIC_SHARED(bf16, shared);
-    bf16 *queries = shared, *grads = queries + Tile<D>::SIZE;
-    bf16 *turned_queries = grads + Tile<D>::SIZE, *turned_grads = turned_queries + Tile<D>::TURNED_SIZE;
+    bf16 *keys = shared, *values = keys + Tile<D>::SIZE, *queries = values + Tile<D>::SIZE, *grads = queries + Tile<D, R>::SIZE;
+    bf16 *turned_queries = grads + Tile<D, R>::SIZE, *turned_grads = turned_queries + Tile<D, R>::TURNED_SIZE;
     const u32 kv_head = blockIdx.y, batch = blockIdx.z, heads = n.h / n.h_kv;
     const u32 first = blockIdx.x * ROWS + threadIdx.x / 32 * 16, group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
-    u32 own_keys[D / 16][4], own_values[D / 16][4];
-    own_rows<D>(own_keys, k, k_steps, batch, kv_head, first, n.s, n.d);
-    own_rows<D>(own_values, v, v_steps, batch, kv_head, first, n.s, n.d);
+    const u32 own = threadIdx.x / 32 * 16 * Tile<D>::STRIDE;
+    take_bf16<D>(keys, 0, k, k_steps, batch, kv_head, blockIdx.x * ROWS, n.s, n.d);
+    take_bf16<D>(values, 0, v, v_steps, batch, kv_head, blockIdx.x * ROWS, n.s, n.d);
     f32 key_sum[D / 8][4] = {}, value_sum[D / 8][4] = {};
     for (u32 head = kv_head * heads; head < (kv_head + 1) * heads; head++) {
         const u64 places = ((u64)batch * n.h + head) * n.t;
-        for (u32 tile = 0; tile < n.t; tile += ROWS) {
+        for (u32 tile = 0; tile < n.t; tile += R) {
             // The last query of the tile sees most; if it does not see the block's first key, none does.
-            const u32 last = tile + ROWS - 1;
+            const u32 last = tile + R - 1;
             if (rule.visible(n, last < n.t ? last : n.t - 1) <= blockIdx.x * ROWS) continue;
-            take_bf16<D>(queries, turned_queries, q, q_steps, batch, head, tile, n.t, n.d);
-            take_bf16<D>(grads, turned_grads, grad, grad_steps, batch, head, tile, n.t, n.d);
+            take_bf16<D, R>(queries, turned_queries, q, q_steps, batch, head, tile, n.t, n.d);
+            take_bf16<D, R>(grads, turned_grads, grad, grad_steps, batch, head, tile, n.t, n.d);
             __syncthreads();
-            f32 weights[ROWS / 8][4], slopes[ROWS / 8][4];
-            over_channels<D>(weights, own_keys, queries);
-            over_channels<D>(slopes, own_values, grads);
-            for (u32 m = 0; m < ROWS / 8; m++)
+            f32 scores[R / 8][4];
+            over_channels<D, R>(scores, keys + own, queries);
+            // In bf16 and two in a register from here on: a thread has no registers left for both in full.
+            u32 weights[R / 8][2];
+            for (u32 m = 0; m < R / 8; m++) {
                 for (u32 i = 0; i < 4; i++) {
                     const u32 key = first + group + i / 2 * 8, query = tile + m * 8 + pair * 2 + i % 2;
                     const bool seen = query < n.t && key < n.s && key < rule.visible(n, query);
-                    weights[m][i] = seen ? weight_of(rule.score(weights[m][i], batch, head, query, key), lse[places + query]) : 0.0f;
-                    slopes[m][i] = seen ? weights[m][i] * (slopes[m][i] - shares[places + query]) : 0.0f;
+                    scores[m][i] = seen ? weight_of(rule.score(scores[m][i], batch, head, query, key), lse[places + query]) : 0.0f;
                 }
-            over_rows<D>(value_sum, weights, turned_grads);
-            over_rows<D>(key_sum, slopes, turned_queries);
+                for (u32 i = 0; i < 2; i++) weights[m][i] = pack(scores[m][2 * i], scores[m][2 * i + 1]);
+            }
+            over_rows<D, R>(value_sum, scores, turned_grads);
+            over_channels<D, R>(scores, values + own, grads);
+            for (u32 m = 0; m < R / 8; m++)
+                for (u32 i = 0; i < 4; i++) {
+                    const u32 query = tile + m * 8 + pair * 2 + i % 2, both = weights[m][i / 2];
+                    const f32 weight = from_bits(i % 2 ? both & 0xffff0000u : both << 16);
+                    scores[m][i] = weight * (scores[m][i] - (query < n.t ? shares[places + query] : 0.0f));
+                }
+            over_rows<D, R>(key_sum, scores, turned_queries);
             __syncthreads();
         }
     }

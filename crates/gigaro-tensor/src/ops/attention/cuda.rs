@@ -40,6 +40,31 @@ pub(super) struct Target {
     pub(super) strides: [usize; 3],
 }
 
+/// `Tile` of `attention.cu`: rows of channels in bf16, as they are or transposed, with 8 numbers to spare.
+#[derive(Clone, Copy)]
+enum Tile {
+    /// 64 rows.
+    Rows,
+    /// As many transposed.
+    Turned,
+    /// The rows that the gradients of keys take at once.
+    Part,
+    /// As many transposed.
+    PartTurned,
+}
+
+impl Tile {
+    fn bytes(self, channels: usize) -> usize {
+        let part = if channels > 64 { 32 } else { 64 };
+        2 * match self {
+            Self::Rows => 64 * (channels + 8),
+            Self::Turned => channels * (64 + 8),
+            Self::Part => part * (channels + 8),
+            Self::PartTurned => channels * (part + 8),
+        }
+    }
+}
+
 /// What a launch needs beside its operands.
 struct Call<'a> {
     gpu: &'static Gpu,
@@ -99,21 +124,20 @@ impl<'a> Call<'a> {
         )
     }
 
-    /// A block for so many rows of each head and batch. In shared memory are `tiles` rows of channels for each thread of the plain kernels, and
-    /// `plain` tiles of rows and `turned` transposed ones for those on tensor cores.
-    fn grid(&self, rows: usize, heads: usize, tiles: usize, [plain, turned]: [usize; 2]) -> Grid {
+    /// A block for so many rows of each head and batch. In shared memory are `rows_held` rows of channels for each thread of the plain kernels, or
+    /// these tiles for those on tensor cores.
+    fn grid(&self, rows: usize, heads: usize, rows_held: usize, tiles: &[Tile]) -> Grid {
         /// Shared memory that every card since Ampere gives a block.
         const SHARED: usize = 96 << 10;
         if let Way::Flash(channels) = self.way {
-            // As `Tile` of the kernels has it: 64 rows, and 8 numbers to spare, of two bytes.
-            let shared = 2 * (plain * 64 * (channels + 8) + turned * channels * (64 + 8));
+            let shared: usize = tiles.iter().map(|tile| tile.bytes(channels)).sum();
             return Grid {
                 blocks: [rows.div_ceil(64) as u32, heads as u32, self.dims.b as u32],
                 threads: 128,
                 shared: shared as u32,
             };
         }
-        let of_a_row = tiles * self.dims.d * self.size;
+        let of_a_row = rows_held * self.dims.d * self.size;
         let width = [32, 16, 8, 4].into_iter().find(|w| w * of_a_row <= SHARED);
         let width = width.unwrap_or(2);
         Grid {
@@ -186,12 +210,27 @@ pub(super) fn forward(
         call.rule
     ];
     // SAFETY: the arguments of the kernel, with the strides of the operands.
-    unsafe { call.launch("forward", call.grid(t, h, 4, [1, 1]), arguments) };
+    unsafe {
+        call.launch(
+            "forward",
+            call.grid(t, h, 4, &[Tile::Rows, Tile::Turned]),
+            arguments,
+        )
+    };
     [
         Tensor::from_buffer(out, [b, t, h, d], q.dtype()),
         Tensor::from_buffer(lse, [b, h, t], q.dtype()),
     ]
 }
+
+const KEY_GRADIENT_TILES: [Tile; 6] = [
+    Tile::Rows,
+    Tile::Rows,
+    Tile::Part,
+    Tile::Part,
+    Tile::PartTurned,
+    Tile::PartTurned,
+];
 
 /// Gradients of queries, keys and values, given those and the output, to `targets`.
 pub(super) fn backward(
@@ -218,11 +257,23 @@ pub(super) fn backward(
         dq.at, shares, q, k, v, out, grad, lse, sizes, to, qs, ks, vs, os, gs, rule
     ];
     // SAFETY: the arguments of the kernel, with the strides of operands and targets.
-    unsafe { call.launch("query_gradients", call.grid(t, h, 5, [2, 1]), arguments) };
+    unsafe {
+        call.launch(
+            "query_gradients",
+            call.grid(t, h, 5, &[Tile::Rows, Tile::Rows, Tile::Turned]),
+            arguments,
+        )
+    };
     let (k_to, v_to) = (target_steps(&dk), target_steps(&dv));
     let arguments = arguments![
         dk.at, dv.at, shares, q, k, v, grad, lse, sizes, k_to, v_to, qs, ks, vs, gs, rule
     ];
     // SAFETY: as above.
-    unsafe { call.launch("key_gradients", call.grid(s, h_kv, 6, [2, 2]), arguments) };
+    unsafe {
+        call.launch(
+            "key_gradients",
+            call.grid(s, h_kv, 6, &KEY_GRADIENT_TILES),
+            arguments,
+        )
+    };
 }

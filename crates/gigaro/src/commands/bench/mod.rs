@@ -127,7 +127,7 @@ fn report(what: &str, dtype: &str, figures: Value, output: &Output) -> Result<()
     object.insert("dtype".into(), json!(dtype));
     object.insert("mode".into(), json!("eager"));
     object.insert("threads".into(), json!(cpu::threads::num_threads()));
-    object.insert("device".into(), json!(device::chosen().to_string()));
+    object.insert("device".into(), json!(device::described()));
     if let Some(bytes) = device::peak_bytes() {
         object.insert(
             "peak_device_mb".into(),
