@@ -19,6 +19,11 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 #: The sandbox does not work for root, and nothing here comes from outside. The rest keeps the browser from asking its maker's servers.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 STORE = SCRATCH / "page.db"
+#: The narrowest phones that are sold, and each way to look at the page: all must be fit for use.
+PHONE = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
+LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE, "dark phone": PHONE | {"color_scheme": "dark"}}
+#: A folder for a picture of each state that axe looks at, for people to look at too.
+PICTURES = os.environ.get("PICTURES")
 #: Longer than any wait here, so that answers of this many tokens are still being written when they are looked at.
 LONG = 450
 
@@ -185,7 +190,8 @@ class Talking(Page):
         expect(self.answers.locator(".figures")).to_contain_text(f"{LONG} tokens")
 
     def test_tokens_show_what_might_have_stood_there(self):
-        self.set(max_tokens=10, temperature=1)
+        # Drawn at random, the answer might end before its tenth token.
+        self.set(max_tokens=10, temperature=0)
         self.ask()
         self.page.get_by_role("button", name="Probabilities of the tokens").click()
         tokens = self.page.locator(".token-view .words .token")
@@ -366,6 +372,34 @@ def server_with_answer(content):
         yield second, conversation
 
 
+#: As `gigaro align --from-feedback` notes them, with names as long as people give.
+TRAININGS = [
+    {"run": "first", "algorithm": "kto", "learned_from": 3, "win_rate": None, "outcome": "unknown", "taken": False, "swapped": None},
+    {"run": "speedrun-feedback-2026-11-30-second", "algorithm": "dpo", "learned_from": 140, "win_rate": [0.31, 0.24, 0.39], "outcome": "worse", "taken": False, "swapped": None},
+    {"run": "third", "algorithm": "ipo", "learned_from": 12, "win_rate": [0.52, 0.41, 0.63], "outcome": "undecided", "taken": False, "swapped": None},
+    {"run": "fourth", "algorithm": "dpo", "learned_from": 900, "win_rate": [0.6, 0.55, 0.65], "outcome": "better", "taken": True, "swapped": None},
+    {"run": "fifth", "algorithm": "dpo", "learned_from": 1200, "win_rate": [0.71, 0.64, 0.78], "outcome": "better", "taken": True, "swapped": "http://127.0.0.1:8000"},
+]
+
+
+@contextlib.contextmanager
+def server_with_trainings(path):
+    """A server on whose store something was said of answers, and trainings are noted."""
+    path.unlink(missing_ok=True)
+    with Server("--conversations", str(path)) as at:
+        conversation = json.loads(at.post("/api/conversations", {}))["id"]
+        question = json.loads(at.post(f"/api/conversations/{conversation}/messages", {"content": "Say something."}))["id"]
+        for _ in range(2):
+            at.post(f"/api/conversations/{conversation}/answers", {"parent": question, "request": {"max_tokens": 2}})
+        messages = json.loads(at.get(f"/api/conversations/{conversation}"))["messages"]
+        one, other = [message["id"] for message in messages if message["role"] == "assistant"]
+        at.post("/api/choices", {"answers": [one, other], "chosen": one})
+        with contextlib.closing(sqlite3.connect(path)) as store, store:
+            noted = [(json.dumps(training | {"at_ms": 1_790_000_000_000 + day * 86_400_000}),) for day, training in enumerate(TRAININGS)]
+            store.executemany("INSERT INTO trainings (training) VALUES (?)", noted)
+        yield at
+
+
 class Safety(Page):
     def test_nothing_that_a_model_writes_becomes_markup(self):
         with server_with_answer(HOSTILE) as (at, conversation):
@@ -413,16 +447,36 @@ class Accessible(Page):
             {"expression": "axe.run().then((found) => found.violations)", "contextId": world, "awaitPromise": True, "returnByValue": True},
         )
         session.detach()
+        if PICTURES:
+            self.page.screenshot(path=f"{PICTURES}/{state.replace(' ', '-')}.png")
         serious = [
             f"{violation['id']}: {violation['help']}: {[node['html'][:120] for node in violation['nodes'][:3]]}"
             for violation in found["result"]["value"]
             if violation["impact"] in ("serious", "critical")
         ]
         self.assertEqual(serious, [], state)
+        self.check_nothing_sticks_out(state)
+
+    def check_nothing_sticks_out(self, state):
+        """Neither the page, nor an open dialog, nor a table in one is wider than what is seen of it."""
+        wider = self.page.evaluate(
+            """() => [document.documentElement, document.getElementById('scroller'), ...document.querySelectorAll('dialog[open], dialog[open] .table')]
+                .filter((box) => box.scrollWidth > box.clientWidth).map((box) => `${box.tagName}#${box.id}`)"""
+        )
+        self.assertEqual(wider, [], state)
+
+    def in_each_look(self, walk, at=None):
+        """Has something done on the page anew in each of the ways to look at it."""
+        for look, settings in LOOKS.items():
+            with self.subTest(look):
+                self.reopen(at=at, **settings)
+                walk(look)
+                self.assertEqual(self.wrong, [], "the browser complains")
 
     def test_empty_talking_asking_and_choosing(self):
         self.check("empty")
-        self.set(max_tokens=12, temperature=1)
+        # Greedily: an answer that ends at once, as one may that is drawn at random, has no tokens to show.
+        self.set(max_tokens=12, temperature=0)
         self.ask("A list, please.")
         self.check("an answer")
         self.page.get_by_role("button", name="Probabilities of the tokens").click()
@@ -459,6 +513,114 @@ class Accessible(Page):
         self.check("an answer on a phone")
         self.page.get_by_role("button", name="Conversations").click()
         self.check("the list on a phone")
+
+    def test_what_a_token_looked_at(self):
+        self.in_each_look(self.look_at_tokens)
+
+    def look_at_tokens(self, look):
+        self.set(max_tokens=24, temperature=0, system="Answer in one sentence, and only if you are sure.")
+        self.ask("What is the capital of Estia, and who reads there?")
+        self.page.get_by_role("button", name="Probabilities of the tokens").click()
+        self.page.get_by_role("button", name="What it looked at").click()
+        self.check(f"attention before a token is chosen, {look}")
+        self.page.locator(".token-view .words .token").nth(6).click()
+        told = self.page.locator(".attention [role=status]")
+        expect(told).to_contain_text("it looked most at")
+        expect(self.page.locator(".prompt-tokens .token[data-look]").first).to_be_visible()
+        self.check(f"attention, {look}")
+        of_all = told.inner_text()
+        self.page.get_by_label("Layer").select_option("layer 2")
+        self.page.get_by_label("Head").select_option("head 1")
+        expect(told).not_to_have_text(of_all)
+        self.check(f"attention of one head, {look}")
+        # A model that was trained longer would look elsewhere: words are read on every shade.
+        paint = "(shade) => document.querySelectorAll('.token-view .token').forEach((token) => { token.dataset.look = shade; })"
+        for shade in range(1, 5):
+            self.page.evaluate(paint, str(shade))
+            self.check(f"everything in shade {shade}, {look}")
+
+    def test_tokens_that_are_white_space_have_names(self):
+        conversation = json.loads(server.post("/api/conversations", {}))["id"]
+        at = f"/api/conversations/{conversation}"
+        question = json.loads(server.post(f"{at}/messages", {"content": "Say nothing."}))["id"]
+        blank = {"type": "regex", "value": "a \\n \\n\\t b"}
+        server.post(f"{at}/answers", {"parent": question, "request": {"model": MODEL, "grammar": blank}})
+        self.reopen(f"/#{conversation}")
+        self.page.get_by_role("button", name="Probabilities of the tokens").click()
+        tokens = self.page.locator(".token-view .words .token")
+        expect(tokens.first).to_be_visible()
+        names = [token.get_attribute("aria-label") for token in tokens.all() if not token.text_content().strip()]
+        self.assertTrue(names)
+        self.assertTrue(all("%" in (name or "") for name in names), names)
+        self.check("tokens of white space")
+
+    def test_settings_of_a_conversation(self):
+        self.in_each_look(self.go_through_settings)
+
+    def go_through_settings(self, look):
+        self.set(system="A long prompt. " * 60, temperature=0.3, max_tokens=5, seed=1)
+        self.page.get_by_role("button", name="Settings").click()
+        expect(self.page.locator("#settings-title")).to_be_in_viewport()
+        self.check(f"settings, {look}")
+        self.page.get_by_role("button", name="Back to defaults").click()
+        expect(self.page.locator("#max_tokens")).to_have_value("")
+        # What somebody has written is no setting that has a default.
+        expect(self.page.locator("#system")).not_to_have_value("")
+        self.check(f"settings by default, {look}")
+
+    def test_thumbs_and_two_answers(self):
+        self.in_each_look(self.judge)
+
+    def judge(self, look):
+        good = self.page.get_by_role("button", name="Good answer")
+        self.set(max_tokens=12, temperature=1)
+        self.ask("What is a king?")
+        good.click()
+        expect(good).to_have_attribute("aria-pressed", "true")
+        self.check(f"a thumb up, {look}")
+        self.page.get_by_role("button", name="Bad answer").click()
+        expect(good).to_have_attribute("aria-pressed", "false")
+        self.check(f"a thumb down, {look}")
+        self.page.get_by_role("button", name="Compare two answers").click()
+        self.send("Which is better?")
+        better = self.page.get_by_role("button", name="A is better")
+        expect(better).to_be_enabled()
+        self.check(f"two answers, {look}")
+        better.click()
+        expect(self.answers.last).to_contain_text("You preferred this to another answer.")
+        self.check(f"the preferred one, {look}")
+        self.page.get_by_role("button", name="Compare with another answer").last.click()
+        expect(better).to_be_enabled()
+        self.check(f"two answers again, {look}")
+
+    def test_two_answers_that_are_still_being_written(self):
+        self.in_each_look(self.interrupt_two_answers)
+
+    def interrupt_two_answers(self, look):
+        self.set("slow", max_tokens=LONG, temperature=0)
+        self.page.get_by_role("button", name="Compare two answers").click()
+        self.send("Go on and on.")
+        expect(self.page.locator(".comparison")).to_contain_text("Both are being written.")
+        self.check(f"two answers being written, {look}")
+        self.page.get_by_role("button", name="Stop").click()
+        expect(self.page.get_by_role("button", name="A is better")).to_be_enabled()
+
+    def test_feedback_with_days_and_trainings(self):
+        with server_with_trainings(SCRATCH / "trainings.db") as at:
+            self.in_each_look(self.read_feedback, at)
+
+    def read_feedback(self, look):
+        if "phone" in look:
+            self.page.get_by_role("button", name="Conversations").click()
+        self.page.get_by_role("button", name="Feedback").click()
+        rows = self.page.locator("#trainings tbody tr")
+        expect(rows).to_have_count(len(TRAININGS))
+        # The last one first, with its figures as a person reads them.
+        expect(rows.first).to_contain_text("71 % (64 % to 78 %)")
+        expect(rows.first).to_contain_text("yes, and is served")
+        expect(rows.last).to_contain_text("not compared")
+        expect(self.page.locator("#days tbody tr")).to_have_count(1)
+        self.check(f"feedback and trainings, {look}")
 
     def test_code_and_tables(self):
         text = "# A heading\n\n- one\n- two\n\n```python\nprint('x' * 200)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> quoted, with a [link](https://example.org)\n"

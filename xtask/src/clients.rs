@@ -16,8 +16,9 @@ const FOLDER: &str = "target/clients";
 const BINARY: &str = "GIGARO";
 
 /// What `clients` can run, and the file that does.
-const SUITES: [(&str, &str); 5] = [
+const SUITES: [(&str, &str); 6] = [
     ("openai", "test_openai.py"),
+    ("structured", "test_structured.py"),
     ("lm-eval", "test_lm_eval.py"),
     ("openapi", "test_openapi.py"),
     ("page", "test_page.py"),
@@ -142,8 +143,8 @@ mod tests {
     #[test]
     fn a_suite_that_is_not_there_is_refused_with_those_that_are() {
         assert_eq!(suites(&[]).map(|all| all.len()), Ok(SUITES.len()));
-        assert_eq!(suites(&["page"]), Ok(vec![SUITES[3]]));
+        assert_eq!(suites(&["page"]), Ok(vec![SUITES[4]]));
         let sentence = suites(&["pages"]).err().unwrap();
-        assert!(sentence.contains("openai, lm-eval"), "{sentence}");
+        assert!(sentence.contains("openai, structured, lm-eval"), "{sentence}");
     }
 }

@@ -72,7 +72,7 @@ export function attentionView(spans, look, fail, visible) {
     const top = weights.map((weight, i) => [weight, i]).sort((a, b) => b[0] - a[0]).slice(0, 4);
     const textOf = (i) => (i < texts.length ? texts[i] : all[i].textContent);
     const name = (i) => `${visible(textOf(i))} ${percent(weights[i])}`;
-    words.textContent = `For ${visible(spans[token].textContent)} it looked most at: ${top.map(([, i]) => name(i)).join(", ")}`;
+    words.textContent = `For “${visible(spans[token].textContent)}” it looked most at: ${top.map(([, i]) => name(i)).join(", ")}`;
   }
 
   function mark(span, shade) {

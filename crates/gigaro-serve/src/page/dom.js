@@ -54,6 +54,8 @@ export function iconButton(name, label, press, more = {}) {
 export function openDialog(dialog) {
   dialog.returnValue = "";
   dialog.showModal();
+  // It would be where it was scrolled to when it was closed.
+  dialog.scrollTop = 0;
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "done"), { once: true });
   });

@@ -14,7 +14,7 @@ const OUTCOMES = {
   unknown: "not compared",
 };
 
-const percent = (share) => `${Math.round(share * 100)} %`;
+const percent = (share) => `${Math.round(share * 100)}\u00a0%`;
 
 /** The button, and the page that it opens. */
 export function createFeedback(fail) {

@@ -155,11 +155,10 @@ export function createThread(container, actions) {
 
   function remark(message) {
     if (message.state === "failed") return element("p", { class: "remark bad" }, `The answer broke off: ${message.reason}`);
-    if (ENDS[message.state]) return element("p", { class: "remark" }, ENDS[message.state]);
-    if (message.reason === "length") return element("p", { class: "remark" }, "The longest answer allowed ends here.");
-    const preferred = shown.conversation.choices.some((choice) => choice.chosen === message.id);
-    if (preferred && !shown.comparing?.includes(message.id)) return element("p", { class: "remark" }, "You preferred this to another answer.");
-    return null;
+    const preferred = shown.conversation.choices.some((choice) => choice.chosen === message.id) && !shown.comparing?.includes(message.id);
+    const end = ENDS[message.state] ?? (message.reason === "length" && "The longest answer allowed ends here.");
+    const said = [end, preferred && "You preferred this to another answer."].filter(Boolean);
+    return said.length ? element("p", { class: "remark" }, said.join(" ")) : null;
   }
 
   /** Shows what an answer has grown by. */

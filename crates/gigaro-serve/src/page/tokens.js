@@ -38,6 +38,8 @@ export function tokenView({ id, tokens }, { look: ask, fail }) {
     const shade = SHADES.findIndex((least) => Math.exp(token.logprob) >= least);
     const span = element("span", {
       id: `token-${view}-${i}`, class: `token shade-${shade < 0 ? SHADES.length : shade}`, role: "option", "aria-selected": "false",
+      // Spoken also where it is nothing but white space.
+      "aria-label": spoken(token),
       on: { pointerenter: () => looking || look(i), click: () => look(i) },
     }, token.token.includes("\ufffd") ? visible(token) : token.token);
     return span;
@@ -47,7 +49,6 @@ export function tokenView({ id, tokens }, { look: ask, fail }) {
     spans[current]?.setAttribute("aria-selected", "false");
     current = Math.max(0, Math.min(tokens.length - 1, i));
     spans[current].setAttribute("aria-selected", "true");
-    spans[current].setAttribute("aria-label", spoken(tokens[current]));
     box.setAttribute("aria-activedescendant", spans[current].id);
     if (looking) attention.choose(current);
     else showTip(spans[current], tokens[current]);
