@@ -145,6 +145,9 @@ mod tests {
         assert_eq!(suites(&[]).map(|all| all.len()), Ok(SUITES.len()));
         assert_eq!(suites(&["page"]), Ok(vec![SUITES[4]]));
         let sentence = suites(&["pages"]).err().unwrap();
-        assert!(sentence.contains("openai, structured, lm-eval"), "{sentence}");
+        assert!(
+            sentence.contains("openai, structured, lm-eval"),
+            "{sentence}"
+        );
     }
 }

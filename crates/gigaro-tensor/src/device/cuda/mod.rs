@@ -1,6 +1,6 @@
 //! Graphics cards through CUDA: found when the program runs, never needed to build it.
 //!
-//! [`driver`] is what a card must be able to do; `nvidia/` does it through the vendor's libraries, and `emulated/`, in tests, through
+//! `driver.rs` is what a card must be able to do; `nvidia/` does it through the vendor's libraries, and `emulated/`, in tests, through
 //! threads of the processor, from the very text of the kernels. Above it, `gpu.rs` owns a card, its memory and its errors, and ops launch kernels
 //! from `ops/<op>/cuda.rs`.
 
@@ -8,6 +8,7 @@ pub(crate) mod driver;
 #[cfg(feature = "testing")]
 mod emulated;
 mod gpu;
+pub(crate) mod launches;
 mod nvidia;
 
 pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};

@@ -1,8 +1,8 @@
 //! Where the largest and smallest values lie, on a card.
 
 use crate::device::cuda::driver::{Grid, Kernel};
+use crate::device::cuda::launches::suffix;
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
-use crate::ops::elementwise::cuda::suffix;
 use crate::shape::Rows;
 use crate::storage::Buffer;
 use crate::{DType, Tensor};

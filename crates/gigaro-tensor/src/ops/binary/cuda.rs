@@ -1,8 +1,8 @@
 //! Arithmetic of two tensors on a card.
 
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::{grid_over, pointwise_named, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
-use crate::ops::elementwise::cuda::{grid_over, pointwise_named, suffix};
 use crate::shape::Rows;
 use crate::{Shape, Tensor};
 

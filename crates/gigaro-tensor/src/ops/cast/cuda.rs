@@ -1,9 +1,9 @@
 //! Conversions, copies and constants on a card.
 
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::{grid_over, pointwise, suffix};
 use crate::device::cuda::{Gpu, Module, arguments, module};
 use crate::dtype::{Number, dispatch};
-use crate::ops::elementwise::cuda::{grid_over, pointwise, suffix};
 use crate::storage::Buffer;
 use crate::{DType, Shape, Tensor};
 

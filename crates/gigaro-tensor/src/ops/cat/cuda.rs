@@ -2,8 +2,8 @@
 
 use crate::Tensor;
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::grid_over;
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
-use crate::ops::elementwise::cuda::grid_over;
 use crate::shape::Rows;
 use crate::storage::Buffer;
 

@@ -1,7 +1,7 @@
 //! Comparisons and logic on a card.
 
+use crate::device::cuda::launches::pointwise_named;
 use crate::device::cuda::{Gpu, Module, module};
-use crate::ops::elementwise::cuda::pointwise_named;
 use crate::{DType, Shape, Tensor};
 
 pub(in crate::ops) static MODULE: Module = module!("compare");

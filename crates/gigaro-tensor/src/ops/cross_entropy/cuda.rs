@@ -2,8 +2,8 @@
 
 use super::cpu::{Options, Parts};
 use crate::device::cuda::driver::{Grid, Kernel};
+use crate::device::cuda::launches::THREADS;
 use crate::device::cuda::{Gpu, Module, arguments, module};
-use crate::ops::elementwise::cuda::THREADS;
 use crate::ops::matmul::product;
 use crate::{DType, Tensor};
 

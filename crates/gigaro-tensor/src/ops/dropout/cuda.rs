@@ -2,8 +2,8 @@
 
 use crate::Tensor;
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::grid_over;
 use crate::device::cuda::{Gpu, Module, arguments, module};
-use crate::ops::elementwise::cuda::grid_over;
 use crate::storage::Buffer;
 
 pub(in crate::ops) static MODULE: Module = module!("dropout");

@@ -91,6 +91,23 @@ pub(in crate::ops) fn product(
     product_with_bias(op, a, b, None, compute, out)
 }
 
+/// The batch dims of both operands, broadcast.
+///
+/// # Panics
+/// If they do not.
+#[track_caller]
+fn common_batch(op: &str, a: &Tensor, b: &Tensor) -> Shape {
+    let lead = |t: &Tensor| Shape::from(&t.shape()[..t.ndim() - 2]);
+    let Some(batch) = lead(a).broadcast(&lead(b)) else {
+        panic!(
+            "{op}: batches of {} and {} do not broadcast",
+            a.layout().shape(),
+            b.layout().shape()
+        )
+    };
+    batch
+}
+
 /// [`product`] with a vector added to each row.
 #[track_caller]
 pub(in crate::ops) fn product_with_bias(
@@ -107,14 +124,7 @@ pub(in crate::ops) fn product_with_bias(
         _ => compute,
     };
     let ((m, k), n) = ((a.size(-2), a.size(-1)), b.size(-1));
-    let lead = |t: &Tensor| Shape::from(&t.shape()[..t.ndim() - 2]);
-    let Some(batch) = lead(a).broadcast(&lead(b)) else {
-        panic!(
-            "{op}: batches of {} and {} do not broadcast",
-            a.layout().shape(),
-            b.layout().shape()
-        )
-    };
+    let batch = common_batch(op, a, b);
     if let Some(gpu) = Tensor::common_gpu(op, &[a, b]) {
         return super::cuda::product(gpu, op, [a, b], bias, compute, &batch, out);
     }

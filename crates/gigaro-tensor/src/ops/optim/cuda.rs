@@ -2,8 +2,8 @@
 
 use super::{AdamRule, PIECE};
 use crate::device::cuda::driver::{Grid, Kernel};
+use crate::device::cuda::launches::{THREADS, grid_over};
 use crate::device::cuda::{Argument, Gpu, Module, arguments, module};
-use crate::ops::elementwise::cuda::{THREADS, grid_over};
 use crate::storage::Buffer;
 use crate::{DType, Tensor};
 

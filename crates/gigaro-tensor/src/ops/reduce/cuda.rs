@@ -2,8 +2,8 @@
 
 use super::Reduction;
 use crate::device::cuda::driver::{Grid, Kernel};
+use crate::device::cuda::launches::{THREADS, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
-use crate::ops::elementwise::cuda::{THREADS, suffix};
 use crate::shape::Rows;
 use crate::storage::Buffer;
 use crate::{DType, Shape, Tensor};
@@ -57,11 +57,7 @@ pub(super) fn reduce(
     };
     let segment = shortest.max(n.div_ceil(MOST_SEGMENTS));
     let segments = n.div_ceil(segment);
-    let name = match kind {
-        Reduction::Sum => "sum",
-        Reduction::Max => "max",
-        Reduction::Min => "min",
-    };
+    let name = kind.name();
     let (dtype, partial) = if segments == 1 {
         (x.dtype(), "")
     } else {

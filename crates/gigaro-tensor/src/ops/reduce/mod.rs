@@ -15,6 +15,17 @@ pub(crate) enum Reduction {
     Min,
 }
 
+impl Reduction {
+    /// The op that reduces so.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Max => "max",
+            Self::Min => "min",
+        }
+    }
+}
+
 /// `shape` with the given dims set to 1.
 fn kept_shape(shape: &[usize], dims: &[usize]) -> Shape {
     let mut kept = shape.to_vec();

@@ -1,9 +1,9 @@
 //! RMS normalisation on a card.
 
 use crate::Tensor;
+use crate::device::cuda::launches::{grid_of_rows, grid_of_stretches, launch_rows};
 use crate::device::cuda::{Gpu, Module, arguments, module};
 use crate::ops::reduce::cuda::computed;
-use crate::ops::row_math::cuda::{grid_of_rows, grid_of_stretches, launch_rows};
 use crate::storage::Buffer;
 
 pub(in crate::ops) static MODULE: Module = module!("rms_norm");

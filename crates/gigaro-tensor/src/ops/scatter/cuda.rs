@@ -1,8 +1,8 @@
 //! Writing by index on a card.
 
 use crate::device::cuda::driver::{Grid, Kernel};
+use crate::device::cuda::launches::{THREADS, grid_over, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
-use crate::ops::elementwise::cuda::{THREADS, grid_over, suffix};
 use crate::ops::gather::cuda::lines_under;
 use crate::shape::Rows;
 use crate::{DType, Tensor};

@@ -1,8 +1,8 @@
 //! Softmax on a card.
 
 use crate::Tensor;
+use crate::device::cuda::launches::{grid_of_rows, launch_rows};
 use crate::device::cuda::{Gpu, Module, module};
-use crate::ops::row_math::cuda::{grid_of_rows, launch_rows};
 use crate::storage::Buffer;
 
 pub(in crate::ops) static MODULE: Module = module!("softmax");

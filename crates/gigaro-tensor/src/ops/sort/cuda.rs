@@ -1,8 +1,8 @@
 //! Sorting on a card.
 
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::{grid_over, suffix};
 use crate::device::cuda::{Gpu, Module, arguments, module};
-use crate::ops::elementwise::cuda::{grid_over, suffix};
 use crate::storage::Buffer;
 use crate::{DType, Tensor};
 

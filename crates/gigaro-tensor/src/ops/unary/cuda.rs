@@ -1,8 +1,8 @@
 //! Functions of one element on a card.
 
 use crate::Tensor;
+use crate::device::cuda::launches::pointwise_named;
 use crate::device::cuda::{Gpu, Module, arguments, module};
-use crate::ops::elementwise::cuda::pointwise_named;
 
 pub(in crate::ops) static MODULE: Module = module!("unary");
 

@@ -1,8 +1,8 @@
 //! Choosing between two tensors on a card.
 
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::pointwise;
 use crate::device::cuda::{Gpu, Module, module};
-use crate::ops::elementwise::cuda::pointwise;
 use crate::{Shape, Tensor};
 
 pub(in crate::ops) static MODULE: Module = module!("where_cond");

@@ -94,7 +94,11 @@ fn every_kernel_fits_every_kind_of_card_without_spilling_registers() {
         .iter()
         .flat_map(|module| ARCHITECTURES.map(|architecture| (module, architecture)))
         .collect();
-    assert!(modules.len() > 20, "the kernels were not found below {}", source.display());
+    assert!(
+        modules.len() > 20,
+        "the kernels were not found below {}",
+        source.display()
+    );
     let (mut lines, failures) = compile_all(nvrtc, &mut work);
     lines.sort();
     println!(

@@ -1,18 +1,18 @@
-//! The launch that all elementwise kernels share.
+//! Launches that many kernels share: a thread for each element, a block for each row.
 
-use crate::device::cuda::driver::{Grid, Kernel};
-use crate::device::cuda::{Argument, Gpu, Module, Walk};
+use super::driver::{Address, Grid, Kernel};
+use super::{Argument, Gpu, Module, Walk};
 use crate::shape::Rows;
 use crate::storage::Buffer;
 use crate::{DType, Layout, Shape, Tensor};
 
 /// Threads of a block where nothing speaks for another number.
-pub(in crate::ops) const THREADS: u32 = 256;
+pub(crate) const THREADS: u32 = 256;
 /// Blocks of a grid at most; a thread takes several elements then.
 const MOST_BLOCKS: usize = 1 << 16;
 
 /// The ending of a kernel's name for a dtype; truth values are bytes.
-pub(in crate::ops) fn suffix(dtype: DType) -> &'static str {
+pub(crate) fn suffix(dtype: DType) -> &'static str {
     if dtype == DType::Bool {
         DType::U8.name()
     } else {
@@ -21,7 +21,7 @@ pub(in crate::ops) fn suffix(dtype: DType) -> &'static str {
 }
 
 /// Enough blocks for a thread per element.
-pub(in crate::ops) fn grid_over(elements: usize) -> Grid {
+pub(crate) fn grid_over(elements: usize) -> Grid {
     let blocks = elements.div_ceil(THREADS as usize).min(MOST_BLOCKS);
     Grid {
         blocks: [blocks as u32, 1, 1],
@@ -32,7 +32,7 @@ pub(in crate::ops) fn grid_over(elements: usize) -> Grid {
 
 /// A tensor from a kernel `(out, number of elements, walk, inputs .., extra ..)` that writes each element from those of the inputs that lie
 /// at the same place, over the shape that all were checked to broadcast to.
-pub(in crate::ops) fn pointwise<const N: usize>(
+pub(crate) fn pointwise<const N: usize>(
     gpu: &'static Gpu,
     op: &str,
     kernel: Kernel<'_>,
@@ -56,7 +56,7 @@ pub(in crate::ops) fn pointwise<const N: usize>(
 }
 
 /// [`pointwise`] with a kernel that is named by the op and the dtype of its first input.
-pub(in crate::ops) fn pointwise_named<const N: usize>(
+pub(crate) fn pointwise_named<const N: usize>(
     gpu: &'static Gpu,
     op: &str,
     module: &'static Module,
@@ -71,4 +71,48 @@ pub(in crate::ops) fn pointwise_named<const N: usize>(
         name: &name,
     };
     pointwise(gpu, op, kernel, shape, inputs, dtype, extra)
+}
+
+/// A block for each row, of one warp where rows are short.
+pub(crate) fn grid_of_rows(rows: usize, n: usize) -> Grid {
+    Grid {
+        blocks: [rows.min(1 << 20) as u32, 1, 1],
+        threads: if n > 128 { THREADS } else { 32 },
+        shared: 0,
+    }
+}
+
+/// Launches a kernel `(addresses .., rows, row length, extra ..)`.
+///
+/// # Safety
+/// The kernel takes these, and the addresses are of blocks as large as it reads and writes.
+pub(crate) unsafe fn launch_rows(
+    gpu: &'static Gpu,
+    module: &'static Module,
+    op: &str,
+    name: &str,
+    grid: Grid,
+    addresses: &[Address],
+    [rows, n]: [usize; 2],
+    extra: &[&dyn Argument],
+) {
+    let sizes = [rows as u64, n as u64];
+    let mut arguments: Vec<&dyn Argument> = Vec::with_capacity(addresses.len() + 4);
+    arguments.extend(addresses.iter().map(|a| a as &dyn Argument));
+    arguments.extend(sizes.iter().map(|s| s as &dyn Argument));
+    arguments.extend(extra);
+    // SAFETY: the caller's.
+    unsafe { gpu.launch(op, Kernel { module, name }, grid, &arguments) };
+}
+
+/// A thread for each column of a stretch of rows: the grid, how many stretches there are, and how many rows one has.
+pub(crate) fn grid_of_stretches(rows: usize, n: usize) -> (Grid, usize, usize) {
+    let stretch = 64.max(rows.div_ceil(65_535));
+    let stretches = rows.div_ceil(stretch);
+    let grid = Grid {
+        blocks: [n.div_ceil(THREADS as usize) as u32, stretches as u32, 1],
+        threads: THREADS,
+        shared: 0,
+    };
+    (grid, stretches, stretch)
 }

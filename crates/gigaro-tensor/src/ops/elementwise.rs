@@ -4,8 +4,6 @@
 //! The closures are generic over nothing but the compute type, so that the compiler sees straight
 //! lines of arithmetic; unit-stride and broadcast operands get loops of their own.
 
-pub(in crate::ops) mod cuda;
-
 use bytemuck::Pod;
 
 use crate::device::cpu::isa::isa;

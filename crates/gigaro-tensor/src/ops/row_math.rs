@@ -1,7 +1,5 @@
 //! Sums along rows, in sixteen running values that vectorise; the order depends on the length only.
 
-pub(in crate::ops) mod cuda;
-
 use crate::device::cpu::threads::parallel_for;
 use crate::dtype::{Compute, Number};
 
