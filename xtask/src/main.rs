@@ -2,7 +2,8 @@
 //!
 //! It builds and ships nothing. The list of steps is in [`check`], the rules about the source tree in [`tidy`], the
 //! licences in [`licences`]; `ratchet` rewrites the list of long functions after one has become shorter. Programs of others and crowds
-//! are put to a served model by [`clients`], and kernels for graphics cards are compiled by [`cuda`].
+//! are put to a served model by [`clients`], and kernels for graphics cards are compiled by [`cuda`] and put to
+//! one by [`gpu_check`].
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -12,6 +13,7 @@
 mod check;
 mod clients;
 mod cuda;
+mod gpu_check;
 mod licences;
 mod metadata;
 mod source;
@@ -30,6 +32,9 @@ Commands:
   check --keep-going    do not stop at the first step that fails
   ratchet               shorten xtask/long_functions.txt to what is true now; never lengthens it
   cuda                  every kernel for graphics cards, compiled for every kind of card: registers, spills; installs NVRTC under target/
+  gpu-check [--peer PYTHON PROGRAM]
+                        on a graphics card: the tests that run on an emulated one elsewhere, then the benchmarks, beside PyTorch's if a program is
+                        named that takes the arguments of `gigaro bench`; a table at the end
   clients [SUITE ..]    other people's programs against a served model: openai, lm-eval, openapi, page, full-disk (all, if none is named);
                         installs pinned Python packages under target/
   soak [--minutes M] [--clients N]
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
             tidy::functions::tighten(&repository_root()).map(|message| println!("{message}"))
         }
         ["cuda"] => cuda::run(&repository_root()),
+        ["gpu-check", words @ ..] => gpu_check::run(&repository_root(), words),
         ["clients", suites @ ..] => clients::run(&repository_root(), suites),
         ["soak", words @ ..] => clients::stand_alone(&repository_root(), "soak.py", words),
         ["kills", words @ ..] => clients::stand_alone(&repository_root(), "kills.py", words),

@@ -1,4 +1,4 @@
-//! GPT-2 and Llama against transformers: logits, loss, every gradient, ten optimiser steps.
+//! GPT-2 and Llama against transformers, on the processor and on a card: logits, loss, every gradient, ten optimiser steps.
 //!
 //! `fixtures/make_gpt.py` made the files, in float64 from float32 weights.
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use gigaro_models::gpt::{Gpt, GptConfig, is_conv1d};
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::{Mode, Module, Optimizer, clip};
-use gigaro_tensor::{DType, Generator, Tensor, io};
+use gigaro_tensor::{DType, Device, Generator, Tensor, cuda, io};
 use serde_json::Value;
 
 type Tensors = BTreeMap<String, Tensor>;
@@ -31,7 +31,7 @@ fn facts(name: &str) -> Value {
 /// The largest difference relative to the largest value.
 fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     assert_eq!(ours.shape(), theirs.shape());
-    let as_f64 = |t: &Tensor| t.detach().to_dtype(DType::F64);
+    let as_f64 = |t: &Tensor| t.detach().to_device(Device::Cpu).to_dtype(DType::F64);
     let (a, b) = (as_f64(ours), as_f64(theirs));
     (&a - &b).abs().max_all().item() / b.abs().max_all().item().max(1e-3)
 }
@@ -65,7 +65,7 @@ fn case(name: &str) -> Case {
     }
 }
 
-fn check(name: &str) {
+fn check(name: &str, device: Device) {
     let Case {
         gpt,
         ids,
@@ -73,6 +73,7 @@ fn check(name: &str) {
         logits,
         loss,
     } = case(name);
+    gpt.to_device(device);
     let error = difference(&gpt.forward(&ids, &Mode::Eval), &logits);
     assert!(error < 1e-5, "logits of {name} differ by {error:e}");
     let ours = gpt.loss(&ids, &targets, &Mode::Eval);
@@ -140,10 +141,17 @@ fn check(name: &str) {
 
 #[test]
 fn gpt2_is_gpt2lmheadmodel() {
-    check("tiny_gpt2");
+    check("tiny_gpt2", Device::Cpu);
 }
 
 #[test]
 fn llama_is_llamaforcausallm() {
-    check("tiny_llama");
+    check("tiny_llama", Device::Cpu);
+}
+
+#[test]
+fn both_are_on_a_card_too() {
+    let card = cuda::open_for_tests().expect("a card");
+    check("tiny_gpt2", card);
+    check("tiny_llama", card);
 }

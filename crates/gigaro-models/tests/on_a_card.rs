@@ -1,4 +1,4 @@
-//! A GPT on an emulated card: what it says, learns and writes is what it does on the processor.
+//! A GPT on a card, an emulated one unless `GIGARO_TEST_DEVICE` says otherwise: what it says, learns and writes is what it does on the processor.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use gigaro_nn::{Mode, Module, clip};
 use gigaro_tensor::{DType, Device, Generator, Tensor, autocast, cuda};
 
 fn card() -> Device {
-    cuda::open_emulated(900).expect("an emulated card")
+    cuda::open_for_tests().expect("a card")
 }
 
 /// GPT-2's form with dropout, and the modern one with grouped heads and a soft cap.

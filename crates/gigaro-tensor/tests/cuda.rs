@@ -1,4 +1,4 @@
-//! Every op of the registry on an emulated card: the text of its kernels, compiled by g++.
+//! Every op of the registry on a card: an emulated one, from the text of its kernels, or with `GIGARO_TEST_DEVICE=cuda` a real one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +9,7 @@ use gigaro_tensor::{
 };
 
 fn card() -> Device {
-    cuda::open_emulated(900).expect("an emulated card")
+    cuda::open_for_tests().expect("a card")
 }
 
 /// What a caught panic or failure says.
@@ -163,32 +163,32 @@ fn misuse_is_said_in_a_sentence() {
     );
     assert_eq!(
         panic_of(|| &here + &there),
-        "add: one operand is on cpu, another on cuda:900; move one with to_device"
+        format!("add: one operand is on cpu, another on {device}; move one with to_device")
     );
     assert_eq!(
-        panic_of(|| here.to_device(Device::Cuda(901))),
-        "cuda:901 is not open; call cuda::open(901) first"
+        panic_of(|| here.to_device(Device::Cuda(999))),
+        "cuda:999 is not open; call cuda::open(999) first"
     );
 }
 
 #[test]
 fn memory_that_is_full_is_a_sentence_and_what_is_free_is_used_again() {
-    let device = card();
-    let large = || Tensor::zeros([1 << 29], DType::F32, device);
-    let failure = catch_failure(|| drop(large())).expect_err("2 GiB of 1");
+    // One of its own, so that no other test takes memory there.
+    let device = cuda::open_emulated_of(901, 16 << 20).expect("an emulated card");
+    let zeros = |mib: usize| Tensor::zeros([mib << 18], DType::F32, device);
+    let held = zeros(4);
+    let failure = catch_failure(|| drop(zeros(20))).expect_err("20 MiB of 16");
     let sentence = failure.to_string();
-    assert!(
-        sentence.contains("cuda:900: `zeros` needs 2.0 GiB"),
-        "{sentence}"
-    );
-    drop(Tensor::zeros([12345], DType::F64, device));
-    let before = cuda::memory_stats(900).expect("open").system_allocations;
-    drop(Tensor::zeros([12345], DType::F64, device));
-    let stats = cuda::memory_stats(900).expect("open");
-    // Other tests run beside this one and may ask for memory too, but not for all of this.
-    assert!(
-        stats.system_allocations < before + 100 && stats.reserved_bytes >= stats.allocated_bytes
-    );
+    let expected = "cuda:901: `zeros` needs 20.0 MiB and 4.0 MiB of 16.0 MiB are in use by tensors";
+    assert!(sentence.starts_with(expected), "{sentence}");
+    drop(zeros(3));
+    let before = cuda::memory_stats(901).expect("open");
+    drop(zeros(3));
+    assert_eq!(cuda::memory_stats(901).expect("open"), before);
+    // What is kept is given back before a tensor is refused.
+    let large = zeros(11);
+    let first = |x: &Tensor| x.narrow(0, 0, 1).item();
+    assert_eq!((first(&held), first(&large)), (0.0, 0.0));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Training on an emulated card: the losses of the processor, a resumed run bit for bit, and a batch that is cut when memory is full.
+//! Training on a card, an emulated one unless `GIGARO_TEST_DEVICE` says otherwise: the losses of the processor, a resumed run bit for bit, and a batch that is cut when memory is full.
 
 use std::path::Path;
 
@@ -86,7 +86,7 @@ fn train(
 }
 
 fn card() -> Device {
-    cuda::open_emulated(900).expect("an emulated card")
+    cuda::open_for_tests().expect("a card")
 }
 
 #[test]
@@ -114,7 +114,8 @@ fn the_losses_are_those_of_the_processor_and_a_resumed_run_has_every_bit() {
 fn a_batch_that_does_not_fit_is_taken_in_parts_and_one_row_that_does_not_is_a_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
-    let whole = train(&at("whole"), card(), 0.0, None, None);
+    let emulated = cuda::open_emulated(900).expect("an emulated card");
+    let whole = train(&at("whole"), emulated, 0.0, None, None);
     assert!(whole.figures.iter().all(|(name, _)| *name != "micro_batch"));
     let mut cut = None;
     for (i, kib) in [160, 200, 240, 280, 320, 400, 500].into_iter().enumerate() {

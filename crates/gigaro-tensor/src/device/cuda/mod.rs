@@ -16,7 +16,7 @@ pub use gpu::{allow_tf32, empty_cache, memory_stats, name, open, synchronize};
 pub use nvidia::{CardFacts, LibraryFacts, Survey, survey};
 
 #[cfg(feature = "testing")]
-pub use emulated::{open_emulated, open_emulated_of};
+pub use emulated::{open_emulated, open_emulated_of, open_for_tests};
 
 /// Kernels that are compiled together: the text of one `.cu` file, to which `kernel.cuh` is prepended.
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -38,21 +38,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
     args.shared.apply()?;
     check_memory(args)?;
-    let (m, n, k) = (args.m as usize, args.n as usize, args.k as usize);
-    let dtype = match args.dtype {
-        BenchDtype::F32 => DType::F32,
-        BenchDtype::Bf16 => DType::BF16,
-    };
-    let random = Generator::new(0);
-    let x = Tensor::randn([m, k], dtype, device::chosen(), &random); // (M, K)
-    let y = Tensor::randn([k, n], dtype, device::chosen(), &random); // (K, N)
-    let product = || {
-        drop(std::hint::black_box(x.matmul(&y)));
-        device::finish();
-    };
-    let timed = || no_grad(|| median_seconds(args.shared.repeats, product));
-    let seconds = autocast(dtype, timed);
-    let flops = 2.0 * m as f64 * n as f64 * k as f64 / seconds;
+    let [m, n, k] = [args.m, args.n, args.k].map(|n| n as usize);
+    let flops = flops([m, n, k], args.dtype, args.shared.repeats);
+    let seconds = 2.0 * m as f64 * n as f64 * k as f64 / flops;
     output.say(format_args!(
         "{} {m} x {n} x {k}: {:.3} ms, {:.1} GFLOP/s, {:.0} % of peak",
         args.dtype.name(),
@@ -66,6 +54,23 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
         json!({ "gflops": flops / 1e9, "ms": seconds * 1e3 }),
         output,
     )
+}
+
+/// Floating-point operations per second of a product of random matrices.
+pub(super) fn flops([m, n, k]: [usize; 3], dtype: BenchDtype, repeats: u16) -> f64 {
+    let dtype = match dtype {
+        BenchDtype::F32 => DType::F32,
+        BenchDtype::Bf16 => DType::BF16,
+    };
+    let random = Generator::new(0);
+    let x = Tensor::randn([m, k], dtype, device::chosen(), &random); // (M, K)
+    let y = Tensor::randn([k, n], dtype, device::chosen(), &random); // (K, N)
+    let product = || {
+        drop(std::hint::black_box(x.matmul(&y)));
+        device::finish();
+    };
+    let timed = || no_grad(|| median_seconds(repeats, product));
+    2.0 * m as f64 * n as f64 * k as f64 / autocast(dtype, timed)
 }
 
 fn check_memory(args: &Args) -> Result<()> {

@@ -3,6 +3,7 @@
 //! One object under `--json`, with the keys of that benchmark: `what`, `peer` (whose side it is), `dtype`, `mode`, `threads`, `peak_rss_mb` and the
 //! figures. How time is taken is in `timing.rs`.
 
+mod attention;
 mod decode;
 mod gemm;
 mod gpt;
@@ -11,7 +12,7 @@ mod timing;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
-use gigaro_tensor::cpu;
+use gigaro_tensor::{Device, cpu};
 use serde_json::{Map, Value, json};
 
 use crate::device;
@@ -38,6 +39,7 @@ enum What {
     Gpt(gpt::Args),
     Decode(decode::Args),
     Gemm(gemm::Args),
+    Attention(attention::Args),
 }
 
 /// Flags of every benchmark.
@@ -77,8 +79,11 @@ impl BenchDtype {
         }
     }
 
-    /// The machine's peak for products of these numbers, in floating-point operations per second.
+    /// The machine's peak for products of these numbers, in floating-point operations per second; of a card, what a large product reaches.
     fn peak_flops(self) -> f64 {
+        if device::chosen() != Device::Cpu {
+            return gemm::flops([8192; 3], self, 3);
+        }
         match self {
             Self::F32 => cpu::peak::f32_flops(),
             Self::Bf16 => cpu::peak::bf16_flops(),
@@ -92,6 +97,7 @@ impl Args {
             What::Gpt(args) => args.shared.json,
             What::Decode(args) => args.shared.json,
             What::Gemm(args) => args.shared.json,
+            What::Attention(args) => args.shared.json,
         }
     }
 }
@@ -101,6 +107,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         What::Gpt(args) => gpt::run(args, output),
         What::Decode(args) => decode::run(args, output),
         What::Gemm(args) => gemm::run(args, output),
+        What::Attention(args) => attention::run(args, output),
     }
 }
 

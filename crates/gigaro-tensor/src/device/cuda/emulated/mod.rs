@@ -27,6 +27,18 @@ pub fn open_emulated(index: usize) -> std::result::Result<Device, Error> {
     open_emulated_of(index, 1 << 30)
 }
 
+/// The card that tests run on: card 0 where `GIGARO_TEST_DEVICE` is `cuda`, with products of f32 in f32, and an emulated one elsewhere.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open_for_tests() -> std::result::Result<Device, Error> {
+    if std::env::var("GIGARO_TEST_DEVICE").is_ok_and(|device| device == "cuda") {
+        super::allow_tf32(false);
+        return super::open(0);
+    }
+    open_emulated(900)
+}
+
 /// [`open_emulated`] with so many bytes of memory.
 ///
 /// # Errors

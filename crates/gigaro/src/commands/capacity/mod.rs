@@ -2,6 +2,8 @@
 //!
 //! Measured and computed by [`gigaro_serve::capacity`]; here are the flags, which are the assumptions, and the words.
 
+mod page;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +68,10 @@ pub(crate) struct Args {
     /// What a machine like this one costs in an hour, in any currency
     #[arg(long, value_name = "PRICE", default_value_t = 0.1, value_parser = positive)]
     price_per_hour: f64,
+
+    /// Also write the capacity page, one HTML file, here
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 
     /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
     #[arg(long, value_name = "DEVICE")]
@@ -132,6 +138,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let fleets = USERS.map(|users| assumptions.fleet(&replica, users, exchange, memory));
     let launch = assumptions.launch(&replica, exchange, memory);
     tell(args, &replica, &fleets, &launch, output);
+    if let Some(path) = &args.report {
+        let matter = page::Matter {
+            model: served.name(),
+            dtype: args.dtype.name(),
+            exchange,
+            assumptions,
+            points: &points,
+            replica: &replica,
+            fleets: &fleets,
+            launch: &launch,
+        };
+        page::write(&matter, path)?;
+        output.say(format_args!("\nThe page: {}", path.display()));
+    }
     output.result(&json!({
         "model": served.name(),
         "dtype": args.dtype.name(),
