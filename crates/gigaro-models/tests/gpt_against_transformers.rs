@@ -44,7 +44,7 @@ struct Case {
     loss: f64,
 }
 
-fn case(name: &str) -> Case {
+fn case(name: &str, device: Device) -> Case {
     let mut config = facts(name)["config"].clone();
     config["model_type"] = name.trim_start_matches("tiny_").into();
     let gpt = Gpt::new(
@@ -56,6 +56,7 @@ fn case(name: &str) -> Case {
     let (ids, targets) = (take("input_ids"), take("targets"));
     let (logits, loss) = (take("logits"), take("loss").item());
     gpt.load_hugging_face(&weights).unwrap();
+    gpt.to_device(device);
     Case {
         gpt,
         ids,
@@ -72,8 +73,7 @@ fn check(name: &str, device: Device) {
         targets,
         logits,
         loss,
-    } = case(name);
-    gpt.to_device(device);
+    } = case(name, device);
     let error = difference(&gpt.forward(&ids, &Mode::Eval), &logits);
     assert!(error < 1e-5, "logits of {name} differ by {error:e}");
     let ours = gpt.loss(&ids, &targets, &Mode::Eval);

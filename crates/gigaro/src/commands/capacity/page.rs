@@ -51,9 +51,9 @@ pub(super) fn write(matter: &Matter<'_>, path: &Path) -> Result<()> {
     ));
     page.chart(chart(
         "Time to the first token, which 95 of 100 do not exceed",
-        "seconds",
+        "milliseconds",
         points,
-        |p| p.first_token_p95_s,
+        |p| p.first_token_p95_s * 1e3,
     ));
     page.table(measured(points));
     page.heading("What more people take");
