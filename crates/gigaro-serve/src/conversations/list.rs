@@ -198,11 +198,7 @@ impl Store {
                     &[&leaf, &id],
                     |_| Ok(()),
                 )?;
-                let missing = Error::Missing {
-                    what: "message",
-                    id: leaf,
-                };
-                inside.ok_or(missing)?;
+                inside.ok_or_else(|| Error::not_in_it(leaf))?;
             }
             changes.execute(
                 "UPDATE conversations SET title = coalesce(?2, title), system = coalesce(?3, system), \

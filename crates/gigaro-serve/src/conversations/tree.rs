@@ -342,10 +342,7 @@ impl Store {
         check_owner(&mut self.database, owner, conversation)?;
         let branch = branch(&mut self.database, conversation, message)?;
         if branch.is_empty() {
-            return Err(Error::Missing {
-                what: "message",
-                id: message,
-            });
+            return Err(Error::not_in_it(message));
         }
         Ok(branch)
     }
@@ -438,10 +435,7 @@ fn check_parent(
         |row| row.get(0),
     )?;
     match found {
-        None => Err(Error::Missing {
-            what: "message",
-            id: parent,
-        }),
+        None => Err(Error::not_in_it(parent)),
         Some(role) if role == wanted.name() => Ok(()),
         Some(role) => Err(Error::refused(
             format!("message {parent} is of the {role}, and what follows would be too"),
