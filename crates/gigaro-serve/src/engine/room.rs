@@ -3,12 +3,14 @@
 //! Who is next is decided in `queue.rs`, what is read in `schedule.rs`, where it goes in `rows.rs`; the calls of the model are in
 //! `step.rs`. Everything of one model happens on one thread, so nothing here is locked; products and draws use all threads.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
 use gigaro_models::generate::{FinishReason, Sampled, TokenLogprobs};
 use gigaro_models::gpt::KvCache;
+use gigaro_tensor::DeviceFailure;
 use gigaro_tensor::cpu::threads::parallel_chunks_mut;
 
 use super::EngineSettings;
@@ -281,7 +283,7 @@ impl Room {
         let in_model = read_from.elapsed();
         match readings {
             Ok(readings) => self.go_on(&readings, &shares),
-            Err(_) => self.start_afresh(),
+            Err(payload) => self.start_afresh(&cause(&*payload)),
         }
         self.metrics.step(started.elapsed(), in_model);
     }
@@ -385,9 +387,9 @@ impl Room {
 
     /// After a panic in the model nothing in the cache can be trusted: all texts under way end, and those that wait begin with an empty
     /// one.
-    fn start_afresh(&mut self) {
+    fn start_afresh(&mut self, cause: &Failure) {
         for text in self.texts.drain(..) {
-            text.fail(Failure::Bug, &self.metrics);
+            text.fail(cause.clone(), &self.metrics);
         }
         let slots = self.rows.len();
         self.rows = vec![Row::default(); slots];
@@ -399,5 +401,16 @@ impl Room {
         self.metrics.kv_tokens.set(held as i64);
         self.metrics.running.set(self.texts.len() as i64);
         self.metrics.waiting.set(self.queue.len() as i64);
+    }
+}
+
+/// What those are told whose replies a panic has ended: a card that is lost or full is no bug.
+fn cause(payload: &(dyn Any + Send)) -> Failure {
+    match payload.downcast_ref::<DeviceFailure>() {
+        Some(failure) => {
+            tracing::error!("{failure}");
+            Failure::Weights(failure.to_string())
+        }
+        None => Failure::Bug,
     }
 }
