@@ -17,6 +17,12 @@ pub enum Error {
         /// The number that was asked for.
         id: i64,
     },
+    /// A conversation that is there has no such message.
+    #[error("there is no message {id} in this conversation; load it again")]
+    Elsewhere {
+        /// The number that was asked for.
+        id: i64,
+    },
     /// What was asked for cannot be done.
     #[error("{problem}; {advice}")]
     Refused {
@@ -38,14 +44,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// A conversation that is there was asked for a message that it does not have: the fault of what was asked, not of where.
-    pub(super) fn not_in_it(message: i64) -> Error {
-        Error::refused(
-            format!("there is no message {message} in this conversation"),
-            "load it again",
-        )
-    }
-
     pub(super) fn refused(problem: impl Into<String>, advice: &'static str) -> Error {
         Error::Refused {
             problem: problem.into(),

@@ -198,7 +198,7 @@ impl Store {
                     &[&leaf, &id],
                     |_| Ok(()),
                 )?;
-                inside.ok_or_else(|| Error::not_in_it(leaf))?;
+                inside.ok_or(Error::Elsewhere { id: leaf })?;
             }
             changes.execute(
                 "UPDATE conversations SET title = coalesce(?2, title), system = coalesce(?3, system), \

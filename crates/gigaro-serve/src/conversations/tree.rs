@@ -342,7 +342,7 @@ impl Store {
         check_owner(&mut self.database, owner, conversation)?;
         let branch = branch(&mut self.database, conversation, message)?;
         if branch.is_empty() {
-            return Err(Error::not_in_it(message));
+            return Err(Error::Elsewhere { id: message });
         }
         Ok(branch)
     }
@@ -435,7 +435,7 @@ fn check_parent(
         |row| row.get(0),
     )?;
     match found {
-        None => Err(Error::not_in_it(parent)),
+        None => Err(Error::Elsewhere { id: parent }),
         Some(role) if role == wanted.name() => Ok(()),
         Some(role) => Err(Error::refused(
             format!("message {parent} is of the {role}, and what follows would be too"),

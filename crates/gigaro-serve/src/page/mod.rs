@@ -84,6 +84,9 @@ impl Desk {
 fn refusal(error: conversations::Error) -> ApiError {
     match error {
         conversations::Error::Missing { .. } => ApiError::not_found(error.to_string()),
+        conversations::Error::Elsewhere { .. } => {
+            ApiError::refused(axum::http::StatusCode::CONFLICT, error.to_string())
+        }
         conversations::Error::Refused { .. } => ApiError::bad_request(error.to_string()),
         conversations::Error::Unusable {
             problem, advice, ..
