@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::program;
+
 /// Where the programs are.
 const PROGRAMS: &str = "tests/clients";
 /// Where their packages and what they leave go.
@@ -70,40 +72,15 @@ fn suites(names: &[&str]) -> Result<Vec<(&'static str, &'static str)>, String> {
     names.iter().map(find).collect()
 }
 
-/// The Python of an environment that holds the packages in `requirements.txt`; they are installed unless it was done before.
+/// The Python of an environment that holds the packages in `requirements.txt`.
 fn environment(root: &Path) -> Result<PathBuf, String> {
-    let folder = root.join(FOLDER).join("venv");
-    let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
     let list = root.join(PROGRAMS).join("requirements.txt");
     let wanted = fs::read_to_string(&list)
         .map_err(|e| format!("{} cannot be read: {e}.", list.display()))?;
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    println!("== packages");
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(&folder);
-    call(root, make).map_err(|e| {
-        format!("{e} Python 3.10 or later is needed with its module venv: `apt-get install python3 python3-venv`.")
-    })?;
-    let mut install = Command::new(&python);
-    let quiet = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
     // All packages are listed, so none has to be looked for.
-    install
-        .args(quiet)
-        .args(["--no-deps", "-r", "requirements.txt"]);
-    call(root, install).map_err(|e| {
-        format!("{e} The packages of tests/clients/requirements.txt come from PyPI: is there a network? Without one, leave this command out.")
-    })?;
-    fs::write(&stamp, wanted)
-        .map_err(|e| format!("{} cannot be written: {e}.", stamp.display()))?;
-    Ok(python)
+    program::environment(&root.join(FOLDER).join("venv"), &wanted, |install| {
+        install.arg("-r").arg(&list);
+    })
 }
 
 /// Builds the binary, unless the environment names one.
@@ -119,7 +96,6 @@ fn build(root: &Path) -> Result<(), String> {
 
 /// Runs a program in the folder of the programs, where it finds the binary by its environment.
 fn call(root: &Path, mut program: Command) -> Result<(), String> {
-    let name = program.get_program().to_string_lossy().into_owned();
     if program.get_current_dir().is_none() {
         program.current_dir(root.join(PROGRAMS));
     }
@@ -129,11 +105,7 @@ fn call(root: &Path, mut program: Command) -> Result<(), String> {
     program
         .env("GIGARO_SCRATCH", root.join(FOLDER).join("scratch"))
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    match program.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`{name}` ended with {status}.")),
-        Err(e) => Err(format!("`{name}` could not be started: {e}.")),
-    }
+    program::call(program)
 }
 
 #[cfg(test)]

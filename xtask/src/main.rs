@@ -16,6 +16,7 @@ mod cuda;
 mod gpu_check;
 mod licences;
 mod metadata;
+mod program;
 mod source;
 mod tidy;
 

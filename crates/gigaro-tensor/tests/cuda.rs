@@ -2,56 +2,34 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use gigaro_tensor::testing::{CPU_ONLY, Gradient, check_device, registry};
+use gigaro_tensor::testing::{
+    CPU_ONLY, Gradient, check_device, for_every_case, panic_text, registry,
+};
 use gigaro_tensor::{
-    DType, Device, DeviceFailure, Generator, PagedCache, Part, Tensor, autocast, catch_failure,
-    cuda, functional, optim,
+    DType, Device, Generator, PagedCache, Part, Tensor, autocast, catch_failure, cuda, functional,
+    optim,
 };
 
 fn card() -> Device {
     cuda::open_for_tests().expect("a card")
 }
 
-/// What a caught panic or failure says.
-fn said(payload: &(dyn std::any::Any + Send)) -> String {
-    if let Some(failure) = payload.downcast_ref::<DeviceFailure>() {
-        return failure.to_string();
-    }
-    let text = payload.downcast_ref::<String>().cloned();
-    text.or_else(|| payload.downcast_ref::<&str>().map(|&s| s.to_owned()))
-        .unwrap_or_else(|| "panicked".to_owned())
-}
-
 /// What the panic of `f` says.
 fn panic_of<R>(f: impl FnOnce() -> R) -> String {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(_) => "no panic".to_owned(),
-        Err(payload) => said(&*payload),
+        Err(payload) => panic_text(&*payload),
     }
 }
 
 /// Every fourth op, so that tests run beside each other.
 fn check_ops(part: usize) {
     let device = card();
-    let mut failures = Vec::new();
-    for op in registry().iter().skip(part).step_by(4) {
-        if CPU_ONLY.iter().any(|(name, _)| *name == op.name) {
-            continue;
-        }
-        for (i, case) in (op.cases)().iter().enumerate() {
-            let name = format!("{} (case {i})", op.name);
-            let check = || check_device(&name, case, device, op.gradient == Gradient::Yes);
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(check)) {
-                failures.push(format!("{name}: {}", said(&*payload)));
-            }
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{} failures:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    let mut ops = registry();
+    ops.retain(|op| CPU_ONLY.iter().all(|(name, _)| *name != op.name));
+    for_every_case(ops.iter().skip(part).step_by(4), |op, name, case| {
+        check_device(name, case, device, op.gradient == Gradient::Yes);
+    });
 }
 
 #[test]

@@ -1,66 +1,50 @@
 //! Every op of the registry through every check.
 
 use gigaro_tensor::testing::{
-    Gradient, Kind, check_composite, check_dtypes, check_gradient, check_layouts,
-    check_second_gradient, check_threads, registry,
+    Case, Gradient, Kind, check_composite, check_dtypes, check_gradient, check_layouts,
+    check_second_gradient, check_threads, for_every_case, registry,
 };
 
-/// Runs `check` on every case of every op and reports all failures at once.
-fn for_every_case(
-    check: impl Fn(&str, &gigaro_tensor::testing::Case) + std::panic::RefUnwindSafe,
-    with_gradient: bool,
-) {
-    let mut failures = Vec::new();
-    for op in registry() {
-        if with_gradient && op.gradient != Gradient::Yes {
-            continue;
-        }
-        for (i, case) in (op.cases)().iter().enumerate() {
-            let name = format!("{} (case {i})", op.name);
-            let outcome =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&name, case)));
-            if let Err(payload) = outcome {
-                let text = payload.downcast_ref::<String>().cloned();
-                failures.push(text.unwrap_or_else(|| format!("{name}: panicked")));
-            }
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{} failures:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+/// Runs `check` on every case of every op.
+fn check_all(check: fn(&str, &Case)) {
+    for_every_case(&registry(), |_, name, case| check(name, case));
+}
+
+/// Runs `check` on every case of the ops that gradients flow through.
+fn check_gradients(check: fn(&str, &Case)) {
+    let mut ops = registry();
+    ops.retain(|op| op.gradient == Gradient::Yes);
+    for_every_case(&ops, |_, name, case| check(name, case));
 }
 
 #[test]
 fn every_dtype_and_instruction_set_agrees_with_f64() {
-    for_every_case(check_dtypes, false);
+    check_all(check_dtypes);
 }
 
 #[test]
 fn every_gradient_matches_differences_and_its_composite() {
-    for_every_case(check_gradient, true);
+    check_gradients(check_gradient);
 }
 
 #[test]
 fn every_second_derivative_matches_differences() {
-    for_every_case(check_second_gradient, true);
+    check_gradients(check_second_gradient);
 }
 
 #[test]
 fn awkward_layouts_change_nothing() {
-    for_every_case(check_layouts, false);
+    check_all(check_layouts);
 }
 
 #[test]
 fn fused_kernels_agree_with_their_composites() {
-    for_every_case(check_composite, true);
+    check_gradients(check_composite);
 }
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    for_every_case(check_threads, false);
+    check_all(check_threads);
 }
 
 #[test]

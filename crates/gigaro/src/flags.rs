@@ -98,6 +98,18 @@ impl Weights {
     }
 }
 
+/// What of the machine to use: on every command that computes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// Processor threads to use [default: one per core]; results do not depend on it
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<device::Choice>,
+}
+
 /// How to compute: on every command that runs a model.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Computing")]
@@ -106,13 +118,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
 
-    /// Processor threads to use [default: one per core]; results do not depend on it
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
-
-    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    pub(crate) device: Option<device::Choice>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
 
     /// Numbers to compute in
     #[arg(long, value_enum, value_name = "TYPE")]
@@ -193,7 +200,7 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
         .map_err(|_| format!("give a whole number, 0 or more, and not {text}"))
 }
 
-impl ComputeArgs {
+impl MachineArgs {
     /// Puts `--threads` and `--device` into force.
     ///
     /// # Errors

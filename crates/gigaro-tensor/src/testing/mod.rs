@@ -9,6 +9,7 @@
 
 mod case;
 mod checks;
+mod every;
 mod mutated;
 
 pub use crate::ops::registry::{CPU_ONLY, Gradient, Kind, Op, registry};
@@ -17,4 +18,5 @@ pub use checks::{
     check_composite, check_device, check_dtypes, check_gradient, check_layouts,
     check_second_gradient, check_threads,
 };
+pub use every::{for_every_case, panic_text};
 pub use mutated::mutated;

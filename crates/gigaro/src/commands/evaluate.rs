@@ -48,7 +48,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.compute.apply()?;
+    args.compute.machine.apply()?;
     let tasks = args.tasks.as_ref().map(tasks::read).transpose()?;
     let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
     if let Some(tasks) = tasks {

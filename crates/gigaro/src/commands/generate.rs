@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let start = Instant::now();
-    args.compute.apply()?;
+    args.compute.machine.apply()?;
     let mut params = args.sampling.over(&usual(), args.compute.seed)?;
     let trained = Trained::open(&chosen_checkpoint(args.checkpoint.as_deref())?)?;
     params.logprobs = args.logprobs;

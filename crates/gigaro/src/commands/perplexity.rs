@@ -9,9 +9,8 @@ use gigaro_models::gpt::Perplexity;
 use gigaro_tensor::autocast;
 use serde_json::json;
 
-use crate::device;
 use crate::failure::{Interrupted, Usage};
-use crate::flags::Weights;
+use crate::flags::{MachineArgs, Weights};
 use crate::interrupt;
 use crate::output::Output;
 use crate::text_source::TextSource;
@@ -53,13 +52,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     dtype: Weights,
 
-    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<device::Choice>,
-
-    /// Processor threads to use [default: one per core]; results do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    machine: MachineArgs,
 
     /// End stdout with one JSON object; everything for people goes to stderr
     #[arg(long)]
@@ -67,10 +61,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    if let Some(threads) = args.threads {
-        gigaro_tensor::cpu::threads::set_num_threads(threads.into());
-    }
-    device::choose(args.device)?;
+    args.machine.apply()?;
     let trained = Trained::open_in(&args.checkpoint, args.dtype.format())?;
     let context = args.context as usize;
     if context > trained.context() {

@@ -25,9 +25,8 @@ use gigaro_train::quantity::{Bytes, Count};
 use gigaro_train::resources::memory_available;
 use serde_json::Value;
 
-use crate::device;
 use crate::failure::Usage;
-use crate::flags::Weights;
+use crate::flags::{MachineArgs, Weights};
 use crate::interrupt;
 use crate::logs;
 use crate::output::Output;
@@ -79,13 +78,8 @@ pub(crate) struct Args {
     #[arg(long)]
     no_auth: bool,
 
-    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<device::Choice>,
-
-    /// Processor threads to use [default: one per core]; results do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    machine: MachineArgs,
 
     /// What weights are held in
     #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
@@ -185,10 +179,7 @@ impl FrontArgs {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    if let Some(threads) = args.threads {
-        gigaro_tensor::cpu::threads::set_num_threads(threads.into());
-    }
-    device::choose(args.device)?;
+    args.machine.apply()?;
     let _log = logs::start(args.log, &args.log_level)?;
     #[cfg(feature = "otel")]
     let _traces = gigaro_serve::otel::start(None)?;

@@ -102,10 +102,10 @@ impl Job {
             Some(_) => Record::read(&out)?.check_command(command, &out)?,
             None => claim(&out, &recipe, command)?,
         }
-        if let Some(threads) = args.compute.threads {
+        if let Some(threads) = args.compute.machine.threads {
             recipe.run.threads = threads.into();
         }
-        device::choose(args.compute.device)?;
+        device::choose(args.compute.machine.device)?;
         if recipe.run.threads > 0 {
             gigaro_tensor::cpu::threads::set_num_threads(recipe.run.threads);
         }

@@ -16,7 +16,7 @@ struct f16 { u16 bits; };
 
 #define DEVICE __device__ __forceinline__
 #ifdef EMULATED
-// The last argument says how the emulator calls it.
+// `call_name` unpacks the arguments, which a launch has as pointers.
 #define KERNEL(name, ...) \
     void name(__VA_ARGS__); \
     extern "C" void call_##name(void** arguments) { shim::call(name, arguments); } \

@@ -55,7 +55,7 @@ pub(crate) fn pointwise<const N: usize>(
     Tensor::from_buffer(out, shape, dtype)
 }
 
-/// [`pointwise`] with a kernel that is named by the op and the dtype of its first input.
+/// [`pointwise`] with a kernel that is named by the op and the dtype of its last input.
 pub(crate) fn pointwise_named<const N: usize>(
     gpu: &'static Gpu,
     op: &str,
@@ -73,12 +73,20 @@ pub(crate) fn pointwise_named<const N: usize>(
     pointwise(gpu, op, kernel, shape, inputs, dtype, extra)
 }
 
+/// A block of the usual width for each piece of work.
+pub(crate) fn grid_of_blocks(pieces: usize) -> Grid {
+    Grid {
+        blocks: [pieces.min(1 << 20) as u32, 1, 1],
+        threads: THREADS,
+        shared: 0,
+    }
+}
+
 /// A block for each row, of one warp where rows are short.
 pub(crate) fn grid_of_rows(rows: usize, n: usize) -> Grid {
     Grid {
-        blocks: [rows.min(1 << 20) as u32, 1, 1],
         threads: if n > 128 { THREADS } else { 32 },
-        shared: 0,
+        ..grid_of_blocks(rows)
     }
 }
 

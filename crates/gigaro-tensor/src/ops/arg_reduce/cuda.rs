@@ -1,7 +1,7 @@
 //! Where the largest and smallest values lie, on a card.
 
-use crate::device::cuda::driver::{Grid, Kernel};
-use crate::device::cuda::launches::suffix;
+use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::{grid_of_blocks, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
 use crate::shape::Rows;
 use crate::storage::Buffer;
@@ -19,12 +19,8 @@ pub(super) fn arg_reduced(gpu: &'static Gpu, op: &str, x: &Tensor, dim: usize) -
         module: &MODULE,
         name: &name,
     };
-    let grid = Grid {
-        blocks: [outputs.min(1 << 20) as u32, 1, 1],
-        // The kernel keeps room for as many.
-        threads: 256,
-        shared: 0,
-    };
+    // The kernel keeps room for as many threads as such a block has.
+    let grid = grid_of_blocks(outputs);
     let walk = Walk::new(&Rows::new(kept.shape(), [&kept]));
     // SAFETY: the arguments of the kernel; the walk and the step together cover the view and no more.
     unsafe {

@@ -1,9 +1,10 @@
 //! The chunked loss on a card: logits, loss, and gradients of one stretch of rows at a time.
 
 use super::cpu::{Options, Parts};
-use crate::device::cuda::driver::{Grid, Kernel};
-use crate::device::cuda::launches::THREADS;
+use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::grid_of_blocks;
 use crate::device::cuda::{Gpu, Module, arguments, module};
+use crate::ops::matmul::cuda::add_product;
 use crate::ops::matmul::product;
 use crate::{DType, Tensor};
 
@@ -49,13 +50,8 @@ pub(super) fn forward(
         );
         if let (Some(dx), Some(dw)) = (&dx, &dw) {
             part(dx).copy_(&product(OP, &logits, &weight, options.precision, x.dtype()));
-            dw.add_(&product(
-                OP,
-                &logits.t(),
-                &part(&x),
-                options.precision,
-                held,
-            ));
+            let operands = [&logits.t(), &part(&x)];
+            add_product(gpu, OP, dw, operands, options.precision);
         }
     }
     let loss = losses.sum_all() / counted;
@@ -79,11 +75,7 @@ fn softmax_rows(
         module: &MODULE,
         name: &name,
     };
-    let grid = Grid {
-        blocks: [rows.min(1 << 20) as u32, 1, 1],
-        threads: THREADS,
-        shared: 0,
-    };
+    let grid = grid_of_blocks(rows);
     let (to, loss, from) = (logits.address(), losses.address(), targets.address());
     let cap = options.soft_cap.unwrap_or(0.0);
     let arguments = arguments![

@@ -12,19 +12,12 @@ pub(in crate::ops) static MODULE: Module = module!("gather");
 /// The part of `x` that an index of this shape reaches, with `dim` left standing still: a walk over it and an index, in step, finds where
 /// the line of each element begins.
 pub(in crate::ops) fn lines_under(x: &Layout, index: &Shape, dim: usize) -> Layout {
-    let first = (0..index.len()).fold(x.clone(), |layout, d| {
+    let reached = (0..index.len()).fold(x.clone(), |layout, d| {
         layout.narrow(d, 0, if d == dim { 1 } else { index[d] })
     });
-    let standing = first
-        .shape()
-        .iter()
-        .enumerate()
-        .map(|(d, &n)| if d == dim { 1 } else { n });
-    let shape: Shape = standing.collect::<Vec<_>>().into();
-    debug_assert!(&shape == first.shape());
-    first
+    reached
         .expand(index)
-        .expect("the line stands still along the dim")
+        .expect("it has the shape of the index but for the dim, where it has one element")
 }
 
 /// `index` is i64 and contiguous.

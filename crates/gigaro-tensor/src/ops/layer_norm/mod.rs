@@ -1,7 +1,7 @@
 //! Layer normalisation.
 
 mod cpu;
-mod cuda;
+pub(in crate::ops) mod cuda;
 
 use crate::Tensor;
 use crate::autograd::record_fused;

@@ -62,11 +62,40 @@ pub(in crate::ops) fn product(
         out: (buffer.address(), written),
         size: [m, n, k],
         batches: Rows::new(batch, [&lead(a.layout()), &lead(b.layout())]),
+        accumulate: false,
     };
     if !job.by_library() {
         job.by_kernel();
     }
     Tensor::from_buffer(buffer, shape, written).to_dtype(out)
+}
+
+/// Adds `a @ b` to a contiguous matrix that nobody else reads.
+#[track_caller]
+pub(in crate::ops) fn add_product(
+    gpu: &'static Gpu,
+    op: &str,
+    into: &Tensor,
+    [a, b]: [&Tensor; 2],
+    compute: Compute,
+) {
+    let (operands, written) = types(op, a.dtype(), b.dtype(), compute, into.dtype());
+    let [a, b] = [a, b].map(|t| t.detach().to_dtype(operands));
+    let job = Job {
+        gpu,
+        op,
+        a: &a,
+        b: &b,
+        bias: None,
+        out: (into.address(), written),
+        size: [a.size(-2), b.size(-1), a.size(-1)],
+        batches: Rows::new(&Shape::from([]), [&lead(a.layout()), &lead(b.layout())]),
+        accumulate: true,
+    };
+    if written != into.dtype() || !job.by_library() {
+        let shape = Shape::from([]);
+        into.add_(&product(gpu, op, [&a, &b], None, compute, &shape, written));
+    }
 }
 
 /// The batch dims of a layout.
@@ -85,6 +114,8 @@ struct Job<'a> {
     out: (u64, DType),
     size: [usize; 3],
     batches: Rows<2>,
+    /// The library adds to what is there.
+    accumulate: bool,
 }
 
 impl Job<'_> {
@@ -121,7 +152,7 @@ impl Job<'_> {
                 },
                 bias: self.bias,
                 tf32: crate::device::cuda::tf32_allowed(),
-                accumulate: false,
+                accumulate: self.accumulate,
             };
             // SAFETY: the operands are views of tensors, and the result has a block of its own.
             if !unsafe { self.gpu.product(self.op, &product) } {

@@ -1,7 +1,7 @@
 //! Writing by index on a card.
 
-use crate::device::cuda::driver::{Grid, Kernel};
-use crate::device::cuda::launches::{THREADS, grid_over, suffix};
+use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::launches::{grid_of_blocks, grid_over, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
 use crate::ops::gather::cuda::lines_under;
 use crate::shape::Rows;
@@ -64,11 +64,7 @@ pub(super) fn add_slices(gpu: &'static Gpu, out: &Tensor, d: usize, index: &Tens
         module: &MODULE,
         name: &name,
     };
-    let grid = Grid {
-        blocks: [slices.min(1 << 20) as u32, 1, 1],
-        threads: THREADS,
-        shared: 0,
-    };
+    let grid = grid_of_blocks(slices);
     let (count, limit) = (index.numel() as u64, out.shape()[d] as i64);
     let (index_at, from) = (index.address(), src.address());
     out.storage().write(|buffer| {

@@ -40,7 +40,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.apply()?;
+    args.shared.machine.apply()?;
     let [b, h, t, d] = [args.batch, args.heads, args.tokens, args.channels].map(usize::from);
     let dtype = match args.dtype {
         BenchDtype::F32 => DType::F32,

@@ -58,7 +58,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.apply()?;
+    args.shared.machine.apply()?;
     let (batch, drawn) = (usize::from(args.batch), usize::from(args.tokens));
     let length = usize::from(args.prompt) + drawn;
     let (name, model) = model(args, length)?;

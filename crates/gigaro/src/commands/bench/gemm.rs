@@ -36,7 +36,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.apply()?;
+    args.shared.machine.apply()?;
     check_memory(args)?;
     let [m, n, k] = [args.m, args.n, args.k].map(|n| n as usize);
     let flops = flops([m, n, k], args.dtype, args.shared.repeats);

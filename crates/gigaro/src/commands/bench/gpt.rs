@@ -40,7 +40,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.shared.apply()?;
+    args.shared.machine.apply()?;
     let config = args.preset.config();
     let batch = args.batch.map_or(args.preset.batch(), |b| b as usize);
     check_memory(&config, batch)?;

@@ -16,6 +16,7 @@ use gigaro_tensor::{Device, cpu};
 use serde_json::{Map, Value, json};
 
 use crate::device;
+use crate::flags::MachineArgs;
 use crate::machine::peak_rss_bytes;
 use crate::output::Output;
 
@@ -45,13 +46,8 @@ enum What {
 /// Flags of every benchmark.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Processor threads to use [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-
-    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<device::Choice>,
+    #[command(flatten)]
+    machine: MachineArgs,
 
     /// Timed runs after a warm-up; their median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -108,15 +104,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         What::Decode(args) => decode::run(args, output),
         What::Gemm(args) => gemm::run(args, output),
         What::Attention(args) => attention::run(args, output),
-    }
-}
-
-impl BenchArgs {
-    fn apply(&self) -> Result<()> {
-        if let Some(threads) = self.threads {
-            cpu::threads::set_num_threads(threads.into());
-        }
-        device::choose(self.device)
     }
 }
 

@@ -15,8 +15,7 @@ use gigaro_train::quantity::{Bytes, Count};
 use serde_json::json;
 
 use super::serve;
-use crate::device;
-use crate::flags::Weights;
+use crate::flags::{MachineArgs, Weights};
 use crate::output::Output;
 
 const EXAMPLE: &str = "\
@@ -73,13 +72,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 
-    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<device::Choice>,
-
-    /// Processor threads to use [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    machine: MachineArgs,
 
     /// End stdout with one JSON object; everything for people goes to stderr
     #[arg(long)]
@@ -95,10 +89,7 @@ fn positive(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    if let Some(threads) = args.threads {
-        gigaro_tensor::cpu::threads::set_num_threads(threads.into());
-    }
-    device::choose(args.device)?;
+    args.machine.apply()?;
     let exchange = Exchange {
         prompt_tokens: args.prompt_tokens as usize,
         reply_tokens: args.reply_tokens as usize,

@@ -65,7 +65,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.compute.apply()?;
+    args.compute.machine.apply()?;
     let params = args.sampling.over(&usual(), args.compute.seed)?;
     if let Some(server) = &args.server {
         return remote::run(args, server, output);

@@ -47,7 +47,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    args.compute.apply()?;
+    args.compute.machine.apply()?;
     let models: Vec<Trained> = args
         .models
         .iter()

@@ -7,8 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 #ifndef __x86_64__
@@ -277,7 +275,6 @@ using std::erf;
 using std::exp;
 using std::fabs;
 using std::floor;
-using std::fma;
 using std::log;
 using std::pow;
 using std::rint;
