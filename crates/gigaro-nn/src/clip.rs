@@ -12,17 +12,20 @@
 //! assert!((scale * norm - 1.0).abs() < 1e-6);
 //! ```
 
-use gigaro_tensor::{Tensor, optim::squared_norm};
+use gigaro_tensor::Tensor;
+use gigaro_tensor::optim::{squared_norm, total_norm};
 
 /// Norm of all gradients taken as one vector; parameters without a gradient count as zero. Not
 /// finite if a gradient is not.
 #[must_use]
 pub fn grad_norm(parameters: &[(String, Tensor)]) -> f64 {
-    let squares = parameters
-        .iter()
-        .filter_map(|(_, p)| p.grad())
-        .map(|g| squared_norm(&g));
-    squares.sum::<f64>().sqrt()
+    total_norm(&gradients(parameters))
+}
+
+/// The gradients that there are, in the order of the parameters.
+#[must_use]
+pub fn gradients(parameters: &[(String, Tensor)]) -> Vec<Tensor> {
+    parameters.iter().filter_map(|(_, p)| p.grad()).collect()
 }
 
 /// The factor that brings a norm down to `max_norm`; 1 if it is not above. The same small number

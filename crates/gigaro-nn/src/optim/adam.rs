@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use gigaro_tensor::Tensor;
-use gigaro_tensor::optim::{AdamStep, adamw_};
+use gigaro_tensor::optim::{AdamRules, AdamSlot, AdamStep, adamw_, adamw_all_, adamw_by_rules_};
+use gigaro_tensor::{Device, Tensor, no_grad};
 
-use super::state::{States, scaled_grad};
-use super::{Optimizer, ParamGroup};
+use super::state::{Slot, States, scaled_grad};
+use super::{Optimizer, ParamGroup, Repeatable};
 use crate::StateDictError;
 
 /// Settings of Adam and AdamW.
@@ -60,6 +60,16 @@ fn adam_step(
 pub struct AdamW {
     options: AdamOptions,
     states: States,
+    captured: Option<Captured>,
+}
+
+/// What a step that a card repeats needs of the processor.
+#[derive(Debug)]
+struct Captured {
+    /// Where the card reads its numbers.
+    rules: AdamRules,
+    /// The places of the parameters that it changes, ascending.
+    places: Vec<usize>,
 }
 
 impl AdamW {
@@ -69,23 +79,76 @@ impl AdamW {
         Self {
             options,
             states: States::new(groups, STATE, 0.0),
+            captured: None,
         }
+    }
+
+    /// Counts a step of some parameters, chosen by place and tensor: its numbers.
+    fn steps(
+        &mut self,
+        lr: f64,
+        grad_scale: f64,
+        moves: impl Fn(usize, &Tensor) -> bool,
+    ) -> Vec<AdamStep> {
+        let options = &self.options;
+        let counted = self.states.count(moves).into_iter();
+        let step = |(step, group): (u64, &ParamGroup)| {
+            let (lr, decay) = (lr * group.lr_scale, group.weight_decay);
+            adam_step(options, lr, decay, step, grad_scale)
+        };
+        counted.map(step).collect()
+    }
+}
+
+/// The slots as the kernels take them.
+fn adam_slots<'a>(slots: &'a [(usize, Slot<'a>)]) -> Vec<AdamSlot<'a>> {
+    let slot = |(_, s): &'a (usize, Slot<'a>)| AdamSlot {
+        param: s.param,
+        grad: &s.grad,
+        exp_avg: &s.state[0],
+        exp_avg_sq: &s.state[1],
+    };
+    slots.iter().map(slot).collect()
+}
+
+impl Repeatable for AdamW {
+    fn capture(&mut self, clip: &Tensor) {
+        let slots: Vec<_> = self.states.slots().collect();
+        if let Some(captured) = &mut self.captured {
+            captured.places = slots.iter().map(|(place, _)| *place).collect();
+            no_grad(|| adamw_by_rules_(&adam_slots(&slots), &captured.rules, Some(clip)));
+        }
+    }
+
+    fn prepare(&mut self, lr: f64) {
+        let captured = self.captured.take();
+        let captured = captured.expect("AdamW: capture comes before prepare");
+        let moves = |place: usize, _: &Tensor| captured.places.binary_search(&place).is_ok();
+        let steps = self.steps(lr, 1.0, moves);
+        captured.rules.set(&steps);
+        self.captured = Some(captured);
     }
 }
 
 impl Optimizer for AdamW {
     fn step(&mut self, lr: f64, grad_scale: f64) {
-        let options = &self.options;
-        self.states.for_each(|s| {
-            let step = adam_step(
-                options,
-                lr * s.group.lr_scale,
-                s.group.weight_decay,
-                s.step,
-                grad_scale,
-            );
-            adamw_(s.param, &s.grad, &s.state[0], &s.state[1], &step);
+        let steps = self.steps(lr, grad_scale, |_, param| param.grad().is_some());
+        let slots: Vec<_> = self.states.slots().collect();
+        no_grad(|| adamw_all_(&adam_slots(&slots), &steps));
+    }
+
+    fn repeatable(&mut self) -> Option<&mut dyn Repeatable> {
+        let parameters: Vec<_> = self.states.groups.iter().flat_map(|g| &g.params).collect();
+        let device = parameters.first().map(|(_, p)| p.device())?;
+        if device == Device::Cpu {
+            return None;
+        }
+        // Its room must be there before work is captured: what is set to zero then is set to zero whenever the work is done.
+        self.captured.get_or_insert_with(|| Captured {
+            rules: AdamRules::new(parameters.len(), device),
+            places: Vec::new(),
         });
+        Some(self)
     }
 
     fn groups(&self) -> Vec<&ParamGroup> {

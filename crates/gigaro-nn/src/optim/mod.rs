@@ -79,6 +79,11 @@ pub trait Optimizer: Send {
     /// The parameters in their groups.
     fn groups(&self) -> Vec<&ParamGroup>;
 
+    /// The same optimiser as one whose step a card can repeat; `None` if it needs the processor for every step.
+    fn repeatable(&mut self) -> Option<&mut dyn Repeatable> {
+        None
+    }
+
     /// Forgets the gradients of all parameters.
     fn zero_grad(&self) {
         self.groups()
@@ -95,4 +100,17 @@ pub trait Optimizer: Send {
     /// # Errors
     /// If a key is missing, unexpected, or has another shape; then nothing was changed.
     fn load_state_dict(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), StateDictError>;
+}
+
+/// An optimiser whose step can be part of work that is captured once and done again (see [`gigaro_tensor::cuda::Graph`]): its numbers lie on the card.
+pub trait Repeatable {
+    /// Asks for a step of every parameter that has a gradient, under the numbers that [`Repeatable::prepare`] is going to write. `clip` is what
+    /// [`gigaro_tensor::optim::norm_and_clip`] gives.
+    fn capture(&mut self, clip: &Tensor);
+
+    /// Counts a step of the captured parameters and writes its numbers: to be called before the work is done.
+    ///
+    /// # Panics
+    /// If nothing was captured.
+    fn prepare(&mut self, lr: f64);
 }

@@ -52,22 +52,48 @@ impl States {
     }
 
     /// Counts a step for each parameter that has a gradient and hands it to `f`, without recording.
-    pub(super) fn for_each(&mut self, f: impl Fn(Slot<'_>)) {
-        no_grad(|| {
-            for (group, entries) in self.groups.iter().zip(&mut self.entries) {
-                for ((_, param), (step, state)) in group.params.iter().zip(entries) {
-                    let Some(grad) = param.grad() else { continue };
-                    *step += 1;
-                    f(Slot {
-                        param,
-                        grad,
-                        step: *step,
-                        state,
-                        group,
-                    });
-                }
-            }
+    pub(super) fn for_each(&mut self, f: impl FnMut(Slot<'_>)) {
+        self.count(|_, param| param.grad().is_some());
+        no_grad(|| self.slots().map(|(_, slot)| slot).for_each(f));
+    }
+
+    /// Counts a step of the parameters that `moves` chooses, by their place among all; their steps, from 1, and their groups.
+    pub(super) fn count(
+        &mut self,
+        moves: impl Fn(usize, &Tensor) -> bool,
+    ) -> Vec<(u64, &ParamGroup)> {
+        let groups = self.groups.iter().zip(&mut self.entries);
+        let all = groups.flat_map(|(group, entries)| {
+            let params = group.params.iter().zip(entries);
+            params.map(move |((_, param), (step, _))| (group, param, step))
         });
+        all.enumerate()
+            .filter(|(place, (_, param, _))| moves(*place, param))
+            .map(|(_, (group, _, step))| {
+                *step += 1;
+                (*step, group)
+            })
+            .collect()
+    }
+
+    /// The parameters that have a gradient, and their places among all.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Slot<'_>)> {
+        let groups = self.groups.iter().zip(&self.entries);
+        let all = groups.flat_map(|(group, entries)| {
+            let params = group.params.iter().zip(entries);
+            params.map(move |((_, param), entry)| (group, param, entry))
+        });
+        all.enumerate()
+            .filter_map(|(place, (group, param, (step, state)))| {
+                let slot = Slot {
+                    param,
+                    grad: param.grad()?,
+                    step: *step,
+                    state,
+                    group,
+                };
+                Some((place, slot))
+            })
     }
 
     fn all(&self) -> impl Iterator<Item = (&str, &(u64, Vec<Tensor>))> {

@@ -33,6 +33,16 @@ pub enum DeviceFailure {
         /// What there is.
         total: usize,
     },
+    /// Work is being captured for a [`Graph`](crate::cuda::Graph), and this cannot be part of it. Nothing is lost.
+    #[error(
+        "{device}: a graph cannot repeat `{what}`; do it before the work that is captured, or after"
+    )]
+    NotCapturable {
+        /// The device.
+        device: Device,
+        /// What was asked of it.
+        what: String,
+    },
     /// It answered with an error, and nothing on it can be relied on.
     #[error(
         "{device} failed at {what}: {said}; what was computed there is lost, start again from the last checkpoint"

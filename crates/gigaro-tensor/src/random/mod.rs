@@ -77,16 +77,16 @@ impl Generator {
 
     /// Claims `blocks` counter values for a kernel that draws in parallel: gives the key and the
     /// first one.
-    pub(crate) fn reserve(&self, blocks: u64) -> ([u32; 2], u64) {
+    pub(crate) fn reserve(&self, blocks: u64) -> (u64, u64) {
         (
-            key(self.0.seed.load(Ordering::Relaxed)),
+            self.0.seed.load(Ordering::Relaxed),
             self.0.position.fetch_add(blocks, Ordering::Relaxed),
         )
     }
 
     fn block(&self) -> [u32; 4] {
-        let (key, at) = self.reserve(1);
-        philox4x32([at as u32, (at >> 32) as u32, 0, 0], key)
+        let (seed, at) = self.reserve(1);
+        philox4x32([at as u32, (at >> 32) as u32, 0, 0], key(seed))
     }
 
     /// 64 random bits.
@@ -127,7 +127,8 @@ impl Generator {
     }
 }
 
-fn key(seed: u64) -> [u32; 2] {
+/// A seed as Philox takes it.
+pub(crate) fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 

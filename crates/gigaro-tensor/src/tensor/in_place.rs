@@ -3,11 +3,12 @@
 //! In-place ops are never recorded. A tensor that a pending backward pass needs notices the change
 //! and says so, instead of giving a wrong gradient.
 
-use crate::Tensor;
 use crate::autograd::{Origin, is_grad_enabled};
+use crate::device::cuda::Gpu;
 use crate::dtype::{Number, dispatch};
 use crate::ops::binary;
 use crate::shape::Rows;
+use crate::{Device, Tensor};
 
 impl Tensor {
     /// Calls `f(current, operand)` on every element and stores what it returns.
@@ -74,7 +75,16 @@ impl Tensor {
     /// If `src` does not broadcast to this shape, or either is being recorded.
     #[track_caller]
     pub fn copy_(&self, src: &Self) {
-        if self.gpu().is_none() && self.is_contiguous() && src.shape() == self.shape() {
+        let alike = self.is_contiguous() && src.shape() == self.shape();
+        if let Some(gpu) = self.gpu()
+            && alike
+            && src.dtype() == self.dtype()
+            && [self.device(), Device::Cpu].contains(&src.device())
+        {
+            self.check_writable("copy_", src);
+            return self.take_bytes(gpu, &src.detach().contiguous());
+        }
+        if self.gpu().is_none() && alike {
             self.check_writable("copy_", src);
             let src = src
                 .detach()
@@ -89,6 +99,21 @@ impl Tensor {
             return;
         }
         self.zip_in_place("copy_", src, |_, y| y);
+    }
+
+    /// Copies the bytes of a tensor that is alike, from main memory or on the card.
+    fn take_bytes(&self, gpu: &Gpu, src: &Self) {
+        let size = self.dtype().size_bytes();
+        let (start, bytes) = (self.layout().offset() * size, self.numel() * size);
+        let from = src.storage().read();
+        let source = src.layout().offset() * size;
+        self.storage().write(|buffer| {
+            let to = buffer.address() + start as u64;
+            match from.device() {
+                Device::Cpu => gpu.upload(to, &from.as_slice()[source..source + bytes]),
+                Device::Cuda(_) => gpu.copy(to, from.address() + source as u64, bytes),
+            }
+        });
     }
 
     /// Sets every element.

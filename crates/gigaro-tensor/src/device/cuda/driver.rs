@@ -16,6 +16,12 @@ pub(crate) enum DriverError {
         /// What was asked for.
         bytes: usize,
     },
+    /// Work is being captured, and this cannot be part of it. Nothing is lost.
+    #[error("{what} cannot be repeated by a graph")]
+    NotCapturable {
+        /// What was asked.
+        what: &'static str,
+    },
     /// Anything else. The card may be lost, and nothing on it can be relied on.
     #[error("{what}: {said}")]
     Failed {
@@ -44,6 +50,17 @@ pub(crate) struct Grid {
 pub(crate) struct Kernel<'a> {
     pub(crate) module: &'static Module,
     pub(crate) name: &'a str,
+}
+
+/// An argument of a kernel: where its value is, and how large it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value {
+    pub(crate) at: *const std::ffi::c_void,
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "the vendor's driver knows what its kernels take")
+    )]
+    pub(crate) bytes: usize,
 }
 
 /// One matrix operand of a product, in elements of its type.
@@ -103,12 +120,7 @@ pub(crate) trait Driver: Send + Sync {
     ///
     /// # Safety
     /// The arguments are those of the kernel, and the addresses among them are of blocks as large as it reads and writes.
-    unsafe fn launch(
-        &self,
-        kernel: Kernel<'_>,
-        grid: Grid,
-        arguments: &[*const std::ffi::c_void],
-    ) -> Result<()>;
+    unsafe fn launch(&self, kernel: Kernel<'_>, grid: Grid, arguments: &[Value]) -> Result<()>;
     /// The product by a library, or `false` if there is none that can: then a kernel does it.
     ///
     /// # Safety
@@ -116,4 +128,18 @@ pub(crate) trait Driver: Send + Sync {
     unsafe fn product(&self, product: &Product) -> Result<bool>;
     /// Waits until all that was asked has happened.
     fn synchronize(&self) -> Result<()>;
+    /// From here on, kernels, products, copies on the card and zeros are written down and not done. What goes to the card or comes from it, and
+    /// waiting for it, is [`DriverError::NotCapturable`]; memory that is given back is kept until the end.
+    fn begin_capture(&self) -> Result<()>;
+    /// What was written down. Also after an error in between this must be called; then work is done again as it is asked for.
+    fn end_capture(&self) -> Result<Box<dyn Captured>>;
+}
+
+/// Work of a card that was written down.
+pub(crate) trait Captured: Send + Sync {
+    /// Does it, after all that was asked before. Arguments have the values that they had, addresses among them.
+    ///
+    /// # Safety
+    /// Every block that the work reads or writes is still allocated.
+    unsafe fn launch(&self) -> Result<()>;
 }

@@ -1,12 +1,12 @@
 //! A card that is open: its memory, its errors, and how kernels are started on it.
 
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use bytemuck::Zeroable;
 
-use super::driver::{Address, Driver, DriverError, Grid, Kernel, Product, Result};
+use super::driver::{Address, Captured, Driver, DriverError, Grid, Kernel, Product, Result, Value};
+use super::graph::{self, Pool};
 use crate::device::DeviceFailure;
 use crate::shape::Rows;
 use crate::storage::size_cache::{AllocatorStats, SizeCache, rounded};
@@ -21,6 +21,8 @@ pub(crate) struct Gpu {
     fault: Address,
     /// Whether kernels that check indices have run since it was last read.
     fault_possible: AtomicBool,
+    /// Held by the thread that captures work; others wait, lest theirs be written down with it.
+    capture: RwLock<()>,
 }
 
 /// The cards that are open. Never closed: tensors may live as long as the program.
@@ -93,7 +95,7 @@ pub fn empty_cache(index: usize) {
 /// Waits until all that was asked of a card has happened.
 pub fn synchronize(index: usize) {
     let gpu = gpu(index);
-    gpu.done("synchronize", gpu.driver.synchronize());
+    gpu.done("synchronize", gpu.ask(|driver| driver.synchronize()));
 }
 
 static TF32: AtomicBool = AtomicBool::new(true);
@@ -138,6 +140,7 @@ impl Gpu {
             cache: Mutex::new(SizeCache::new()),
             fault,
             fault_possible: AtomicBool::new(false),
+            capture: RwLock::new(()),
         })
     }
 
@@ -145,36 +148,84 @@ impl Gpu {
         Device::Cuda(self.index)
     }
 
-    fn cache(&self) -> MutexGuard<'_, SizeCache<Address>> {
+    /// Asks the driver for work, when no other thread captures any.
+    fn ask<R>(&self, f: impl FnOnce(&dyn Driver) -> R) -> R {
+        let _turn = (!graph::captures(self))
+            .then(|| self.capture.read().unwrap_or_else(PoisonError::into_inner));
+        f(&*self.driver)
+    }
+
+    /// Makes other threads wait, and has what this one asks written down.
+    pub(super) fn begin_capture(&self) -> RwLockWriteGuard<'_, ()> {
+        let turn = self.capture.write().unwrap_or_else(PoisonError::into_inner);
+        self.done("begin to capture", self.driver.begin_capture());
+        turn
+    }
+
+    /// What was written down.
+    pub(super) fn end_capture(&self) -> Box<dyn Captured> {
+        self.done("capture", self.driver.end_capture())
+    }
+
+    /// Does what was written down.
+    ///
+    /// # Safety
+    /// Every block that it reads or writes is still allocated.
+    pub(super) unsafe fn launch_captured(&self, work: &dyn Captured) {
+        // Its kernels may check indices.
+        self.fault_possible.store(true, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        let launched = self.ask(|_| unsafe { work.launch() });
+        self.done("replay", launched);
+    }
+
+    pub(super) fn cache(&self) -> MutexGuard<'_, SizeCache<Address>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The value, or an end of the computation.
     fn done<R>(&self, what: &str, result: Result<R>) -> R {
         result.unwrap_or_else(|error| {
+            let device = self.device();
             let (what, said) = match error {
+                DriverError::NotCapturable { .. } => {
+                    let what = what.to_owned();
+                    DeviceFailure::NotCapturable { device, what }.raise()
+                }
                 DriverError::OutOfMemory { .. } => (what.to_owned(), error.to_string()),
                 DriverError::Failed { what: step, said } => (format!("{what} ({step})"), said),
             };
-            DeviceFailure::Lost {
-                device: self.device(),
-                what,
-                said,
-            }
-            .raise()
+            DeviceFailure::Lost { device, what, said }.raise()
         })
     }
 
-    /// A block for what `op` computes.
+    /// A block for what `op` computes; one that belongs to the graph while this thread captures work.
     pub(crate) fn allocate(&'static self, op: &str, bytes: usize) -> Block {
+        let pool = graph::pool(self);
         let size = rounded(bytes);
+        let (at, size) = match pool.as_ref().and_then(|pool| pool.take(size)) {
+            Some(found) => found,
+            None => {
+                let found = self.find(op, size);
+                if let Some(pool) = &pool {
+                    pool.add(found.1);
+                }
+                found
+            }
+        };
+        Block {
+            gpu: self,
+            at,
+            size,
+            pool,
+        }
+    }
+
+    /// A block that was given back, or else a new one, and its size.
+    fn find(&self, op: &str, size: usize) -> (Address, usize) {
         let mut cache = self.cache();
-        if let Some((at, size)) = cache.take(size) {
-            return Block {
-                gpu: self,
-                at,
-                size,
-            };
+        if let Some(kept) = cache.take(size) {
+            return kept;
         }
         let mut found = self.driver.allocate(size);
         if matches!(found, Err(DriverError::OutOfMemory { .. })) {
@@ -186,11 +237,7 @@ impl Gpu {
         match found {
             Ok(at) => {
                 cache.add(size);
-                Block {
-                    gpu: self,
-                    at,
-                    size,
-                }
+                (at, size)
             }
             Err(DriverError::OutOfMemory { .. }) => {
                 let stats = cache.stats;
@@ -226,7 +273,7 @@ impl Gpu {
 
     /// Copies to the card; `from` may be changed at once.
     pub(crate) fn upload(&self, to: Address, from: &[u8]) {
-        self.done("upload", self.driver.upload(to, from));
+        self.done("upload", self.ask(|driver| driver.upload(to, from)));
     }
 
     /// Copies from the card, when all that was asked before has happened.
@@ -235,7 +282,7 @@ impl Gpu {
     /// If a kernel before has met an index that is out of range.
     #[track_caller]
     pub(crate) fn download(&self, to: &mut [u8], from: Address) {
-        self.done("download", self.driver.download(to, from));
+        self.done("download", self.ask(|driver| driver.download(to, from)));
         if self.fault_possible.swap(false, Ordering::Relaxed) {
             self.check_indices();
         }
@@ -244,16 +291,14 @@ impl Gpu {
     #[track_caller]
     fn check_indices(&self) {
         let mut fault = Fault::zeroed();
-        self.done(
-            "download",
-            self.driver
-                .download(bytemuck::bytes_of_mut(&mut fault), self.fault),
-        );
+        let read =
+            self.ask(|driver| driver.download(bytemuck::bytes_of_mut(&mut fault), self.fault));
+        self.done("download", read);
         if fault.raised == 0 {
             return;
         }
         // Whoever catches the panic must not find it again.
-        self.done("clear", self.driver.clear(self.fault, size_of::<Fault>()));
+        self.clear(self.fault, size_of::<Fault>());
         let op = CHECKED_OPS
             .get(fault.op as usize)
             .copied()
@@ -276,12 +321,12 @@ impl Gpu {
 
     /// Copies on the card.
     pub(crate) fn copy(&self, to: Address, from: Address, bytes: usize) {
-        self.done("copy", self.driver.copy(to, from, bytes));
+        self.done("copy", self.ask(|driver| driver.copy(to, from, bytes)));
     }
 
     /// Zeros.
     pub(crate) fn clear(&self, at: Address, bytes: usize) {
-        self.done("clear", self.driver.clear(at, bytes));
+        self.done("clear", self.ask(|driver| driver.clear(at, bytes)));
     }
 
     /// Starts a kernel; does nothing for a grid without blocks.
@@ -298,9 +343,9 @@ impl Gpu {
         if grid.blocks.contains(&0) {
             return;
         }
-        let pointers: Vec<*const c_void> = arguments.iter().map(|a| a.pointer()).collect();
+        let values: Vec<Value> = arguments.iter().map(|a| a.value()).collect();
         // SAFETY: the caller's.
-        let started = unsafe { self.driver.launch(kernel, grid, &pointers) };
+        let started = self.ask(|driver| unsafe { driver.launch(kernel, grid, &values) });
         self.done(op, started);
     }
 
@@ -310,7 +355,7 @@ impl Gpu {
     /// The addresses are of blocks as large as the product reads and writes.
     pub(crate) unsafe fn product(&self, op: &str, product: &Product) -> bool {
         // SAFETY: the caller's.
-        let result = unsafe { self.driver.product(product) };
+        let result = self.ask(|driver| unsafe { driver.product(product) });
         self.done(op, result)
     }
 }
@@ -322,6 +367,8 @@ pub(crate) struct Block {
     gpu: &'static Gpu,
     at: Address,
     size: usize,
+    /// Whose it is, if not the card's cache's.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Block {
@@ -336,15 +383,21 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.gpu.cache().put(self.at, self.size);
+        match &self.pool {
+            Some(pool) => pool.put(self.at, self.size),
+            None => self.gpu.cache().put(self.at, self.size),
+        }
     }
 }
 
 /// What a kernel takes by value.
 pub(crate) trait Argument {
     /// Where the value is.
-    fn pointer(&self) -> *const c_void {
-        std::ptr::from_ref(self).cast()
+    fn value(&self) -> Value {
+        Value {
+            at: std::ptr::from_ref(self).cast(),
+            bytes: size_of_val(self),
+        }
     }
 }
 impl Argument for Address {}

@@ -22,7 +22,10 @@ struct f16 { u16 bits; };
     extern "C" void call_##name(void** arguments) { shim::call(name, arguments); } \
     void name(__VA_ARGS__)
 #define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(shim::dynamic_shared())
+#define GRID_CONSTANT
 #else
+// A large argument that threads index into where it lies, instead of each copying it.
+#define GRID_CONSTANT __grid_constant__
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
 #define DYNAMIC_SHARED(T, name) \
     extern __shared__ __align__(16) u8 dynamic_shared[]; \

@@ -8,11 +8,13 @@ pub(crate) mod driver;
 #[cfg(feature = "testing")]
 mod emulated;
 mod gpu;
+pub(crate) mod graph;
 pub(crate) mod launches;
 mod nvidia;
 
 pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};
 pub use gpu::{allow_tf32, empty_cache, memory_stats, name, open, synchronize};
+pub use graph::Graph;
 pub use nvidia::{CardFacts, LibraryFacts, Survey, survey};
 
 #[cfg(feature = "testing")]

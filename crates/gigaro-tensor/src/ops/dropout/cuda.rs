@@ -2,6 +2,7 @@
 
 use crate::Tensor;
 use crate::device::cuda::driver::Kernel;
+use crate::device::cuda::graph::random_position;
 use crate::device::cuda::launches::grid_over;
 use crate::device::cuda::{Gpu, Module, arguments, module};
 use crate::storage::Buffer;
@@ -14,9 +15,10 @@ pub(super) fn masked(
     x: &Tensor,
     p: f64,
     threshold: u32,
-    key: [u32; 2],
+    seed: u64,
     first: u64,
 ) -> Tensor {
+    let (position, first) = random_position(gpu, seed, first);
     let n = x.numel();
     let out = Buffer::on(gpu, "dropout", n * x.dtype().size_bytes());
     let name = format!("dropout_{}", x.dtype().name());
@@ -31,8 +33,8 @@ pub(super) fn masked(
         x.address(),
         scale,
         threshold,
-        key[0],
-        key[1],
+        seed,
+        position,
         first
     ];
     // SAFETY: the arguments of the kernel, and two blocks of `n` elements.

@@ -13,13 +13,14 @@ DEVICE void philox(u32 (&word)[4], u32 key0, u32 key1) {
     }
 }
 
-// A thread takes the four elements that one counter decides.
+// A thread takes the four elements that one counter decides. Counters begin at `first`, after `position` if there is one.
 #define DROPOUT(suffix, T, _) \
-    KERNEL(dropout_##suffix, T* out, u64 n, const T* in, f64 scale, u32 threshold, u32 key0, u32 key1, u64 first) { \
+    KERNEL(dropout_##suffix, T* out, u64 n, const T* in, f64 scale, u32 threshold, u64 seed, const u64* position, u64 first) { \
+        if (position) first += *position; \
         for (u64 four = first_element(); 4 * four < n; four += element_step()) { \
             const u64 at = first + four; \
             u32 words[4] = {(u32)at, (u32)(at >> 32), 0, 0}; \
-            philox(words, key0, key1); \
+            philox(words, (u32)seed, (u32)(seed >> 32)); \
             for (int j = 0; j < 4 && 4 * four + j < n; j++) { \
                 const u64 i = 4 * four + j; \
                 const Compute<T> x = load(in[i]) * (Compute<T>)scale; \

@@ -5,7 +5,7 @@ mod cuda;
 use crate::autograd::record;
 use crate::device::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Compute, Number, dispatch_float};
-use crate::random::philox4x32;
+use crate::random::{key, philox4x32};
 use crate::storage::Buffer;
 use crate::{Generator, Tensor};
 
@@ -26,19 +26,19 @@ pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Tensor {
     if p == 0.0 {
         return x.clone();
     }
-    let (key, first) = generator.reserve((x.numel() as u64).div_ceil(4));
-    masked(x, p, key, first)
+    let (seed, first) = generator.reserve((x.numel() as u64).div_ceil(4));
+    masked(x, p, seed, first)
 }
 
 /// Elements of one parallel piece, a multiple of the four that one counter decides.
 const PIECE: usize = 8192;
 
 /// Applies the mask that a key and a counter stand for; linear, so it is its own gradient.
-fn masked(x: &Tensor, p: f64, key: [u32; 2], first: u64) -> Tensor {
+fn masked(x: &Tensor, p: f64, seed: u64, first: u64) -> Tensor {
     let source = x.contiguous();
     let threshold = (p * f64::from(u32::MAX)).round() as u32;
     let result = if let Some(gpu) = x.gpu() {
-        cuda::masked(gpu, &source, p, threshold, key, first)
+        cuda::masked(gpu, &source, p, threshold, seed, first)
     } else {
         dispatch_float!("dropout", x.dtype(), T => {
             type C = <T as Number>::Compute;
@@ -52,7 +52,7 @@ fn masked(x: &Tensor, p: f64, key: [u32; 2], first: u64) -> Tensor {
                 let out = unsafe { base.slice_mut(i * PIECE, piece.len()) };
                 for (j, (out, x)) in out.chunks_mut(4).zip(piece.chunks(4)).enumerate() {
                     let at = first + (i * PIECE / 4 + j) as u64;
-                    let bits = philox4x32([at as u32, (at >> 32) as u32, 0, 0], key);
+                    let bits = philox4x32([at as u32, (at >> 32) as u32, 0, 0], key(seed));
                     for ((o, &x), b) in out.iter_mut().zip(x).zip(bits) {
                         *o = if b >= threshold { Number::store(Number::load(x) * scale) } else { Number::store(C::ZERO) };
                     }
@@ -62,6 +62,6 @@ fn masked(x: &Tensor, p: f64, key: [u32; 2], first: u64) -> Tensor {
         })
     };
     record("dropout", result, &[x], false, || {
-        Box::new(move |args| vec![Some(masked(args.grad, p, key, first))])
+        Box::new(move |args| vec![Some(masked(args.grad, p, seed, first))])
     })
 }

@@ -4,8 +4,10 @@
 //! contiguous f32 (or f64) tensors of one shape.
 
 pub(in crate::ops) mod cuda;
+mod many;
 mod newton_schulz;
 
+pub use many::{AdamRules, AdamSlot, adamw_all_, adamw_by_rules_, norm_and_clip, total_norm};
 pub use newton_schulz::newton_schulz;
 
 use crate::device::cpu::isa::isa;
@@ -45,21 +47,18 @@ const PIECE: usize = 16_384;
 /// <https://arxiv.org/abs/1711.05101>
 #[track_caller]
 pub fn adamw_(param: &Tensor, grad: &Tensor, exp_avg: &Tensor, exp_avg_sq: &Tensor, s: &AdamStep) {
-    let correction1 = 1.0 - s.beta1.powi(i32::try_from(s.step).unwrap_or(i32::MAX));
-    let correction2 = 1.0 - s.beta2.powi(i32::try_from(s.step).unwrap_or(i32::MAX));
-    let rule = AdamRule {
-        grad_scale: s.grad_scale,
-        keep: 1.0 - s.lr * s.weight_decay,
-        beta1: s.beta1,
-        beta2: s.beta2,
-        step_size: s.lr / correction1,
-        root_scale: 1.0 / correction2.sqrt(),
-        eps: s.eps,
-    };
     let grad = fitting("adamw_", param, grad, [exp_avg, exp_avg_sq]);
     match Tensor::common_gpu("adamw_", &[param, &grad, exp_avg, exp_avg_sq]) {
-        Some(gpu) => cuda::adamw(gpu, param, &grad, exp_avg, exp_avg_sq, rule),
-        None => update2(param, &grad, exp_avg, exp_avg_sq, rule),
+        Some(_) => adamw_all_(
+            &[AdamSlot {
+                param,
+                grad: &grad,
+                exp_avg,
+                exp_avg_sq,
+            }],
+            std::slice::from_ref(s),
+        ),
+        None => update2(param, &grad, exp_avg, exp_avg_sq, AdamRule::new(s)),
     }
 }
 
@@ -70,7 +69,7 @@ trait Rule: Copy + Sync {
 
 /// As `optim.cu` has it.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct AdamRule {
     grad_scale: f64,
     keep: f64,
@@ -79,6 +78,21 @@ struct AdamRule {
     step_size: f64,
     root_scale: f64,
     eps: f64,
+}
+
+impl AdamRule {
+    fn new(s: &AdamStep) -> Self {
+        let step = i32::try_from(s.step).unwrap_or(i32::MAX);
+        Self {
+            grad_scale: s.grad_scale,
+            keep: 1.0 - s.lr * s.weight_decay,
+            beta1: s.beta1,
+            beta2: s.beta2,
+            step_size: s.lr / (1.0 - s.beta1.powi(step)),
+            root_scale: 1.0 / (1.0 - s.beta2.powi(step)).sqrt(),
+            eps: s.eps,
+        }
+    }
 }
 
 impl Rule for AdamRule {
@@ -196,8 +210,8 @@ pub fn squared_norm(x: &Tensor) -> f64 {
     const BLOCK: usize = 1024;
     x.check_float("squared_norm");
     let x = x.detach().contiguous();
-    if let Some(gpu) = x.gpu() {
-        return cuda::squared_parts(gpu, &x).sum_all().item();
+    if x.gpu().is_some() {
+        return total_norm(&[x]).powi(2);
     }
     let n = x.numel();
     let mut partial = vec![0.0_f64; n.div_ceil(PIECE)];

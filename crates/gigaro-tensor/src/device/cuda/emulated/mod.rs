@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::hash::{Hash, Hasher};
+use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libloading::Library;
 
-use super::driver::{Address, Driver, DriverError, Grid, Kernel, Product, Result};
+use super::driver::{Address, Captured, Driver, DriverError, Grid, Kernel, Product, Result, Value};
 use super::{Module, gpu};
 use crate::{Device, Error};
 
@@ -49,8 +50,9 @@ pub fn open_emulated_of(index: usize, bytes: usize) -> std::result::Result<Devic
         found.map_err(|e| format!("g++ does not run ({e}); install it to test kernels"))?;
         Ok(Box::new(Emulated {
             memory: bytes,
-            modules: Mutex::default(),
+            modules: Arc::default(),
             blocks: Mutex::default(),
+            capturing: Mutex::default(),
         }))
     })
 }
@@ -65,8 +67,71 @@ type Launch = unsafe extern "C" fn(
 
 struct Emulated {
     memory: usize,
-    modules: Mutex<HashMap<&'static str, Library>>,
+    modules: Arc<Modules>,
     blocks: Mutex<HashMap<Address, usize>>,
+    capturing: Mutex<Option<Vec<Work>>>,
+}
+
+/// What was asked while work is captured.
+enum Work {
+    Launch {
+        module: &'static Module,
+        name: String,
+        grid: Grid,
+        values: Vec<Box<[MaybeUninit<u8>]>>,
+    },
+    Copy(Address, Address, usize),
+    Clear(Address, usize),
+}
+
+/// Work that was captured.
+struct Recorded {
+    modules: Arc<Modules>,
+    work: Vec<Work>,
+}
+
+impl Captured for Recorded {
+    unsafe fn launch(&self) -> Result<()> {
+        for work in &self.work {
+            match work {
+                Work::Launch {
+                    module,
+                    name,
+                    grid,
+                    values,
+                } => {
+                    let pointers: Vec<*const c_void> =
+                        values.iter().map(|value| value.as_ptr().cast()).collect();
+                    let kernel = Kernel { module, name };
+                    // SAFETY: the values that were given for this kernel; the rest is the caller's.
+                    unsafe { self.modules.launch(kernel, *grid, &pointers) }?;
+                }
+                // SAFETY: the caller's.
+                Work::Copy(to, from, bytes) => unsafe { copy(*to, *from, *bytes) },
+                // SAFETY: the caller's.
+                Work::Clear(at, bytes) => unsafe { clear(*at, *bytes) },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// # Safety
+/// The blocks are that large, and do not overlap.
+unsafe fn copy(to: Address, from: Address, bytes: usize) {
+    // SAFETY: the caller's.
+    unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+}
+
+/// # Safety
+/// The block is that large.
+unsafe fn clear(at: Address, bytes: usize) {
+    // SAFETY: the caller's.
+    unsafe { (at as *mut u8).write_bytes(0, bytes) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes after each block, and what they hold.
@@ -85,15 +150,28 @@ fn layout(bytes: usize) -> Layout {
 }
 
 impl Emulated {
+    /// Writes work down if it is captured; gives it back if it is to be done.
+    fn noted(&self, work: Work) -> Option<Work> {
+        match &mut *lock(&self.capturing) {
+            Some(all) => {
+                all.push(work);
+                None
+            }
+            None => Some(work),
+        }
+    }
+
+    fn not_while_capturing(&self, what: &'static str) -> Result<()> {
+        match &*lock(&self.capturing) {
+            Some(_) => Err(DriverError::NotCapturable { what }),
+            None => Ok(()),
+        }
+    }
+
     /// # Panics
     /// If a kernel wrote behind a block.
     fn check_guards(&self) {
-        for (&at, &bytes) in self
-            .blocks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for (&at, &bytes) in lock(&self.blocks).iter() {
             // SAFETY: the block is held and this much longer than it says.
             let guard = unsafe { std::slice::from_raw_parts((at as *const u8).add(bytes), GUARD) };
             assert!(
@@ -110,7 +188,7 @@ impl Driver for Emulated {
     }
 
     fn memory(&self) -> Result<(usize, usize)> {
-        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = lock(&self.blocks);
         let used: usize = blocks.values().sum();
         Ok((self.memory.saturating_sub(used), self.memory))
     }
@@ -126,26 +204,28 @@ impl Driver for Emulated {
         }
         // SAFETY: the block is that large.
         unsafe { at.write_bytes(UNTOUCHED, bytes + GUARD) };
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&self.blocks);
         blocks.insert(at as Address, bytes);
         Ok(at as Address)
     }
 
     fn free(&self, at: Address) {
         self.check_guards();
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&self.blocks);
         let bytes = blocks.remove(&at).expect("a block is freed once");
         // SAFETY: it came from `allocate` with this layout.
         unsafe { std::alloc::dealloc(at as *mut u8, layout(bytes)) };
     }
 
     fn upload(&self, to: Address, from: &[u8]) -> Result<()> {
+        self.not_while_capturing("copying to the card")?;
         // SAFETY: the caller's block is that large.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to as *mut u8, from.len()) };
         Ok(())
     }
 
     fn download(&self, to: &mut [u8], from: Address) -> Result<()> {
+        self.not_while_capturing("copying from the card")?;
         self.check_guards();
         // SAFETY: the caller's block is that large.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
@@ -153,24 +233,77 @@ impl Driver for Emulated {
     }
 
     fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()> {
-        // SAFETY: the caller's blocks are that large.
-        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        if self.noted(Work::Copy(to, from, bytes)).is_some() {
+            // SAFETY: the caller's blocks are that large.
+            unsafe { copy(to, from, bytes) };
+        }
         Ok(())
     }
 
     fn clear(&self, at: Address, bytes: usize) -> Result<()> {
-        // SAFETY: the caller's block is that large.
-        unsafe { (at as *mut u8).write_bytes(0, bytes) };
+        if self.noted(Work::Clear(at, bytes)).is_some() {
+            // SAFETY: the caller's block is that large.
+            unsafe { clear(at, bytes) };
+        }
         Ok(())
     }
 
+    unsafe fn launch(&self, kernel: Kernel<'_>, grid: Grid, arguments: &[Value]) -> Result<()> {
+        if lock(&self.capturing).is_none() {
+            let pointers: Vec<*const c_void> = arguments.iter().map(|value| value.at).collect();
+            // SAFETY: the caller's.
+            return unsafe { self.modules.launch(kernel, grid, &pointers) };
+        }
+        let held = |value: &Value| {
+            // SAFETY: the value is there and that large; bytes between its fields may hold anything.
+            let bytes = unsafe { std::slice::from_raw_parts(value.at.cast(), value.bytes) };
+            Box::<[MaybeUninit<u8>]>::from(bytes)
+        };
+        self.noted(Work::Launch {
+            module: kernel.module,
+            name: kernel.name.to_owned(),
+            grid,
+            values: arguments.iter().map(held).collect(),
+        });
+        Ok(())
+    }
+
+    unsafe fn product(&self, _product: &Product) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.not_while_capturing("waiting for the card")
+    }
+
+    fn begin_capture(&self) -> Result<()> {
+        self.not_while_capturing("beginning to capture work")?;
+        *lock(&self.capturing) = Some(Vec::new());
+        Ok(())
+    }
+
+    fn end_capture(&self) -> Result<Box<dyn Captured>> {
+        let work = lock(&self.capturing).take();
+        let work = work.ok_or_else(|| failed("ending a capture of work", "none was begun"))?;
+        let modules = Arc::clone(&self.modules);
+        Ok(Box::new(Recorded { modules, work }))
+    }
+}
+
+/// The modules that were compiled.
+#[derive(Default)]
+struct Modules(Mutex<HashMap<&'static str, Library>>);
+
+impl Modules {
+    /// # Safety
+    /// The arguments are those of the kernel, and the addresses among them are of blocks as large as it reads and writes.
     unsafe fn launch(
         &self,
         kernel: Kernel<'_>,
         grid: Grid,
         arguments: &[*const c_void],
     ) -> Result<()> {
-        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut modules = lock(&self.0);
         if !modules.contains_key(kernel.module.name) {
             let library = compiled(kernel.module)?;
             modules.insert(kernel.module.name, library);
@@ -202,14 +335,6 @@ impl Driver for Emulated {
         // SAFETY: a string that lives as long as the library.
         let said = unsafe { CStr::from_ptr(said) };
         Err(failed(kernel.name, said.to_string_lossy()))
-    }
-
-    unsafe fn product(&self, _product: &Product) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn synchronize(&self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys as cu;
 
-use super::super::driver::{Address, Driver, DriverError, Grid, Kernel, Product, Result};
+use super::super::driver::{
+    Address, Captured, Driver, DriverError, Grid, Kernel, Product, Result, Value,
+};
 use super::cache::Cache;
 use super::cards::Facts;
 use super::compile::{architecture, machine_code};
@@ -19,7 +21,7 @@ use super::functions::{CublasLt, Cuda, Nvrtc};
 use super::libraries::Loaded;
 use super::products::Products;
 use super::staging::Staging;
-use super::stream::{Graph, Stream};
+use super::stream::Stream;
 
 /// Dynamic shared memory that every kernel may have without asking, in bytes.
 const SHARED: u32 = 48 << 10;
@@ -141,62 +143,11 @@ impl Card {
     }
 
     /// Refuses what cannot be part of a graph.
-    fn not_while_capturing(&self, what: &str) -> Result<()> {
+    fn not_while_capturing(&self, what: &'static str) -> Result<()> {
         match *lock(&self.capturing) {
             None => Ok(()),
-            Some(_) => Err(not_capturable(what)),
+            Some(_) => Err(DriverError::NotCapturable { what }),
         }
-    }
-
-    /// Begins to capture: until [`end_capture`](Self::end_capture), kernels, products, copies on the card and zeros are written down and not done. What
-    /// goes to the card or comes from it cannot be captured and is an error; memory that is given back is kept until the end.
-    ///
-    /// Run the same work once before, so that kernels are compiled and memory is cached.
-    ///
-    /// # Errors
-    /// If work is captured already, or the card is lost.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing above captures steps yet")
-    )]
-    pub(super) fn begin_capture(&self) -> Result<()> {
-        let mut capturing = lock(&self.capturing);
-        if capturing.is_some() {
-            return Err(not_capturable("beginning to capture work"));
-        }
-        self.stream.begin_capture()?;
-        *capturing = Some(Vec::new());
-        Ok(())
-    }
-
-    /// What was captured since [`begin_capture`](Self::begin_capture). Also after an error in between it must be called; it then fails, and work is
-    /// done again as it is asked for.
-    ///
-    /// # Errors
-    /// If nothing was captured, or not all of it could be.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing above captures steps yet")
-    )]
-    pub(super) fn end_capture(&self) -> Result<Graph> {
-        let Some(given_back) = lock(&self.capturing).take() else {
-            return Err(DriverError::Failed {
-                what: "ending a capture of work".to_owned(),
-                said: "none was begun".to_owned(),
-            });
-        };
-        let graph = self.stream.end_capture();
-        for at in given_back {
-            self.stream.free(at);
-        }
-        graph
-    }
-}
-
-fn not_capturable(what: &str) -> DriverError {
-    DriverError::Failed {
-        what: what.to_owned(),
-        said: "work is being captured for a graph, which this cannot be part of".to_owned(),
     }
 }
 
@@ -256,19 +207,15 @@ impl Driver for Card {
         self.stream.clear(at, bytes)
     }
 
-    unsafe fn launch(
-        &self,
-        kernel: Kernel<'_>,
-        grid: Grid,
-        arguments: &[*const c_void],
-    ) -> Result<()> {
+    unsafe fn launch(&self, kernel: Kernel<'_>, grid: Grid, arguments: &[Value]) -> Result<()> {
         // The driver refuses grids without blocks; there is nothing to do.
         if grid.blocks.contains(&0) || grid.threads == 0 {
             return Ok(());
         }
         let function = self.function(kernel, grid.shared)?;
+        let pointers: Vec<*const c_void> = arguments.iter().map(|value| value.at).collect();
         // SAFETY: as the caller says.
-        unsafe { self.stream.launch(function, kernel.name, grid, arguments) }
+        unsafe { self.stream.launch(function, kernel.name, grid, &pointers) }
     }
 
     unsafe fn product(&self, product: &Product) -> Result<bool> {
@@ -289,6 +236,31 @@ impl Driver for Card {
     fn synchronize(&self) -> Result<()> {
         self.not_while_capturing("waiting for the card")?;
         self.stream.synchronize()
+    }
+
+    fn begin_capture(&self) -> Result<()> {
+        let mut capturing = lock(&self.capturing);
+        if capturing.is_some() {
+            let what = "beginning to capture work";
+            return Err(DriverError::NotCapturable { what });
+        }
+        self.stream.begin_capture()?;
+        *capturing = Some(Vec::new());
+        Ok(())
+    }
+
+    fn end_capture(&self) -> Result<Box<dyn Captured>> {
+        let Some(given_back) = lock(&self.capturing).take() else {
+            return Err(DriverError::Failed {
+                what: "ending a capture of work".to_owned(),
+                said: "none was begun".to_owned(),
+            });
+        };
+        let graph = self.stream.end_capture();
+        for at in given_back {
+            self.stream.free(at);
+        }
+        Ok(Box::new(graph?))
     }
 }
 

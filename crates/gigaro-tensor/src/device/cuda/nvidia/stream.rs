@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys as cu;
 
-use super::super::driver::{Address, DriverError, Grid, Result};
+use super::super::driver::{Address, Captured, DriverError, Grid, Result};
 use super::failure::failed;
 use super::functions::{Cuda, Status};
 
@@ -330,28 +330,18 @@ impl Drop for Stream {
 }
 
 /// Captured work, which is launched as a whole: a decoding step or a training step costs one call instead of hundreds.
-pub(crate) struct Graph {
+pub(super) struct Graph {
     stream: Arc<Stream>,
     executable: cu::CUgraphExec,
 }
 
 // SAFETY: a handle of the driver's, which lets any thread use it.
 unsafe impl Send for Graph {}
+// SAFETY: as above; launches that come at once are ordered by the stream.
+unsafe impl Sync for Graph {}
 
-impl Graph {
-    /// Does the work again, after all that was asked for before. The values of the kernels' arguments are those of the capture, addresses
-    /// among them: what changes from step to step must be read from memory on the card.
-    ///
-    /// # Safety
-    /// Every block that the work reads or writes is still allocated.
-    ///
-    /// # Errors
-    /// If the card is lost.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing above captures steps yet")
-    )]
-    pub(crate) unsafe fn launch(&self) -> Result<()> {
+impl Captured for Graph {
+    unsafe fn launch(&self) -> Result<()> {
         let stream = &self.stream;
         stream.bind()?;
         // SAFETY: an executable of this context; as the caller says.
