@@ -6,7 +6,7 @@ use gigaro_models::gpt::KvCache;
 use gigaro_models::{ActorCritic, Gpt, GptConfig, RewardModel};
 use gigaro_nn::optim::{AdamOptions, AdamW, Muon, MuonOptions, Optimizer};
 use gigaro_nn::{Mode, Module, clip};
-use gigaro_tensor::{DType, Device, Generator, Tensor, autocast, cuda};
+use gigaro_tensor::{DType, Device, Generator, Tensor, autocast, cuda, no_grad};
 
 fn card() -> Device {
     cuda::open_for_tests().expect("a card")
@@ -141,9 +141,50 @@ fn it_writes_what_it_writes_on_the_processor() {
                 next = vec![best.expect("a vocabulary") as u32];
                 text.extend(&next);
             }
+            assert_eq!(cache.captured_steps(), usize::from(device != Device::Cpu));
             text
         };
         assert_eq!(written(card()), written(Device::Cpu));
+    }
+}
+
+/// Logits of steps in changing company, while weights change under them and the model is replaced and moved.
+fn stepped(device: Device) -> Vec<Vec<f32>> {
+    let (first, second) = (model(&configs()[1], device), model(&configs()[1], device));
+    for (_, weight) in second.named_parameters() {
+        no_grad(|| weight.mul_(1.1));
+    }
+    let mut cache = KvCache::with_rows(&first, 3);
+    let mut found = Vec::new();
+    let mut step = |model: &Gpt, rows: &[usize]| {
+        let ids: Vec<u32> = rows
+            .iter()
+            .map(|row| *row as u32 + found.len() as u32)
+            .collect();
+        let logits = model.decode_rows(&ids, rows, &mut cache);
+        found.push(logits);
+    };
+    for _ in 0..3 {
+        step(&first, &[0, 1, 2]);
+        step(&first, &[2]);
+    }
+    for (_, weight) in first.named_parameters() {
+        no_grad(|| weight.mul_(0.9));
+    }
+    step(&first, &[1, 0, 2]);
+    step(&second, &[0, 1, 2]);
+    step(&first, &[2, 0, 1]);
+    first.to_device(Device::Cpu);
+    first.to_device(device);
+    (0..3).for_each(|_| step(&first, &[0, 1, 2]));
+    found.iter().map(|logits| logits.to_vec()).collect()
+}
+
+#[test]
+fn steps_that_are_repeated_follow_the_texts_and_the_weights() {
+    let (here, there) = (stepped(Device::Cpu), stepped(card()));
+    for (i, (a, b)) in here.iter().zip(&there).enumerate() {
+        assert!(worst(a, b) < 1e-4, "step {i}");
     }
 }
 

@@ -22,7 +22,7 @@ mod tensor;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use autograd::{autocast, checkpoint, enable_grad, no_grad};
+pub use autograd::{autocast, autocast_dtype, checkpoint, enable_grad, no_grad};
 pub use device::{Device, DeviceFailure, catch_failure, cpu, cuda};
 pub use dtype::{DType, Element, bf16, f16};
 pub use error::Error;

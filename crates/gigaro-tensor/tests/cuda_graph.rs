@@ -36,7 +36,7 @@ fn a_graph_does_its_work_on_what_lies_in_its_inputs_then() {
         input.copy_(&x);
         // What others compute meanwhile lies elsewhere.
         let _others: Vec<Tensor> = (0..4).map(|_| &total + 1.0).collect();
-        graph.replay();
+        assert!(graph.replay());
         let y = (&x * 2.0).exp();
         expected.add_(&y);
         assert!((sum.item() - y.sum_all().item()).abs() < 1e-5);
@@ -53,7 +53,7 @@ fn a_graph_gives_its_memory_back_when_it_and_its_results_are_gone() {
     let x = Tensor::zeros([1000], DType::F32, device);
     let before = held();
     let (graph, y) = cuda::Graph::capture(device, None, || &(&x + 1.0) * 2.0).expect("a graph");
-    graph.replay();
+    assert!(graph.replay());
     assert_eq!(y.to_vec::<f32>(), [2.0; 1000]);
     drop(graph);
     assert_eq!(y.to_vec::<f32>(), [2.0; 1000]);
@@ -82,7 +82,7 @@ fn random_numbers_go_on_as_if_the_work_was_asked_for_each_time() {
     assert_eq!(work().0.to_bytes(), asked[0].0);
     let (graph, (y, grad)) = cuda::Graph::capture(device, Some(&generator), work).expect("a graph");
     for (expected, expected_grad) in &asked[1..] {
-        graph.replay();
+        assert!(graph.replay());
         assert_eq!((&y.to_bytes(), &grad.to_bytes()), (expected, expected_grad));
     }
     assert_eq!(generator.state(), end);
@@ -122,8 +122,27 @@ fn what_a_graph_cannot_repeat_is_a_sentence_and_the_card_goes_on() {
     }));
     assert!(bug.is_err());
     let (graph, y) = cuda::Graph::capture(device, None, || &x * 3.0).expect("a graph");
-    graph.replay();
+    assert!(graph.replay());
     assert_eq!(y.to_vec::<f32>(), [6.0; 3]);
+}
+
+#[test]
+fn a_graph_whose_inputs_have_moved_says_so_and_one_whose_inputs_are_gone_still_has_them() {
+    let device = card();
+    let x = Tensor::full([3], 2.0, DType::F32, device);
+    let gone = Tensor::full([3], 5.0, DType::F32, device);
+    let (graph, y) = cuda::Graph::capture(device, None, || &x * &gone).expect("a graph");
+    drop(gone);
+    let _others: Vec<Tensor> = (0..4).map(|_| &x + 1.0).collect();
+    assert!(graph.replay());
+    assert_eq!(y.to_vec::<f32>(), [10.0; 3]);
+    x.to_device_(Device::Cpu);
+    assert!(!graph.replay());
+    x.to_device_(device);
+    // Not again at the old place, which is still in use.
+    let (graph, y) = cuda::Graph::capture(device, None, || &x * 4.0).expect("a graph");
+    assert!(graph.replay());
+    assert_eq!(y.to_vec::<f32>(), [8.0; 3]);
 }
 
 #[test]
@@ -137,7 +156,7 @@ fn other_threads_work_is_not_part_of_a_graph() {
         let other = threads.spawn(|| work(300));
         for _ in 0..20 {
             let (graph, y) = cuda::Graph::capture(device, None, || &x * 3.0).expect("a graph");
-            graph.replay();
+            assert!(graph.replay());
             assert_eq!(y.to_vec::<f32>(), [6.0; 3]);
         }
         other.join().expect("no panic");

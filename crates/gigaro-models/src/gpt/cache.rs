@@ -14,6 +14,7 @@ use gigaro_nn::Mode;
 use gigaro_tensor::{DType, PagedCache, Part, Tensor, no_grad};
 
 use super::Gpt;
+use super::decode_graph::Steps;
 
 /// Tokens of one row to read in a call, and how many of the logits are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,9 @@ pub struct DecodePart<'a> {
 /// Keys and values of the texts so far, a row for each sequence. Memory is taken in pages as texts grow.
 #[derive(Debug)]
 pub struct KvCache {
-    rows: PagedCache,
+    pub(super) rows: PagedCache,
+    /// Steps that a card repeats.
+    pub(super) steps: Steps,
 }
 
 impl KvCache {
@@ -56,6 +59,7 @@ impl KvCache {
         let shape = [c.n_layer, c.n_kv_head, c.head_dim()];
         Self {
             rows: PagedCache::new(shape, rows, capacity.min(c.max_seq_len)).on(model.device()),
+            steps: Steps::default(),
         }
     }
 
@@ -64,6 +68,7 @@ impl KvCache {
     pub fn with_pages(self, pages: usize) -> Self {
         Self {
             rows: self.rows.with_pages(pages),
+            steps: self.steps,
         }
     }
 
@@ -149,6 +154,12 @@ impl KvCache {
     #[track_caller]
     pub fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
         self.rows.copy_prefix(from, to, len);
+    }
+
+    /// Kinds of steps that a card repeats by a graph: one for each number of rows that took part in a step twice. 0 on the processor.
+    #[must_use]
+    pub fn captured_steps(&self) -> usize {
+        self.steps.captured()
     }
 
     /// Forgets everything, whatever a call that was cut short has left.
@@ -266,6 +277,10 @@ impl Gpt {
         cache: &mut KvCache,
         watch: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
+        if let Some(step) = self.repeated_step(parts, cache) {
+            watch(&step.hidden);
+            return step.logits;
+        }
         let wanted = wanted_rows(parts);
         if wanted.is_empty() {
             if !parts.is_empty() {
@@ -311,45 +326,62 @@ impl Gpt {
         watch: &mut dyn FnMut(&Tensor, &Tensor),
     ) -> Tensor {
         let places = admit(parts, cache);
-        let ids: Vec<i64> = parts
-            .iter()
-            .flat_map(|p| p.ids.iter().map(|&id| i64::from(id)))
-            .collect();
-        let positions: Vec<i64> = parts
-            .iter()
-            .map(|p| (cache.len(p.row), p.ids.len()))
-            .flat_map(|(start, n)| start as i64..(start + n) as i64)
-            .collect();
-        let n = ids.len();
-        let positions = Tensor::from_vec(positions, [n]);
-        let ids = Tensor::from_vec(ids, [1, n]);
-        let x = self.wte.forward(&ids);
+        let [ids, positions] = inputs(parts, cache);
+        cache.rows.reserve(&places);
+        let x = self.through_layers(&ids, &positions, &places, &mut cache.rows, watch);
+        cache.rows.advance(&places);
+        x
+    }
+
+    /// What the last layer leaves for tokens `ids: (1, N)` at `positions: (N)`, for which `rows` have room: `(1, N, C)`.
+    pub(super) fn through_layers(
+        &self,
+        ids: &Tensor,
+        positions: &Tensor,
+        places: &[Part],
+        rows: &mut PagedCache,
+        watch: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Tensor {
+        let x = self.wte.forward(ids);
         let mut x = x.to_dtype(DType::F32); // embeddings may be held in less
         if let Some(wpe) = &self.wpe {
-            x = x + wpe.forward(&positions);
+            x = x + wpe.forward(positions);
         }
         let rotary = self.rotary_here().map(|(cos, sin)| {
             (
-                cos.index_select(0, &positions),
-                sin.index_select(0, &positions),
+                cos.index_select(0, positions),
+                sin.index_select(0, positions),
             )
         });
-        let rows = &mut cache.rows;
-        rows.reserve(&places);
         for (layer, block) in self.blocks.iter().enumerate() {
             let [q, k, v] =
                 block
                     .attn
-                    .heads(&block.ln_1.forward(&x), &ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
+                    .heads(&block.ln_1.forward(&x), ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
             watch(&q, &k);
-            rows.write(layer, &places, &k, &v);
-            let y = rows.attend(layer, &places, &q); // (1, N, C)
+            rows.write(layer, places, &k, &v);
+            let y = rows.attend(layer, places, &q); // (1, N, C)
             x = x + block.attn.out.forward(&y);
             x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);
         }
-        rows.advance(&places);
         x
     }
+}
+
+/// The tokens of a call, `(1, N)`, and their positions, `(N)`.
+pub(super) fn inputs(parts: &[DecodePart<'_>], cache: &KvCache) -> [Tensor; 2] {
+    let tokens = parts.iter().flat_map(|p| p.ids);
+    let ids: Vec<i64> = tokens.map(|&id| i64::from(id)).collect();
+    let positions: Vec<i64> = parts
+        .iter()
+        .map(|p| (cache.len(p.row), p.ids.len()))
+        .flat_map(|(start, n)| start as i64..(start + n) as i64)
+        .collect();
+    let n = ids.len();
+    [
+        Tensor::from_vec(ids, [1, n]),
+        Tensor::from_vec(positions, [n]),
+    ]
 }
 
 /// The places in the call of the tokens whose logits are wanted.
@@ -377,7 +409,7 @@ fn wanted_rows(parts: &[DecodePart<'_>]) -> Vec<i64> {
 /// # Panics
 /// If a part is empty or does not fit, or a row is named twice.
 #[track_caller]
-fn admit(parts: &[DecodePart<'_>], cache: &KvCache) -> Vec<Part> {
+pub(super) fn admit(parts: &[DecodePart<'_>], cache: &KvCache) -> Vec<Part> {
     let (mut at, mut named) = (0, vec![false; cache.rows()]);
     let admitted = parts.iter().map(|&DecodePart { row, ids, .. }| {
         assert!(

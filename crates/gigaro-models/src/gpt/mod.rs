@@ -6,7 +6,7 @@
 //! Llama's (`model.layers.0.self_attn.q_proj.weight`).
 //!
 //! - `block.rs`: one layer; every weight is a public field, so that a decoding engine can read it.
-//! - `cache.rs`: decoding a token at a time, for one text or many at once.
+//! - `cache.rs`: decoding a token at a time, for one text or many at once; `decode_graph.rs`: with one call of a card.
 //! - `hugging_face.rs`: weights as the ecosystem stores them. `hugging_face_config.rs`: its settings. `hugging_face_folder.rs`: both.
 //! - `gguf.rs`: a model out of a GGUF file; `gguf_names.rs`: which tensor is which.
 //! - `rope.rs`: how fast queries and keys are rotated.
@@ -22,6 +22,7 @@ mod block;
 mod cache;
 mod config;
 mod cost;
+mod decode_graph;
 mod gguf;
 mod gguf_names;
 #[cfg(test)]

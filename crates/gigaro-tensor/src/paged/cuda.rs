@@ -33,20 +33,42 @@ pub(super) struct Token {
 }
 
 /// Which tokens a call reads and where everything is, on the card; the same for all layers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table {
+    /// [`Token`]s, as words.
     tokens: Tensor,
     pages: Tensor,
 }
 
+/// Words of a [`Token`].
+const WORDS: usize = size_of::<Token>() / 8;
+
+fn words<T: bytemuck::Pod>(values: &[T]) -> Tensor {
+    let bytes: &[u8] = bytemuck::cast_slice(values);
+    Tensor::from_bytes(bytes, [bytes.len() / 8], DType::I64)
+}
+
 impl Table {
     pub(super) fn new(gpu: &'static Gpu, tokens: &[Token], pages: &[u64]) -> Self {
-        let there = |bytes: &[u8]| {
-            Tensor::from_bytes(bytes, [bytes.len() / 8], DType::I64).to_device(gpu.device())
-        };
         Self {
-            tokens: there(bytemuck::cast_slice(tokens)),
-            pages: there(bytemuck::cast_slice(pages)),
+            tokens: words(tokens).to_device(gpu.device()),
+            pages: words(pages).to_device(gpu.device()),
+        }
+    }
+
+    /// Room for so many.
+    fn with_room(gpu: &'static Gpu, tokens: usize, pages: usize) -> Self {
+        let zeros = |n: usize| Tensor::zeros([n], DType::I64, gpu.device());
+        Self {
+            tokens: zeros(tokens * WORDS),
+            pages: zeros(pages),
+        }
+    }
+
+    /// Takes these in the place of what was there.
+    fn set(&self, tokens: &[Token], pages: &[u64]) {
+        for (to, from) in [(&self.tokens, words(tokens)), (&self.pages, words(pages))] {
+            to.narrow(0, 0, from.numel()).copy_(&from);
         }
     }
 }
@@ -90,6 +112,20 @@ impl PagedCache {
             heads: [h, self.h_kv, self.d].map(|n| n as u32),
             layer: (layer * self.layer_bytes()) as u64,
         }
+    }
+
+    /// The table of a call. One of a token for each text has its place, so that a captured step finds it there every time.
+    pub(super) fn placed(&mut self, gpu: &'static Gpu, tokens: &[Token], pages: &[u64]) -> Table {
+        if tokens.len() > self.texts.len() {
+            return Table::new(gpu, tokens, pages);
+        }
+        let most = self.texts.len() * self.capacity.div_ceil(Self::PAGE_TOKENS);
+        let texts = self.texts.len();
+        let steps = self
+            .steps
+            .get_or_insert_with(|| Table::with_room(gpu, texts, most));
+        steps.set(tokens, pages);
+        steps.clone()
     }
 
     fn table(&self) -> &Table {

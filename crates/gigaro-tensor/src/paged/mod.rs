@@ -38,6 +38,8 @@ pub struct PagedCache {
     device: Device,
     /// On a card, what the call under way reads.
     table: Option<cuda::Table>,
+    /// On a card, the table of calls that read a token of each text.
+    steps: Option<cuda::Table>,
     layout: Layout,
     pages: Vec<Page>,
     /// Pages that nobody holds.
@@ -91,6 +93,7 @@ impl PagedCache {
             compute,
             device: Device::Cpu,
             table: None,
+            steps: None,
             layout: Layout::pick(h_kv, d, compute),
             pages: Vec::new(),
             free: Vec::new(),
@@ -272,7 +275,7 @@ impl PagedCache {
     }
 
     /// What a card must know of a call.
-    fn table_of(&self, gpu: &'static Gpu, parts: &[Part]) -> cuda::Table {
+    fn table_of(&mut self, gpu: &'static Gpu, parts: &[Part]) -> cuda::Table {
         let (mut tokens, mut all) = (Vec::new(), Vec::new());
         for part in parts {
             let Text { pages, len } = &self.texts[part.text];
@@ -286,7 +289,7 @@ impl PagedCache {
                 seen: at as i64 + 1,
             }));
         }
-        cuda::Table::new(gpu, &tokens, &all)
+        self.placed(gpu, &tokens, &all)
     }
 
     #[track_caller]

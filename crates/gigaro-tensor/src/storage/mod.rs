@@ -76,6 +76,14 @@ impl Buffer {
         }
     }
 
+    /// The graph whose memory it is, on a card.
+    pub(crate) fn pool(&self) -> Option<&Arc<cuda::graph::Pool>> {
+        match &self.block {
+            Block::Cuda(block) => block.pool(),
+            Block::Main(_) => None,
+        }
+    }
+
     /// The address in main memory.
     ///
     /// # Panics

@@ -103,17 +103,14 @@ impl Tensor {
 
     /// Copies the bytes of a tensor that is alike, from main memory or on the card.
     fn take_bytes(&self, gpu: &Gpu, src: &Self) {
-        let size = self.dtype().size_bytes();
-        let (start, bytes) = (self.layout().offset() * size, self.numel() * size);
-        let from = src.storage().read();
-        let source = src.layout().offset() * size;
-        self.storage().write(|buffer| {
-            let to = buffer.address() + start as u64;
-            match from.device() {
-                Device::Cpu => gpu.upload(to, &from.as_slice()[source..source + bytes]),
-                Device::Cuda(_) => gpu.copy(to, from.address() + source as u64, bytes),
-            }
-        });
+        let bytes = self.numel() * self.dtype().size_bytes();
+        let to = self.address_to_write();
+        if src.gpu().is_some() {
+            return gpu.copy(to, src.address(), bytes);
+        }
+        let source = src.storage().read();
+        let start = src.layout().offset() * src.dtype().size_bytes();
+        gpu.upload(to, &source.as_slice()[start..start + bytes]);
     }
 
     /// Sets every element.

@@ -17,7 +17,7 @@ use bytemuck::Pod;
 
 use crate::autograd::{self, Leaf, Origin};
 use crate::device::cuda::driver::Address;
-use crate::device::cuda::{self, Gpu};
+use crate::device::cuda::{self, Gpu, graph};
 use crate::storage::{Buffer, Data, Storage};
 use crate::{DType, Device, Layout, Shape};
 
@@ -188,8 +188,27 @@ impl Tensor {
     /// # Panics
     /// If it is in main memory.
     pub(crate) fn address(&self) -> Address {
-        let start = self.0.layout.offset() * self.0.dtype.size_bytes();
-        self.0.storage.read().address() + start as Address
+        let at = self.0.storage.read().address();
+        graph::uses(&self.0.storage, at);
+        at + self.start()
+    }
+
+    /// [`Self::address`] for a kernel that writes there. Counts as a change; the data moves if somebody else reads it.
+    pub(crate) fn address_to_write(&self) -> Address {
+        let at = self.0.storage.write(|buffer| buffer.address());
+        graph::uses(&self.0.storage, at);
+        at + self.start()
+    }
+
+    /// Where the view begins in its storage, in bytes.
+    fn start(&self) -> Address {
+        (self.0.layout.offset() * self.0.dtype.size_bytes()) as Address
+    }
+
+    /// Whether both are views of the same data, of whatever part of it.
+    #[must_use]
+    pub fn shares_data(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.storage, &other.0.storage)
     }
 
     /// Whether the elements lie in row-major order without gaps.

@@ -379,6 +379,11 @@ impl Block {
     pub(crate) fn address(&self) -> Address {
         self.at
     }
+
+    /// The graph whose it is.
+    pub(crate) fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
+    }
 }
 
 impl Drop for Block {

@@ -12,17 +12,19 @@
 //! let _ = work(); // compiles the kernels
 //! let (graph, y) = cuda::Graph::capture(device, None, work)?;
 //! x.copy_(&Tensor::full([1024], 0.5, DType::F32, gigaro_tensor::Device::Cpu));
-//! graph.replay();
+//! assert!(graph.replay());
 //! assert_eq!(y.to_vec::<f32>()[0], 1.0_f32.exp());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::{Address, Captured};
 use super::{Block, Gpu, gpu};
 use crate::device::{DeviceFailure, catch_failure};
+use crate::storage::Storage;
 use crate::storage::size_cache::SizeCache;
 use crate::{Device, Generator};
 
@@ -30,6 +32,7 @@ use crate::{Device, Generator};
 pub struct Graph {
     gpu: &'static Gpu,
     work: Box<dyn Captured>,
+    uses: Uses,
     random: Option<Random>,
     /// What the work writes to; dropped after the work.
     _pool: Arc<Pool>,
@@ -40,6 +43,9 @@ impl std::fmt::Debug for Graph {
         f.debug_struct("Graph").finish_non_exhaustive()
     }
 }
+
+/// Data of tensors that are not the work's own, by where they are known: they must stay where they were.
+type Uses = HashMap<*const Storage, (Arc<Storage>, Address)>;
 
 /// Where the work's random numbers come from.
 struct Random {
@@ -58,6 +64,7 @@ struct Capture {
     pool: Arc<Pool>,
     /// Seed, position and where the position is read.
     random: Option<([u64; 2], Address)>,
+    uses: Uses,
 }
 
 thread_local! {
@@ -67,8 +74,7 @@ thread_local! {
 impl Graph {
     /// Captures `work` without doing it. Random numbers may come from `generator` only, and take another turn whenever the work is done.
     ///
-    /// Do the work once before, so that its kernels are compiled. Tensors that it reads must stay where they are as long as the graph is used, and
-    /// `work` must not end with fewer of them than it began with: what it drops may be somebody else's when it is done again.
+    /// Do the work once before, so that its kernels are compiled. Tensors that it reads are kept as long as the graph is.
     ///
     /// # Errors
     /// If the work needs what a graph cannot repeat (reading a result, copying from main memory), or if the card is full or lost.
@@ -92,12 +98,21 @@ impl Graph {
         catch_failure(|| capture(gpu, generator, work))
     }
 
-    /// Does the work, after all that was asked of the card before.
+    /// Does the work, after all that was asked of the card before. If data that it reads or writes has moved since it was captured, nothing is done and
+    /// the answer is `false`: the work must be captured anew.
     ///
     /// # Panics
     /// If the generator has another seed than when the work was captured.
+    #[must_use]
     #[track_caller]
-    pub fn replay(&self) {
+    pub fn replay(&self) -> bool {
+        let stays = |(storage, at): &(Arc<Storage>, Address)| {
+            let buffer = storage.read();
+            buffer.device() == self.gpu.device() && buffer.address() == *at
+        };
+        if !self.uses.values().all(stays) {
+            return false;
+        }
         if let Some(random) = &self.random {
             let [seed, position] = random.generator.state();
             assert!(
@@ -108,8 +123,9 @@ impl Graph {
                 .upload(random.position.address(), &position.to_ne_bytes());
             random.generator.set_state([seed, position + random.drawn]);
         }
-        // SAFETY: the blocks that it writes to are the pool's; those that it reads are its caller's promise.
+        // SAFETY: the blocks that it reads and writes are the pool's, or those of storages that it keeps and that have not moved.
         unsafe { self.gpu.launch_captured(&*self.work) };
+        true
     }
 }
 
@@ -135,9 +151,10 @@ fn capture<R>(
         gpu,
         pool: Arc::clone(&pool),
         random: place,
+        uses: HashMap::new(),
     }));
     let result = catch_failure(work);
-    CAPTURE.set(None);
+    let uses = CAPTURE.take().map(|capture| capture.uses);
     std::mem::forget(ending);
     let random = random.map(|random| {
         let [_, end] = random.generator.state();
@@ -152,6 +169,7 @@ fn capture<R>(
     let graph = Graph {
         gpu,
         work,
+        uses: uses.unwrap_or_default(),
         random,
         _pool: pool,
     };
@@ -180,6 +198,21 @@ pub(super) fn pool(gpu: &Gpu) -> Option<Arc<Pool>> {
         let capture = c.as_ref().filter(|c| std::ptr::eq(c.gpu, gpu));
         capture.map(|c| Arc::clone(&c.pool))
     })
+}
+
+/// Notes that the work that this thread captures uses data that lies there.
+pub(crate) fn uses(storage: &Arc<Storage>, at: Address) {
+    CAPTURE.with_borrow_mut(|c| {
+        let Some(capture) = c else { return };
+        let own = |pool: &Arc<Pool>| Arc::ptr_eq(pool, &capture.pool);
+        if !storage.read().pool().is_some_and(own) {
+            let kept = || (Arc::clone(storage), at);
+            capture
+                .uses
+                .entry(Arc::as_ptr(storage))
+                .or_insert_with(kept);
+        }
+    });
 }
 
 /// How a kernel finds position `first` of the random numbers under `seed`: the address of a position (0 for none) and how many come after it.

@@ -21,21 +21,15 @@ pub(crate) fn in_place(gpu: &'static Gpu, op: &str, target: &Tensor, source: &Te
         module: &MODULE,
         name: &name,
     };
-    let (n, start) = (
-        shape.numel(),
-        target.layout().offset() * target.dtype().size_bytes(),
-    );
-    let from = source.address();
-    target.storage().write(|buffer| {
-        let to = buffer.address() + start as u64;
-        // SAFETY: the arguments of kernels that change in place; the walk stays within the views.
-        unsafe {
-            gpu.launch(
-                op,
-                kernel,
-                grid_over(n),
-                arguments![to, n as u64, walk, from],
-            )
-        };
-    });
+    let (to, from) = (target.address_to_write(), source.address());
+    let n = shape.numel() as u64;
+    // SAFETY: the arguments of kernels that change in place; the walk stays within the views.
+    unsafe {
+        gpu.launch(
+            op,
+            kernel,
+            grid_over(shape.numel()),
+            arguments![to, n, walk, from],
+        )
+    };
 }

@@ -75,14 +75,12 @@ pub(super) fn adamw(
     (rules, first): (&Tensor, usize),
     clip: Option<&Tensor>,
 ) {
-    // Writing first: a storage that somebody else reads moves.
-    let written = |t: &Tensor| t.storage().write(|buffer| buffer.address());
     let table = Table::new(slots.iter().zip(grads).map(|(slot, grad)| {
         let addresses = [
-            written(slot.param),
+            slot.param.address_to_write(),
             grad.address(),
-            written(slot.exp_avg),
-            written(slot.exp_avg_sq),
+            slot.exp_avg.address_to_write(),
+            slot.exp_avg_sq.address_to_write(),
         ];
         (addresses, grad.numel())
     }));
