@@ -73,6 +73,10 @@ fn what_goes_there_comes_back() {
     // The very numbers of the processor, whatever draws them.
     let drawn = Tensor::randn([3, 5], DType::F32, device, &Generator::new(1));
     assert_eq!(drawn.to_bytes(), x.to_bytes());
+    for dtype in [DType::F64, DType::F32, DType::BF16, DType::I64, DType::U8] {
+        let numbers = |device| Tensor::arange(0.1, 30.0, 0.7, dtype, device).to_bytes();
+        assert_eq!(numbers(device), numbers(Device::Cpu), "{dtype}");
+    }
     let mask = |x: &Tensor| functional::dropout(x, 0.4, &Generator::new(2)).to_bytes();
     assert_eq!(mask(&x.to_device(device)), mask(&x));
 }

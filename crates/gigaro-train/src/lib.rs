@@ -34,6 +34,7 @@ pub mod advantage;
 pub mod answers;
 pub mod best_of_n;
 pub mod calibration;
+mod captured_step;
 pub mod checkpoint;
 pub mod dpo;
 pub mod error;

@@ -9,6 +9,7 @@ use gigaro_nn::{Mode, Module};
 use gigaro_tensor::{DeviceFailure, Tensor, catch_failure, no_grad};
 use serde_json::{Value, json};
 
+use crate::captured_step::Repetition;
 use crate::error::{Error, Result};
 use crate::non_finite::first_broken_part;
 use crate::objective::{Figures, Objective, Update};
@@ -52,6 +53,7 @@ pub struct NextToken<'a> {
     accumulate: u64,
     /// Rows that are taken at once, since more did not fit on the card.
     rows: Option<usize>,
+    repetition: Repetition,
     tokens: u64,
     writer: Option<Writer<'a>>,
 }
@@ -74,6 +76,7 @@ impl<'a> NextToken<'a> {
             validation,
             accumulate,
             rows: None,
+            repetition: Repetition::New,
             tokens: 0,
             writer: None,
         }
@@ -86,6 +89,12 @@ impl<'a> NextToken<'a> {
         self
     }
 
+    /// Whether the last step was one that a card repeats by a [`gigaro_tensor::cuda::Graph`], instead of being asked for kernel by kernel.
+    #[must_use]
+    pub const fn is_captured(&self) -> bool {
+        matches!(self.repetition, Repetition::Captured(_))
+    }
+
     /// Trains and saves only `part` of the model, such as the adapters of LoRA; the rest must be frozen, and has to be found
     /// again before a run is resumed.
     #[must_use]
@@ -96,6 +105,18 @@ impl<'a> NextToken<'a> {
 }
 
 impl NextToken<'_> {
+    /// Takes a step on some batches, one call after the other: their loss.
+    fn asked_for(&mut self, batches: &[Batch], update: &mut Update<'_>) -> Result<f64> {
+        let (loss, broken) = self.gradients(batches, update);
+        let origin = broken.and_then(|batch| first_broken_part(self.model, &batch));
+        let what = origin.map_or("the loss".to_owned(), |part| {
+            format!("the loss, and before it the output of {part},")
+        });
+        update.check(&what, loss)?;
+        update.apply()?;
+        Ok(loss)
+    }
+
     /// Accumulates the gradients of some batches: their loss, and where it is no number the part that gave it.
     ///
     /// If the card is full, what was done is forgotten and done again with half as many rows at a time, from now on.
@@ -115,6 +136,8 @@ impl NextToken<'_> {
                         failure.raise();
                     }
                     self.rows = Some(rows.div_ceil(2));
+                    // What it holds is needed now.
+                    self.repetition = Repetition::New;
                     self.model.zero_grad();
                     dropout.set_state(before);
                 }
@@ -158,13 +181,11 @@ impl Objective for NextToken<'_> {
         let batches: Vec<Batch> = (0..self.accumulate.max(1))
             .map(|_| self.feed.next_batch())
             .collect();
-        let (loss, broken) = self.gradients(&batches, update);
-        let origin = broken.and_then(|batch| first_broken_part(self.model, &batch));
-        let what = origin.map_or("the loss".to_owned(), |part| {
-            format!("the loss, and before it the output of {part},")
-        });
-        update.check(&what, loss)?;
-        update.apply()?;
+        let parts = cut(&batches, self.rows);
+        let loss = match self.repetition.step(self.model, &parts, update) {
+            Some(loss) => loss,
+            None => self.asked_for(&batches, update)?,
+        };
         self.tokens = batches.iter().map(|b| (b.rows * b.cols) as u64).sum();
         let mut figures = vec![("loss", loss)];
         if let (Some(rows), true) = (self.rows, cut(&batches, self.rows).len() > batches.len()) {

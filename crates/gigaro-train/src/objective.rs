@@ -131,12 +131,37 @@ impl<'a> Update<'a> {
         let scale = clip::clip_scale(grad_norm, self.max_norm);
         self.optimizer.step(self.lr, scale);
         self.optimizer.zero_grad();
-        self.norms += grad_norm;
-        self.applied += 1;
+        self.took(grad_norm);
         Ok(UpdateFigures {
             grad_norm,
             lr: self.lr,
         })
+    }
+
+    /// What a step that a card repeats is made of: the parameters and what moves them.
+    pub(crate) fn parts(&mut self) -> (&[(String, Tensor)], &mut dyn Optimizer) {
+        (&self.parameters, &mut *self.optimizer)
+    }
+
+    /// Counts an update that a card has made in its own way, with this norm of the gradient.
+    pub(crate) fn took(&mut self, grad_norm: f64) {
+        self.norms += grad_norm;
+        self.applied += 1;
+    }
+
+    /// The learning rate of the step.
+    pub(crate) const fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    /// What the gradient's norm is clipped to.
+    pub(crate) const fn max_norm(&self) -> f64 {
+        self.max_norm
+    }
+
+    /// The generator of dropout, whose position is saved.
+    pub(crate) const fn dropout(&self) -> &Generator {
+        &self.dropout
     }
 
     /// Refuses a number that is none. To be asked of the loss before [`Update::apply`], since a broken loss says

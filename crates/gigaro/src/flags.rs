@@ -108,6 +108,10 @@ pub(crate) struct MachineArgs {
     /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<device::Choice>,
+
+    /// Ask a graphics card for every kernel, instead of having it repeat whole steps
+    #[arg(long)]
+    pub(crate) no_graphs: bool,
 }
 
 /// How to compute: on every command that runs a model.
@@ -208,6 +212,9 @@ impl MachineArgs {
     pub(crate) fn apply(&self) -> Result<()> {
         if let Some(threads) = self.threads {
             gigaro_tensor::cpu::threads::set_num_threads(threads.into());
+        }
+        if self.no_graphs {
+            gigaro_tensor::cuda::allow_graphs(false);
         }
         device::choose(self.device)
     }

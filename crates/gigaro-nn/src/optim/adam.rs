@@ -112,11 +112,11 @@ fn adam_slots<'a>(slots: &'a [(usize, Slot<'a>)]) -> Vec<AdamSlot<'a>> {
 }
 
 impl Repeatable for AdamW {
-    fn capture(&mut self, clip: &Tensor) {
+    fn capture(&mut self, clip: Option<&Tensor>) {
         let slots: Vec<_> = self.states.slots().collect();
         if let Some(captured) = &mut self.captured {
             captured.places = slots.iter().map(|(place, _)| *place).collect();
-            no_grad(|| adamw_by_rules_(&adam_slots(&slots), &captured.rules, Some(clip)));
+            no_grad(|| adamw_by_rules_(&adam_slots(&slots), &captured.rules, clip));
         }
     }
 

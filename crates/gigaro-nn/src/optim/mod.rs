@@ -104,9 +104,9 @@ pub trait Optimizer: Send {
 
 /// An optimiser whose step can be part of work that is captured once and done again (see [`gigaro_tensor::cuda::Graph`]): its numbers lie on the card.
 pub trait Repeatable {
-    /// Asks for a step of every parameter that has a gradient, under the numbers that [`Repeatable::prepare`] is going to write. `clip` is what
-    /// [`gigaro_tensor::optim::norm_and_clip`] gives.
-    fn capture(&mut self, clip: &Tensor);
+    /// Asks for a step of every parameter that has a gradient, under the numbers that [`Repeatable::prepare`] is going to write. With `clip`, what
+    /// [`gigaro_tensor::optim::norm_and_clip`] gives, gradients are multiplied by its factor, and nothing changes if their norm is not finite.
+    fn capture(&mut self, clip: Option<&Tensor>);
 
     /// Counts a step of the captured parameters and writes its numbers: to be called before the work is done.
     ///

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use gigaro_tensor::Tensor;
 use gigaro_tensor::optim::newton_schulz;
+use gigaro_tensor::{DType, Tensor, no_grad};
 
-use super::state::{States, scaled_grad};
-use super::{AdamOptions, AdamW, Optimizer, ParamGroup};
+use super::state::{Slot, States};
+use super::{AdamOptions, AdamW, Optimizer, ParamGroup, Repeatable};
 use crate::StateDictError;
 
 /// How long the step of a matrix of a given shape is.
@@ -60,6 +60,26 @@ pub struct Muon {
     options: MuonOptions,
     matrices: States,
     rest: AdamW,
+    captured: Option<Captured>,
+}
+
+/// What a step that a card repeats needs of the processor.
+#[derive(Debug)]
+struct Captured {
+    /// Where the card reads the [numbers](Numbers) of each matrix: `(matrices, 2)`.
+    numbers: Tensor,
+    /// The matrices that it changes, by their place among all, ascending, and the [length](Muon::length) of their steps.
+    moving: Vec<(usize, f64)>,
+}
+
+/// The numbers of a matrix's step, each a tensor of one element, so that a card may read them where they lie.
+struct Numbers {
+    /// The gradient's factor.
+    grad: Tensor,
+    /// What is left of the matrix: 1 less what decay takes.
+    keep: Tensor,
+    /// How much of the direction is added: the negative learning rate times the length.
+    rate: Tensor,
 }
 
 impl Muon {
@@ -82,41 +102,135 @@ impl Muon {
             options,
             matrices: States::new(matrices, &["momentum_buffer"], 0.0),
             rest,
+            captured: None,
+        }
+    }
+
+    /// How long a step of a matrix is at a learning rate of 1.
+    fn length(&self, param: &Tensor) -> f64 {
+        let (rows, columns) = (param.size(0) as f64, param.size(1) as f64);
+        match self.options.scale {
+            MuonScale::Original => (rows / columns).max(1.0).sqrt(),
+            MuonScale::MatchRmsAdamw => 0.2 * rows.max(columns).sqrt(),
+        }
+    }
+
+    /// What the buffer and the matrix become.
+    fn moved(options: &MuonOptions, s: &Slot<'_>, numbers: &Numbers) -> [Tensor; 2] {
+        let momentum = options.momentum;
+        let grad = s.grad.to_dtype(s.param.dtype()) * &numbers.grad;
+        let buffer = &s.state[0] * momentum + &grad * (1.0 - momentum);
+        let direction = if options.nesterov {
+            grad * (1.0 - momentum) + &buffer * momentum
+        } else {
+            buffer.clone()
+        };
+        let update = newton_schulz(&direction, options.ns_steps) * &numbers.rate;
+        [buffer, s.param * &numbers.keep + update]
+    }
+}
+
+/// The learning rate and decay of a matrix's group: what is left of it, and how much of a direction of `length` is added.
+fn keep_and_rate(lr: f64, length: f64, group: &ParamGroup) -> [f64; 2] {
+    let lr = lr * group.lr_scale;
+    [1.0 - lr * group.weight_decay, -(lr * length)]
+}
+
+impl Repeatable for Muon {
+    fn capture(&mut self, clip: Option<&Tensor>) {
+        let options = self.options;
+        let slots: Vec<_> = self.matrices.slots().collect();
+        let moving = slots.iter().map(|(i, s)| (*i, self.length(s.param)));
+        let moving = moving.collect();
+        if let Some(captured) = &mut self.captured {
+            captured.moving = moving;
+            no_grad(|| {
+                for (row, (_, slot)) in slots.iter().enumerate() {
+                    change_on_card(&options, slot, &captured.numbers.narrow(0, row, 1), clip);
+                }
+            });
+        }
+        self.rest.capture(clip);
+    }
+
+    fn prepare(&mut self, lr: f64) {
+        let captured = self.captured.take();
+        let captured = captured.expect("Muon: capture comes before prepare");
+        let moving = &captured.moving;
+        let place = |place: usize| moving.binary_search_by_key(&place, |(p, _)| *p);
+        let counted = self.matrices.count(|p, _| place(p).is_ok());
+        let steps = counted.iter().zip(moving);
+        let numbers: Vec<f32> = steps
+            .flat_map(|((_, group), (_, length))| keep_and_rate(lr, *length, group))
+            .map(|number| number as f32)
+            .collect();
+        let numbers = Tensor::from_vec(numbers, [moving.len(), 2]);
+        captured.numbers.narrow(0, 0, moving.len()).copy_(&numbers);
+        self.captured = Some(captured);
+        self.rest.prepare(lr);
+    }
+}
+
+/// A step whose numbers lie on the card; it changes nothing if the gradient's norm is not finite.
+fn change_on_card(options: &MuonOptions, s: &Slot<'_>, row: &Tensor, clip: Option<&Tensor>) {
+    let dtype = s.param.dtype();
+    let factor = |clip: &Tensor| clip.narrow(0, 1, 1).to_dtype(dtype);
+    let one = || Tensor::ones([1], dtype, s.param.device());
+    let number = |i: usize| row.narrow(1, i, 1).reshape([1]).to_dtype(dtype);
+    let numbers = Numbers {
+        grad: clip.map_or_else(one, factor),
+        keep: number(0),
+        rate: number(1),
+    };
+    let old = [&s.state[0], s.param];
+    for (old, new) in old.iter().zip(Muon::moved(options, s, &numbers)) {
+        match clip {
+            None => old.copy_(&new),
+            Some(clip) => {
+                let finite = clip.narrow(0, 0, 1).is_finite();
+                old.copy_(&Tensor::where_(&finite, &new, old));
+            }
         }
     }
 }
 
 impl Optimizer for Muon {
     fn step(&mut self, lr: f64, grad_scale: f64) {
-        let MuonOptions {
-            momentum,
-            nesterov,
-            ns_steps,
-            scale,
-            ..
-        } = self.options;
-        self.matrices.for_each(|s| {
-            let (lr, grad) = (
-                lr * s.group.lr_scale,
-                scaled_grad(s.param, &s.grad, grad_scale, 0.0),
-            );
-            let buffer = &s.state[0];
-            buffer.copy_(&(buffer * momentum + &grad * (1.0 - momentum)));
-            let direction = if nesterov {
-                grad * (1.0 - momentum) + buffer * momentum
-            } else {
-                buffer.clone()
-            };
-            let (rows, columns) = (s.param.size(0) as f64, s.param.size(1) as f64);
-            let length = match scale {
-                MuonScale::Original => (rows / columns).max(1.0).sqrt(),
-                MuonScale::MatchRmsAdamw => 0.2 * rows.max(columns).sqrt(),
-            };
-            let update = newton_schulz(&direction, ns_steps) * -(lr * length);
-            s.param
-                .copy_(&(s.param * (1.0 - lr * s.group.weight_decay) + update));
+        let options = self.options;
+        self.matrices.count(|_, param| param.grad().is_some());
+        no_grad(|| {
+            for (_, s) in self.matrices.slots() {
+                let number = |x: f64| Tensor::full([1], x, s.param.dtype(), s.param.device());
+                let [keep, rate] = keep_and_rate(lr, self.length(s.param), s.group);
+                let numbers = Numbers {
+                    grad: number(grad_scale),
+                    keep: number(keep),
+                    rate: number(rate),
+                };
+                let [buffer, param] = Self::moved(&options, &s, &numbers);
+                s.state[0].copy_(&buffer);
+                s.param.copy_(&param);
+            }
         });
         self.rest.step(lr, grad_scale);
+    }
+
+    fn repeatable(&mut self) -> Option<&mut dyn Repeatable> {
+        let matrices: Vec<_> = self
+            .matrices
+            .groups
+            .iter()
+            .flat_map(|g| &g.params)
+            .collect();
+        let device = matrices.first().map(|(_, p)| p.device())?;
+        self.rest.repeatable()?;
+        // Its room must be there before work is captured.
+        let room = || Tensor::zeros([matrices.len(), 2], DType::F32, device);
+        self.captured.get_or_insert_with(|| Captured {
+            numbers: room(),
+            moving: Vec::new(),
+        });
+        Some(self)
     }
 
     fn groups(&self) -> Vec<&ParamGroup> {

@@ -35,7 +35,7 @@ pub enum DeviceFailure {
     },
     /// Work is being captured for a [`Graph`](crate::cuda::Graph), and this cannot be part of it. Nothing is lost.
     #[error(
-        "{device}: a graph cannot repeat `{what}`; do it before the work that is captured, or after"
+        "{device}: a graph cannot repeat {what}; do it before the work that is captured, or after"
     )]
     NotCapturable {
         /// The device.

@@ -48,6 +48,11 @@ impl Tensor {
             n >= 0.0 && n.is_finite(),
             "arange: step {step} does not lead from {start} to {end}"
         );
+        if let Device::Cuda(index) = device
+            && dtype != DType::Bool
+        {
+            return cast::cuda::arange(cuda::gpu(index), [start, step], n as usize, dtype);
+        }
         Self::generate([n as usize].into(), dtype, device, |i| {
             start + step * i as f64
         })

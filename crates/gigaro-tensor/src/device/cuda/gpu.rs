@@ -189,7 +189,7 @@ impl Gpu {
             let device = self.device();
             let (what, said) = match error {
                 DriverError::NotCapturable { .. } => {
-                    let what = what.to_owned();
+                    let what = format!("`{what}`");
                     DeviceFailure::NotCapturable { device, what }.raise()
                 }
                 DriverError::OutOfMemory { .. } => (what.to_owned(), error.to_string()),

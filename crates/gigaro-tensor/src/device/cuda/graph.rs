@@ -19,6 +19,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::{Address, Captured};
@@ -32,7 +33,7 @@ use crate::{Device, Generator};
 pub struct Graph {
     gpu: &'static Gpu,
     work: Box<dyn Captured>,
-    uses: Uses,
+    uses: Vec<(Arc<Storage>, Address)>,
     random: Option<Random>,
     /// What the work writes to; dropped after the work.
     _pool: Arc<Pool>,
@@ -71,6 +72,13 @@ thread_local! {
     static CAPTURE: RefCell<Option<Capture>> = const { RefCell::new(None) };
 }
 
+static ALLOWED: AtomicBool = AtomicBool::new(true);
+
+/// Whether work may be captured; so it is unless told otherwise. Without graphs every kernel is asked for, which shows the one at fault where one goes wrong.
+pub fn allow_graphs(allowed: bool) {
+    ALLOWED.store(allowed, Ordering::Relaxed);
+}
+
 impl Graph {
     /// Captures `work` without doing it. Random numbers may come from `generator` only, and take another turn whenever the work is done.
     ///
@@ -95,6 +103,10 @@ impl Graph {
             "Graph::capture: this thread captures work already"
         );
         let gpu = gpu(index);
+        if !ALLOWED.load(Ordering::Relaxed) {
+            let what = "anything, since graphs are switched off".to_owned();
+            return Err(DeviceFailure::NotCapturable { device, what });
+        }
         catch_failure(|| capture(gpu, generator, work))
     }
 
@@ -110,7 +122,7 @@ impl Graph {
             let buffer = storage.read();
             buffer.device() == self.gpu.device() && buffer.address() == *at
         };
-        if !self.uses.values().all(stays) {
+        if !self.uses.iter().all(stays) {
             return false;
         }
         if let Some(random) = &self.random {
@@ -155,6 +167,7 @@ fn capture<R>(
     }));
     let result = catch_failure(work);
     let uses = CAPTURE.take().map(|capture| capture.uses);
+    let uses = uses.into_iter().flat_map(HashMap::into_values).collect();
     std::mem::forget(ending);
     let random = random.map(|random| {
         let [_, end] = random.generator.state();
@@ -169,7 +182,7 @@ fn capture<R>(
     let graph = Graph {
         gpu,
         work,
-        uses: uses.unwrap_or_default(),
+        uses,
         random,
         _pool: pool,
     };

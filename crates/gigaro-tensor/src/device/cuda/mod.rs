@@ -14,7 +14,7 @@ mod nvidia;
 
 pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};
 pub use gpu::{allow_tf32, empty_cache, memory_stats, name, open, synchronize};
-pub use graph::Graph;
+pub use graph::{Graph, allow_graphs};
 pub use nvidia::{CardFacts, LibraryFacts, Survey, survey};
 
 #[cfg(feature = "testing")]

@@ -79,3 +79,11 @@ FILL(1, u8)
 FILL(2, u16)
 FILL(4, u32)
 FILL(8, u64)
+
+// start, start + step, ..; two roundings, as on the processor.
+#define ARANGE(suffix, T, _) \
+    KERNEL(arange_##suffix, T* out, u64 n, f64 start, f64 step) { \
+        for (u64 i = first_element(); i < n; i += element_step()) \
+            out[i] = Converted<T>::from(__dadd_rn(start, __dmul_rn(step, (f64)i))); \
+    }
+FOR_NUMBERS(ARANGE, 0)

@@ -63,3 +63,19 @@ pub(crate) fn filled(gpu: &'static Gpu, shape: Shape, value: f64, dtype: DType) 
     }
     Tensor::from_buffer(out, shape, dtype)
 }
+
+/// `n` numbers from `start` on in steps of `step`.
+pub(crate) fn arange(gpu: &'static Gpu, [start, step]: [f64; 2], n: usize, dtype: DType) -> Tensor {
+    let out = Buffer::on(gpu, "arange", n * dtype.size_bytes());
+    let name = format!("arange_{}", dtype.name());
+    // SAFETY: the arguments of the kernel, and a block of `n` elements.
+    unsafe {
+        gpu.launch(
+            "arange",
+            kernel(&name),
+            grid_over(n),
+            arguments![out.address(), n as u64, start, step],
+        );
+    }
+    Tensor::from_buffer(out, [n], dtype)
+}

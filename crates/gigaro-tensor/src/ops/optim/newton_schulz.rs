@@ -10,7 +10,7 @@ use crate::device::cpu::gemm::{
 use crate::device::cpu::scratch::Scratch;
 use crate::{DType, Tensor};
 
-use super::squared_norm;
+use super::{norm_and_clip, squared_norm};
 
 /// Coefficients of the fifth-degree polynomial that grows small singular values fastest (Jordan et al. 2024).
 const A: f32 = 3.4445;
@@ -41,12 +41,16 @@ pub fn newton_schulz(x: &Tensor, steps: usize) -> Tensor {
     let (dtype, x) = (x.dtype(), x.detach().to_dtype(DType::F32));
     // The shorter side first: its Gram matrix is the smaller one.
     let tall = x.size(0) > x.size(1);
-    let scale = 1.0 / squared_norm(&x).sqrt().max(EPS);
-    let x = if tall { x.t() } else { x } * scale;
+    let turned = |x: &Tensor| if tall { x.t() } else { x.clone() };
     if x.gpu().is_some() {
+        // The norm stays there: nobody waits for it.
+        let norm = norm_and_clip(std::slice::from_ref(&x), f64::INFINITY).narrow(0, 0, 1);
+        let least = Tensor::full([1], EPS, DType::F64, x.device());
+        let x = turned(&x) / norm.maximum(&least).to_dtype(DType::F32);
         let y = (0..steps).fold(x, |x, _| iterated(&x)).to_dtype(dtype);
-        return if tall { y.t().contiguous() } else { y };
+        return turned(&y).contiguous();
     }
+    let x = turned(&x) * (1.0 / squared_norm(&x).sqrt().max(EPS));
     let shape = [x.size(0), x.size(1)];
     let mut state = Iteration::new(&x.contiguous().data::<f32>(), shape);
     for _ in 0..steps {

@@ -267,6 +267,8 @@ inline unsigned __float_as_uint(float x) {
     std::memcpy(&bits, &x, 4);
     return bits;
 }
+inline double __dadd_rn(double x, double y) { return x + y; }
+inline double __dmul_rn(double x, double y) { return x * y; }
 template <class T> T atomicExch(T* at, T value) { return std::exchange(*at, value); }
 
 using std::ceil;
