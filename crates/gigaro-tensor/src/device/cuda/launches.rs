@@ -30,6 +30,11 @@ pub(crate) fn grid_over(elements: usize) -> Grid {
     }
 }
 
+/// Enough blocks for a thread per four elements, which it reads at once where they lie side by side.
+pub(crate) fn grid_over_fours(elements: usize) -> Grid {
+    grid_over(elements.div_ceil(4))
+}
+
 /// A tensor from a kernel `(out, number of elements, walk, inputs .., extra ..)` that writes each element from those of the inputs that lie
 /// at the same place, over the shape that all were checked to broadcast to.
 pub(crate) fn pointwise<const N: usize>(
@@ -51,7 +56,7 @@ pub(crate) fn pointwise<const N: usize>(
     arguments.extend(addresses.iter().map(|a| a as &dyn Argument));
     arguments.extend(extra);
     // SAFETY: the arguments are those that elementwise kernels take, and the walk stays within the views.
-    unsafe { gpu.launch(op, kernel, grid_over(n), &arguments) };
+    unsafe { gpu.launch(op, kernel, grid_over_fours(n), &arguments) };
     Tensor::from_buffer(out, shape, dtype)
 }
 

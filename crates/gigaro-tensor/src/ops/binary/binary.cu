@@ -26,13 +26,14 @@ BINARY(minimum, Smaller()(x, y))
 #define IN_PLACE(name, formula) FOR_NUMBERS(IN_PLACE_OF, name, formula)
 #define IN_PLACE_OF(suffix, T, name, formula) \
     KERNEL(name##_##suffix, T* target, u64 n, Walk<2> walk, const T* source) { \
-        for (u64 i = first_element(); i < n; i += element_step()) { \
-            i64 at[2]; \
-            walk.find(i, at); \
-            const Compute<T> x = load(target[at[0]]), y = load(source[at[1]]); \
-            (void)x; \
-            target[at[0]] = store<T>(formula); \
+        const auto change = [](Compute<T> x, Compute<T> y) { (void)x; return formula; }; \
+        if (walk.dense(0)) { \
+            zip(target, n, walk, target, source, change); \
+            return; \
         } \
+        walk_over(n, walk, [&](u64, const i64 (&at)[2]) { \
+            target[at[0]] = store<T>(change(load(target[at[0]]), load(source[at[1]]))); \
+        }); \
     }
 
 IN_PLACE(copy_, y)

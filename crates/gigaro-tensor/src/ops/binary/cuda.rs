@@ -1,7 +1,7 @@
 //! Arithmetic of two tensors on a card.
 
 use crate::device::cuda::driver::Kernel;
-use crate::device::cuda::launches::{grid_over, pointwise_named, suffix};
+use crate::device::cuda::launches::{grid_over_fours, pointwise_named, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
 use crate::shape::Rows;
 use crate::{Shape, Tensor};
@@ -28,7 +28,7 @@ pub(crate) fn in_place(gpu: &'static Gpu, op: &str, target: &Tensor, source: &Te
         gpu.launch(
             op,
             kernel,
-            grid_over(shape.numel()),
+            grid_over_fours(shape.numel()),
             arguments![to, n, walk, from],
         )
     };

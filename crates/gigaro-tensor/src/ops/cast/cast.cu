@@ -37,11 +37,7 @@ template <> struct Converted<i64> : Truncated<i64> {};
 
 #define FROM(suffix, S, target, T) \
     KERNEL(suffix##_to_##target, T* out, u64 n, Walk<1> walk, const S* in) { \
-        for (u64 i = first_element(); i < n; i += element_step()) { \
-            i64 at[1]; \
-            walk.find(i, at); \
-            out[i] = Converted<T>::from(load(in[at[0]])); \
-        } \
+        map_stored(out, n, walk, in, [](S x) { return Converted<T>::from(load(x)); }); \
     }
 FOR_NUMBERS(FROM, f64, f64)
 FOR_NUMBERS(FROM, f32, f32)
@@ -60,11 +56,7 @@ FOR_NUMBERS(TO_BOOL, 0)
 // Copies by the width of an element alone.
 #define COPY(bytes, T) \
     KERNEL(copy_##bytes, T* out, u64 n, Walk<1> walk, const T* in) { \
-        for (u64 i = first_element(); i < n; i += element_step()) { \
-            i64 at[1]; \
-            walk.find(i, at); \
-            out[i] = in[at[0]]; \
-        } \
+        map_stored(out, n, walk, in, [](T x) { return x; }); \
     }
 COPY(1, u8)
 COPY(2, u16)

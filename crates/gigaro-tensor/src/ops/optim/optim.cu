@@ -28,11 +28,6 @@ template <int K> struct Table {
     }
 };
 
-// Neighbours that are read and written at once.
-template <class T> struct alignas(4 * sizeof(T)) Four { T of[4]; };
-template <class T> DEVICE Four<T>& four(T* at) { return *reinterpret_cast<Four<T>*>(at); }
-template <class T> DEVICE const Four<T>& four(const T* at) { return *reinterpret_cast<const Four<T>*>(at); }
-
 // One step of Adam with decoupled weight decay; the numbers as `AdamRule` has them.
 struct AdamRule {
     f64 grad_scale, keep, beta1, beta2, step_size, root_scale, eps;
