@@ -243,24 +243,73 @@ fn attention_on_tensor_cores_agrees_within_bf16() {
     ];
     for (dims, causal, masked) in cases {
         let expected = attended(Device::Cpu, DType::F64, dims, causal, masked);
-        let run = || {
-            autocast(DType::BF16, || {
-                attended(device, DType::F32, dims, causal, masked)
-            })
-        };
-        let actual = run();
-        assert_eq!(actual, run(), "{dims:?}: two runs differ");
-        for (part, (a, e)) in ["output", "dq", "dk", "dv"]
-            .iter()
-            .zip(actual.iter().zip(&expected))
-        {
-            let scale = e.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
-            let worst = a
+        for dtype in [DType::F32, DType::BF16] {
+            let run = || {
+                autocast(DType::BF16, || {
+                    attended(device, dtype, dims, causal, masked)
+                })
+            };
+            let actual = run();
+            assert_eq!(actual, run(), "{dims:?}: two runs differ");
+            for (part, (a, e)) in ["output", "dq", "dk", "dv"]
                 .iter()
-                .zip(e)
-                .map(|(a, e)| (a - e).abs() / scale)
-                .fold(0.0, f64::max);
-            assert!(worst < 2e-2, "{part} of {dims:?}: {worst}");
+                .zip(actual.iter().zip(&expected))
+            {
+                let worst = furthest(a, e);
+                assert!(worst < 2e-2, "{part} of {dims:?} in {dtype}: {worst}");
+            }
+        }
+    }
+}
+
+/// The largest difference, as a share of the largest number, or of 1.
+fn furthest(a: &[f64], e: &[f64]) -> f64 {
+    let scale = e.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+    let differences = a.iter().zip(e).map(|(a, e)| (a - e).abs() / scale);
+    differences.fold(0.0, f64::max)
+}
+
+/// Output and gradients of a norm, a product and a sum with what they began from, as the inside of a network has them.
+fn inside(device: Device, dtype: DType, rms: bool) -> Vec<Vec<f64>> {
+    let random = Generator::new(9);
+    let draw = |shape: &[usize]| {
+        let x = Tensor::randn(shape, DType::F32, Device::Cpu, &random);
+        x.to_device(device).to_dtype(dtype).requires_grad_(true)
+    };
+    let (x, gain, shift) = (draw(&[3, 5, 24]), draw(&[24]), draw(&[24]));
+    let (weight, bias) = (draw(&[24, 24]), draw(&[24]));
+    let to = functional::autocast_output(&x);
+    let normal = if rms {
+        functional::rms_norm_to(&x, Some(&gain), 1e-5, to)
+    } else {
+        functional::layer_norm_to(&x, &gain, Some(&shift), 1e-5, to)
+    };
+    let product = functional::linear_to(&normal, &weight, Some(&bias), to);
+    if device != Device::Cpu {
+        assert_eq!([normal.dtype(), product.dtype()], [DType::BF16; 2]);
+    }
+    let y = &x + functional::gelu_tanh(&product);
+    assert_eq!(y.dtype(), dtype);
+    (&y * &y).sum_all().backward();
+    let wide = |x: &Tensor| x.detach().to_dtype(DType::F64).to_vec::<f64>();
+    let mut all = vec![wide(&y)];
+    let leaves = [x, gain, weight, bias];
+    all.extend(leaves.iter().map(|x| {
+        let grad = x.grad().expect("a gradient");
+        assert_eq!(grad.dtype(), dtype);
+        wide(&grad)
+    }));
+    all
+}
+
+#[test]
+fn the_inside_of_a_network_is_kept_in_bf16_under_autocast() {
+    for rms in [false, true] {
+        let expected = inside(Device::Cpu, DType::F64, rms);
+        let actual = autocast(DType::BF16, || inside(card(), DType::F32, rms));
+        for (i, (a, e)) in actual.iter().zip(&expected).enumerate() {
+            let worst = furthest(a, e);
+            assert!(worst < 2e-2, "{i}, rms {rms}: {worst}");
         }
     }
 }

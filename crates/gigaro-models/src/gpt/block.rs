@@ -30,6 +30,21 @@ impl NormLayer {
             Self::RmsNorm(norm) => norm.forward(x),
         }
     }
+
+    /// [`NormLayer::forward`] before a product: in the dtype that [`F::autocast_output`] says.
+    ///
+    /// # Shapes
+    /// `(.., C)` -> `(.., C)`
+    /// # Panics
+    /// If the last dim is not `C`.
+    #[must_use]
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::LayerNorm(norm) => norm.forward_in(x),
+            Self::RmsNorm(norm) => norm.forward_in(x),
+        }
+    }
 }
 
 impl Module for NormLayer {
@@ -303,8 +318,8 @@ impl Block {
     ) -> Tensor {
         let x = x + self
             .attn
-            .forward(&self.ln_1.forward(x), ids, rotary, mask, mode);
-        &x + self.mlp.forward(&self.ln_2.forward(&x), mode)
+            .forward(&self.ln_1.forward_in(x), ids, rotary, mask, mode);
+        &x + self.mlp.forward(&self.ln_2.forward_in(&x), mode)
     }
 
     /// Visits the tensors under GPT-2's names if positions are learned, under Llama's if not.

@@ -354,15 +354,17 @@ impl Gpt {
             )
         });
         for (layer, block) in self.blocks.iter().enumerate() {
-            let [q, k, v] =
-                block
-                    .attn
-                    .heads(&block.ln_1.forward(&x), ids, rotary.as_ref(), &Mode::Eval); // (1, N, H, D)
+            let [q, k, v] = block.attn.heads(
+                &block.ln_1.forward_in(&x),
+                ids,
+                rotary.as_ref(),
+                &Mode::Eval,
+            ); // (1, N, H, D)
             watch(&q, &k);
             rows.write(layer, places, &k, &v);
             let y = rows.attend(layer, places, &q); // (1, N, C)
-            x = x + block.attn.out.forward(&y);
-            x = &x + block.mlp.forward(&block.ln_2.forward(&x), &Mode::Eval);
+            x = x + block.attn.out.forward_in(&y, &Mode::Eval);
+            x = &x + block.mlp.forward(&block.ln_2.forward_in(&x), &Mode::Eval);
         }
         x
     }

@@ -39,6 +39,19 @@ impl LayerNorm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         functional::layer_norm(x, &self.weight, self.bias.as_ref(), self.eps)
     }
+
+    /// [`LayerNorm::forward`] for the inside of a network: in the dtype that [`functional::autocast_output`] says.
+    ///
+    /// # Shapes
+    /// `(.., C)` -> `(.., C)`
+    /// # Panics
+    /// If the last dim is not `C`.
+    #[must_use]
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor) -> Tensor {
+        let (bias, dtype) = (self.bias.as_ref(), functional::autocast_output(x));
+        functional::layer_norm_to(x, &self.weight, bias, self.eps, dtype)
+    }
 }
 
 impl Module for LayerNorm {

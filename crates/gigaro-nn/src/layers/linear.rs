@@ -119,10 +119,11 @@ impl Linear {
     #[must_use]
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        self.forward_in(x, &Mode::Eval)
+        self.forward_to(x, &Mode::Eval, x.dtype())
     }
 
-    /// [`Linear::forward`] with the dropout of an adapter, if there is one and `mode` trains.
+    /// [`Linear::forward`] for the inside of a network: with the dropout of an adapter, if there is one and `mode` trains, and in the dtype that
+    /// [`functional::autocast_output`] says.
     ///
     /// # Shapes
     /// `(.., in_features)` -> `(.., out_features)`
@@ -131,9 +132,14 @@ impl Linear {
     #[must_use]
     #[track_caller]
     pub fn forward_in(&self, x: &Tensor, mode: &Mode) -> Tensor {
+        self.forward_to(x, mode, functional::autocast_output(x))
+    }
+
+    #[track_caller]
+    fn forward_to(&self, x: &Tensor, mode: &Mode, dtype: DType) -> Tensor {
         let y = match &self.quantized {
             Some(weight) => functional::linear_quantized(x, weight, self.bias.as_ref()),
-            None => functional::linear(x, &self.weight, self.bias.as_ref()),
+            None => functional::linear_to(x, &self.weight, self.bias.as_ref(), dtype),
         };
         match &self.lora {
             Some(lora) if !self.is_merged() => y + lora.forward(x, mode),

@@ -35,6 +35,19 @@ impl RmsNorm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         functional::rms_norm(x, Some(&self.weight), self.eps)
     }
+
+    /// [`RmsNorm::forward`] for the inside of a network: in the dtype that [`functional::autocast_output`] says.
+    ///
+    /// # Shapes
+    /// `(.., C)` -> `(.., C)`
+    /// # Panics
+    /// If the last dim is not `C`.
+    #[must_use]
+    #[track_caller]
+    pub fn forward_in(&self, x: &Tensor) -> Tensor {
+        let dtype = functional::autocast_output(x);
+        functional::rms_norm_to(x, Some(&self.weight), self.eps, dtype)
+    }
 }
 
 impl Module for RmsNorm {

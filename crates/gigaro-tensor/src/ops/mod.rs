@@ -40,9 +40,10 @@ pub mod functional {
     pub use super::cross_entropy::linear_cross_entropy;
     pub use super::dropout::dropout;
     pub use super::gather::embedding;
-    pub use super::layer_norm::layer_norm;
-    pub use super::linear::{linear, linear_quantized};
-    pub use super::rms_norm::rms_norm;
+    pub use super::layer_norm::{layer_norm, layer_norm_to};
+    pub use super::linear::{linear, linear_quantized, linear_to};
+    pub use super::matmul::autocast_output;
+    pub use super::rms_norm::{rms_norm, rms_norm_to};
     pub use super::rotary::{rotary_embedding, rotary_tables};
     pub use super::softmax::{log_softmax, softmax};
 }

@@ -132,9 +132,17 @@ impl PagedCache {
         self.table.as_ref().expect("reserve comes before")
     }
 
-    /// Writes keys and values `(1, N, Hkv, D)` in f32.
+    /// What kernels take what is of `dtype` as: bf16 if pages are in that too, else f32.
+    pub(super) fn taken_as(&self, dtype: DType) -> DType {
+        match (dtype, held(self.compute)) {
+            (DType::BF16, DType::BF16) => DType::BF16,
+            _ => DType::F32,
+        }
+    }
+
+    /// Writes keys and values `(1, N, Hkv, D)` in f32 or, into pages of such, bf16.
     pub(super) fn write_on_card(&self, gpu: &'static Gpu, layer: usize, k: &Tensor, v: &Tensor) {
-        let name = format!("write_{}", held(self.compute).name());
+        let name = format!("write_{}_{}", held(self.compute).name(), k.dtype().name());
         let kernel = Kernel {
             module: &MODULE,
             name: &name,
@@ -157,11 +165,11 @@ impl PagedCache {
         unsafe { gpu.launch("PagedCache", kernel, grid, arguments) };
     }
 
-    /// Attention of queries `(1, N, H, D)` in f32.
+    /// Attention of queries `(1, N, H, D)` in f32 or, over pages of such, bf16; the result is of their dtype.
     pub(super) fn attend_on_card(&self, gpu: &'static Gpu, layer: usize, q: &Tensor) -> Tensor {
         let (n, h, d) = (q.size(1), q.size(2), self.d);
-        let out = Buffer::on(gpu, "PagedCache", n * h * d * DType::F32.size_bytes());
-        let name = format!("attend_{}", held(self.compute).name());
+        let out = Buffer::on(gpu, "PagedCache", q.numel() * q.dtype().size_bytes());
+        let name = format!("attend_{}_{}", held(self.compute).name(), q.dtype().name());
         let kernel = Kernel {
             module: &MODULE,
             name: &name,
@@ -184,6 +192,6 @@ impl PagedCache {
         ];
         // SAFETY: the arguments of the kernel; the table names pages of this cache, which hold the keys that are seen.
         unsafe { gpu.launch("PagedCache", kernel, grid, arguments) };
-        Tensor::from_buffer(out, [1, n, h * d], DType::F32)
+        Tensor::from_buffer(out, [1, n, h * d], q.dtype())
     }
 }

@@ -393,6 +393,8 @@ impl PagedCache {
     pub fn write(&mut self, layer: usize, parts: &[Part], k: &Tensor, v: &Tensor) {
         let width = self.h_kv * self.d;
         let [k, v] = [k, v].map(|x| self.here(x));
+        // Values to which something was added may be wider than keys.
+        let v = v.to_dtype(k.dtype());
         assert!(
             *k.shape() == [1, k.size(1), self.h_kv, self.d] && k.shape() == v.shape(),
             "PagedCache: keys {:?} and values {:?}",
@@ -504,9 +506,13 @@ impl PagedCache {
 
     /// Where pages are, as kernels read it.
     fn here(&self, x: &Tensor) -> Tensor {
+        let dtype = match self.gpu() {
+            Some(_) => self.taken_as(x.dtype()),
+            None => DType::F32,
+        };
         x.detach()
             .to_device(self.device)
-            .to_dtype(DType::F32)
+            .to_dtype(dtype)
             .contiguous()
     }
 

@@ -19,24 +19,24 @@ template <class T> DEVICE T* row_of(u64 page, const Shape& n, u32 head, i64 slot
 }
 
 // A thread for each key channel of each token.
-template <class T> DEVICE void write(const Token* tokens, u64 elements, const f32* k, const f32* v, Shape n) {
+template <class T, class S> DEVICE void write(const Token* tokens, u64 elements, const S* k, const S* v, Shape n) {
     for (u64 i = first_element(); i < elements; i += element_step()) {
         const u32 c = i % n.d, head = i / n.d % n.h_kv;
         const Token token = tokens[i / n.d / n.h_kv];
-        row_of<T>(token.page, n, head, token.slot, false)[c] = store<T>(k[i]);
-        row_of<T>(token.page, n, head, token.slot, true)[c] = store<T>(v[i]);
+        row_of<T>(token.page, n, head, token.slot, false)[c] = store<T>(load(k[i]));
+        row_of<T>(token.page, n, head, token.slot, true)[c] = store<T>(load(v[i]));
     }
 }
 
 // A block for each token and head: its four warps take keys in turn, a lane some channels, and what they have is joined in their order.
-template <class T> DEVICE void attend(f32* out, const f32* q, const Token* tokens, const u64* pages, f32 scale, Shape n) {
+template <class T, class S> DEVICE void attend(S* out, const S* q, const Token* tokens, const u64* pages, f32 scale, Shape n) {
     const u32 WARPS = 4, PER_LANE = MOST_CHANNELS / 32;
     __shared__ f32 tops[WARPS], totals[WARPS], sums[WARPS][MOST_CHANNELS];
     const u32 head = blockIdx.y, kv_head = head / (n.h / n.h_kv), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Token token = tokens[blockIdx.x];
     const u64 row = ((u64)blockIdx.x * n.h + head) * n.d;
     f32 query[PER_LANE], sum[PER_LANE] = {}, top = -infinity<f32>(), total = 0;
-    for (u32 j = 0; j < PER_LANE; j++) query[j] = lane + 32 * j < n.d ? q[row + lane + 32 * j] * scale : 0.0f;
+    for (u32 j = 0; j < PER_LANE; j++) query[j] = lane + 32 * j < n.d ? load(q[row + lane + 32 * j]) * scale : 0.0f;
     for (i64 key = warp; key < token.seen; key += WARPS) {
         const u64 page = pages[token.first + key / PAGE_TOKENS];
         const T* k = row_of<T>(page, n, kv_head, key % PAGE_TOKENS, false);
@@ -64,16 +64,18 @@ template <class T> DEVICE void attend(f32* out, const f32* q, const Token* token
     for (u32 c = threadIdx.x; c < n.d; c += blockDim.x) {
         f32 value = 0;
         for (u32 w = 0; w < WARPS; w++) value += sums[w][c] * exp(tops[w] - peak);
-        out[row + c] = value / all;
+        out[row + c] = store<S>(value / all);
     }
 }
 
-#define PAGED(suffix, T) \
-    KERNEL(write_##suffix, const Token* tokens, u64 elements, const f32* k, const f32* v, Shape n) { \
+// Pages of `T`, for a call in `S`.
+#define PAGED(suffix, T, of, S) \
+    KERNEL(write_##suffix##_##of, const Token* tokens, u64 elements, const S* k, const S* v, Shape n) { \
         write<T>(tokens, elements, k, v, n); \
     } \
-    KERNEL(attend_##suffix, f32* out, const f32* q, const Token* tokens, const u64* pages, f32 scale, Shape n) { \
+    KERNEL(attend_##suffix##_##of, S* out, const S* q, const Token* tokens, const u64* pages, f32 scale, Shape n) { \
         attend<T>(out, q, tokens, pages, scale, n); \
     }
-PAGED(f32, f32)
-PAGED(bf16, bf16)
+PAGED(f32, f32, f32, f32)
+PAGED(bf16, bf16, f32, f32)
+PAGED(bf16, bf16, bf16, bf16)

@@ -220,14 +220,17 @@ template <u32 D, u32 R = ROWS> struct Tile {
     static const u32 TURNED_STRIDE = R + SPARE, TURNED_SIZE = D * TURNED_STRIDE;
 };
 
+DEVICE bf16 narrow(f32 x) { return store<bf16>(x); }
+DEVICE bf16 narrow(bf16 x) { return x; }
+
 // Copies rows `first ..` of one head; those behind the last are zeros. `plain` and `turned` may be missing.
-template <u32 D, u32 R = ROWS>
-DEVICE void take_bf16(bf16* plain, bf16* turned, const f32* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
+template <u32 D, u32 R = ROWS, class T>
+DEVICE void take_bf16(bf16* plain, bf16* turned, const T* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
     // Not unrolled further: its addresses would take registers that sums need.
 #pragma unroll 4
     for (u32 e = threadIdx.x; e < R * D; e += FLASH_THREADS) {
         const u32 row = e / D, c = e % D;
-        const bf16 value = store<bf16>(first + row < rows && c < d ? x[steps.row(batch, head, first + row) + c] : 0.0f);
+        const bf16 value = narrow(first + row < rows && c < d ? x[steps.row(batch, head, first + row) + c] : T{});
         if (plain) plain[row * Tile<D>::STRIDE + c] = value;
         if (turned) turned[c * Tile<D, R>::TURNED_STRIDE + row] = value;
     }
@@ -236,15 +239,16 @@ DEVICE void take_bf16(bf16* plain, bf16* turned, const f32* x, const Steps& step
 DEVICE u32 pair_at(const bf16* x) { return (u32)x[0].bits | (u32)x[1].bits << 16; }
 
 // The fragments of a warp's own 16 rows, straight from memory.
-template <u32 D>
-DEVICE void own_rows(u32 (&a)[D / 16][4], const f32* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
+template <u32 D, class T>
+DEVICE void own_rows(u32 (&a)[D / 16][4], const T* x, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d) {
     const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
     for (u32 k = 0; k < D / 16; k++)
         for (u32 i = 0; i < 4; i++) {
             const u32 row = first + group + i % 2 * 8, c = k * 16 + pair * 2 + i / 2 * 8;
-            const f32* at = x + steps.row(batch, head, row) + c;
+            const T* at = x + steps.row(batch, head, row) + c;
             const bool there = row < rows;
-            a[k][i] = pack(there && c < d ? at[0] : 0.0f, there && c + 1 < d ? at[1] : 0.0f);
+            const bf16 two[2] = {narrow(there && c < d ? at[0] : T{}), narrow(there && c + 1 < d ? at[1] : T{})};
+            a[k][i] = pair_at(two);
         }
 }
 
@@ -292,14 +296,14 @@ template <u32 D, u32 R> DEVICE void over_rows(f32 (&sum)[D / 8][4], const f32 (&
 }
 
 // Writes a warp's (16, D) sums, row i times `factors[i]`.
-template <u32 D>
-DEVICE void put_rows(f32* out, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d, const f32 (&sum)[D / 8][4],
+template <u32 D, class T>
+DEVICE void put_rows(T* out, const Steps& steps, u32 batch, u32 head, u32 first, u32 rows, u32 d, const f32 (&sum)[D / 8][4],
     const f32 (&factors)[2]) {
     const u32 group = threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
     for (u32 n = 0; n < D / 8; n++)
         for (u32 i = 0; i < 4; i++) {
             const u32 row = first + group + i / 2 * 8, c = n * 8 + pair * 2 + i % 2;
-            if (row < rows && c < d) out[steps.row(batch, head, row) + c] = sum[n][i] * factors[i / 2];
+            if (row < rows && c < d) out[steps.row(batch, head, row) + c] = store<T>(sum[n][i] * factors[i / 2]);
         }
 }
 
@@ -309,8 +313,8 @@ template <class F> DEVICE f32 over_row(f32 value, F join) {
     return join(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
-template <u32 D>
-DEVICE void flash_forward(f32* out, f32* lse, const f32* q, const f32* k, const f32* v, Sizes n, Steps out_steps, Steps q_steps,
+template <u32 D, class T>
+DEVICE void flash_forward(T* out, f32* lse, const T* q, const T* k, const T* v, Sizes n, Steps out_steps, Steps q_steps,
     Steps k_steps, Steps v_steps, Rule rule) {
     DYNAMIC_SHARED(bf16, shared);
     bf16 *keys = shared, *values = keys + Tile<D>::SIZE;
@@ -365,8 +369,8 @@ DEVICE void flash_forward(f32* out, f32* lse, const f32* q, const f32* k, const 
     put_rows<D>(out, out_steps, batch, head, first, n.t, n.d, sum, inverse);
 }
 
-template <u32 D>
-DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32* k, const f32* v, const f32* out, const f32* grad,
+template <u32 D, class T>
+DEVICE void flash_query_gradients(T* dq, f32* shares, const T* q, const T* k, const T* v, const T* out, const T* grad,
     const f32* lse, Sizes n, Steps dq_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps out_steps, Steps grad_steps, Rule rule) {
     DYNAMIC_SHARED(bf16, shared);
     bf16 *keys = shared, *values = keys + Tile<D>::SIZE, *turned = values + Tile<D>::SIZE;
@@ -380,8 +384,8 @@ DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32*
         const u32 query = first + group + r * 8;
         f32 part = 0;
         if (query < n.t) {
-            const f32 *o = out + out_steps.row(batch, head, query), *g = grad + grad_steps.row(batch, head, query);
-            for (u32 c = pair; c < n.d; c += 4) part += o[c] * g[c];
+            const T *o = out + out_steps.row(batch, head, query), *g = grad + grad_steps.row(batch, head, query);
+            for (u32 c = pair; c < n.d; c += 4) part += load(o[c]) * load(g[c]);
         }
         share[r] = over_row(part, Plus());
         const u64 place = ((u64)batch * n.h + head) * n.t + query;
@@ -412,8 +416,8 @@ DEVICE void flash_query_gradients(f32* dq, f32* shares, const f32* q, const f32*
 }
 
 // A warp's rows are keys here, and tiles are of queries: scores stand transposed.
-template <u32 D>
-DEVICE void flash_key_gradients(f32* dk, f32* dv, const f32* shares, const f32* q, const f32* k, const f32* v, const f32* grad,
+template <u32 D, class T>
+DEVICE void flash_key_gradients(T* dk, T* dv, const f32* shares, const T* q, const T* k, const T* v, const T* grad,
     const f32* lse, Sizes n, Steps dk_steps, Steps dv_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps grad_steps, Rule rule) {
     // Fewer queries at a time where a thread would otherwise run out of registers.
     const u32 R = D > 64 ? ROWS / 2 : ROWS;
@@ -464,23 +468,25 @@ DEVICE void flash_key_gradients(f32* dk, f32* dv, const f32* shares, const f32* 
     put_rows<D>(dk, dk_steps, batch, kv_head, first, n.s, n.d, key_sum, factors);
 }
 
-#define FLASH(D) \
-    KERNEL(flash_forward_##D, f32* out, f32* lse, const f32* q, const f32* k, const f32* v, Sizes n, Steps out_steps, Steps q_steps, \
+#define FLASH(D, suffix, T) \
+    KERNEL(flash_forward_##D##_##suffix, T* out, f32* lse, const T* q, const T* k, const T* v, Sizes n, Steps out_steps, Steps q_steps, \
         Steps k_steps, Steps v_steps, Rule rule) { \
         flash_forward<D>(out, lse, q, k, v, n, out_steps, q_steps, k_steps, v_steps, rule); \
     } \
-    KERNEL(flash_query_gradients_##D, f32* dq, f32* shares, const f32* q, const f32* k, const f32* v, const f32* out, const f32* grad, \
+    KERNEL(flash_query_gradients_##D##_##suffix, T* dq, f32* shares, const T* q, const T* k, const T* v, const T* out, const T* grad, \
         const f32* lse, Sizes n, Steps dq_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps out_steps, Steps grad_steps, \
         Rule rule) { \
         flash_query_gradients<D>( \
             dq, shares, q, k, v, out, grad, lse, n, dq_steps, q_steps, k_steps, v_steps, out_steps, grad_steps, rule); \
     } \
-    KERNEL(flash_key_gradients_##D, f32* dk, f32* dv, const f32* shares, const f32* q, const f32* k, const f32* v, const f32* grad, \
+    KERNEL(flash_key_gradients_##D##_##suffix, T* dk, T* dv, const f32* shares, const T* q, const T* k, const T* v, const T* grad, \
         const f32* lse, Sizes n, Steps dk_steps, Steps dv_steps, Steps q_steps, Steps k_steps, Steps v_steps, Steps grad_steps, \
         Rule rule) { \
         flash_key_gradients<D>( \
             dk, dv, shares, q, k, v, grad, lse, n, dk_steps, dv_steps, q_steps, k_steps, v_steps, grad_steps, rule); \
     }
-FLASH(32)
-FLASH(64)
-FLASH(128)
+// From f32 and to it, or from bf16 and to it; the arithmetic is the same.
+#define FLASH_OF(D) FLASH(D, f32, f32) FLASH(D, bf16, bf16)
+FLASH_OF(32)
+FLASH_OF(64)
+FLASH_OF(128)

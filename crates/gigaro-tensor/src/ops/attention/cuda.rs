@@ -5,6 +5,7 @@ use crate::device::cpu::attention::Dims;
 use crate::device::cpu::gemm::Compute;
 use crate::device::cuda::driver::{Address, Grid, Kernel};
 use crate::device::cuda::{Argument, Gpu, Module, arguments, module};
+use crate::ops::reduce::cuda::computed;
 use crate::storage::Buffer;
 use crate::{DType, Tensor};
 
@@ -66,25 +67,25 @@ impl Tile {
 }
 
 /// What a launch needs beside its operands.
-struct Call<'a> {
+struct Call {
     gpu: &'static Gpu,
     dims: Dims,
     rule: Rule,
-    /// What kernels are named after: a dtype, or `flash_` and the channels that are computed with.
-    way: Way<'a>,
-    size: usize,
+    way: Way,
+    /// Of the operands and of what is written.
+    dtype: DType,
 }
 
 /// How it is computed.
 #[derive(Clone, Copy)]
-enum Way<'a> {
-    /// Plainly, in this dtype.
-    Plain(&'a str),
+enum Way {
+    /// Plainly, in the dtype of the operands: f32 or f64.
+    Plain,
     /// In bf16, with so many channels.
     Flash(usize),
 }
 
-impl<'a> Call<'a> {
+impl Call {
     fn new(gpu: &'static Gpu, dims: Dims, settings: &Settings, like: &Tensor) -> Self {
         let mask = settings.mask.as_ref();
         Self {
@@ -96,17 +97,17 @@ impl<'a> Call<'a> {
                 mask: mask.map_or(0, Tensor::address),
                 mask_steps: mask.map_or([0; 4], |m| super::strides_of(m).map(|s| s as i64)),
             },
-            way: Self::way(settings, dims.d, like.dtype()),
-            size: like.dtype().size_bytes(),
+            way: match flash_channels(settings, dims.d) {
+                Some(channels) if like.dtype() != DType::F64 => Way::Flash(channels),
+                _ => Way::Plain,
+            },
+            dtype: like.dtype(),
         }
     }
 
-    fn way(settings: &Settings, d: usize, dtype: DType) -> Way<'static> {
-        let channels = [32, 64, 128].into_iter().find(|&n| d <= n);
-        match (settings.compute, channels) {
-            (Compute::BF16, Some(channels)) if dtype == DType::F32 => Way::Flash(channels),
-            _ => Way::Plain(dtype.name()),
-        }
+    /// What scores are computed in.
+    fn wide(&self) -> DType {
+        computed(self.dtype)
     }
 
     fn sizes(&self) -> Sizes {
@@ -137,7 +138,7 @@ impl<'a> Call<'a> {
                 shared: shared as u32,
             };
         }
-        let of_a_row = rows_held * self.dims.d * self.size;
+        let of_a_row = rows_held * self.dims.d * self.dtype.size_bytes();
         let width = [32, 16, 8, 4].into_iter().find(|w| w * of_a_row <= SHARED);
         let width = width.unwrap_or(2);
         Grid {
@@ -155,8 +156,8 @@ impl<'a> Call<'a> {
     /// The arguments are those of the kernel.
     unsafe fn launch(&self, name: &str, grid: Grid, arguments: &[&dyn Argument]) {
         let name = match self.way {
-            Way::Plain(dtype) => format!("{name}_{dtype}"),
-            Way::Flash(channels) => format!("flash_{name}_{channels}"),
+            Way::Plain => format!("{name}_{}", self.dtype.name()),
+            Way::Flash(channels) => format!("flash_{name}_{channels}_{}", self.dtype.name()),
         };
         let kernel = Kernel {
             module: &MODULE,
@@ -168,6 +169,12 @@ impl<'a> Call<'a> {
                 .launch("scaled_dot_product_attention", kernel, grid, arguments)
         };
     }
+}
+
+/// The channels that kernels on tensor cores compute with for heads of `d`; `None` where they are not to be used, or cannot.
+pub(super) fn flash_channels(settings: &Settings, d: usize) -> Option<usize> {
+    let channels = [32, 64, 128].into_iter().find(|&n| d <= n);
+    channels.filter(|_| settings.compute == Compute::BF16)
 }
 
 fn steps(x: &Tensor) -> Steps {
@@ -187,12 +194,11 @@ pub(super) fn forward(
 ) -> [Tensor; 2] {
     let Dims { b, h, t, d, .. } = dims;
     let call = Call::new(gpu, dims, settings, q);
-    let out = Buffer::on(
-        gpu,
-        "scaled_dot_product_attention",
-        b * h * t * d * call.size,
-    );
-    let lse = Buffer::on(gpu, "scaled_dot_product_attention", b * h * t * call.size);
+    let room = |n: usize, dtype: DType| {
+        Buffer::on(gpu, "scaled_dot_product_attention", n * dtype.size_bytes())
+    };
+    let out = room(b * h * t * d, call.dtype);
+    let lse = room(b * h * t, call.wide());
     let out_steps = Steps([t * h * d, d, h * d].map(|s| s as i64));
     let (qs, ks, vs) = (steps(q), steps(k), steps(v));
     let (q_at, k_at, v_at) = (q.address(), k.address(), v.address());
@@ -219,7 +225,7 @@ pub(super) fn forward(
     };
     [
         Tensor::from_buffer(out, [b, t, h, d], q.dtype()),
-        Tensor::from_buffer(lse, [b, h, t], q.dtype()),
+        Tensor::from_buffer(lse, [b, h, t], call.wide()),
     ]
 }
 
@@ -246,7 +252,8 @@ pub(super) fn backward(
         b, h, h_kv, t, s, ..
     } = dims;
     let call = Call::new(gpu, dims, settings, q);
-    let shares = Buffer::on(gpu, "scaled_dot_product_attention", b * h * t * call.size);
+    let bytes = b * h * t * call.wide().size_bytes();
+    let shares = Buffer::on(gpu, "scaled_dot_product_attention", bytes);
     let [dq, dk, dv] = targets;
     let (sizes, rule) = (call.sizes(), call.rule);
     let [qs, ks, vs, os, gs] = [q, k, v, out, grad].map(steps);

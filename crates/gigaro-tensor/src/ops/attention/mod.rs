@@ -47,18 +47,14 @@ pub fn scaled_dot_product_attention(
         // A learned bias is rare; the textbook form gives it its gradient.
         return composite(q, k, v, mask, is_causal, scale);
     }
-    let computed = if q.dtype() == DType::F64 {
-        DType::F64
-    } else {
-        DType::F32
-    };
-    let inputs = [q, k, v].map(|t| t.to_dtype(computed));
     let settings = Settings {
         scale,
         causal: is_causal,
         mask: mask.map(|m| expanded_mask(m, &dims)),
         compute: precision(),
     };
+    let computed = computed_in(q, &settings, dims.d);
+    let inputs = [q, k, v].map(|t| t.to_dtype(computed));
     let [q32, k32, v32] = &inputs;
     let result = if computed == DType::F64 {
         tiled::<f64>(dims, settings, q32, k32, v32)
@@ -66,6 +62,17 @@ pub fn scaled_dot_product_attention(
         tiled::<f32>(dims, settings, q32, k32, v32)
     };
     result.to_dtype(q.dtype())
+}
+
+/// What kernels take for these queries: f64, f32, or bf16 on a card that has it on tensor cores anyway.
+fn computed_in(q: &Tensor, settings: &Settings, d: usize) -> DType {
+    match q.dtype() {
+        DType::F64 => DType::F64,
+        DType::BF16 if q.gpu().is_some() && cuda::flash_channels(settings, d).is_some() => {
+            DType::BF16
+        }
+        _ => DType::F32,
+    }
 }
 
 /// How scores are scaled and hidden; the mask is additive, f32, and expanded to (B, H, T, S).
@@ -156,7 +163,11 @@ fn view<'a, T: Scalar>(x: &Tensor, data: &'a [T]) -> View<'a, T> {
 /// Room on the device of `like` for numbers that a kernel writes.
 fn scratch<T: Scalar>(like: &Tensor, len: usize) -> Buffer {
     match like.gpu() {
-        Some(gpu) => Buffer::on(gpu, "scaled_dot_product_attention", len * size_of::<T>()),
+        Some(gpu) => Buffer::on(
+            gpu,
+            "scaled_dot_product_attention",
+            len * like.dtype().size_bytes(),
+        ),
         None => Buffer::scratch::<T>(len),
     }
 }
@@ -168,14 +179,17 @@ struct Place<T> {
     base: SendPtr<T>,
     /// Elements from there on.
     len: usize,
+    /// Bytes of an element: those of `T`, but for bf16 on a card.
+    size: usize,
     /// From one batch, head and row to the next.
     strides: [usize; 3],
 }
 
 impl<T: Scalar> Place<T> {
     /// All of a buffer.
-    fn whole(buffer: &mut Buffer, strides: [usize; 3]) -> Self {
-        let len = buffer.bytes() / size_of::<T>();
+    fn whole(buffer: &mut Buffer, dtype: DType, strides: [usize; 3]) -> Self {
+        let size = dtype.size_bytes();
+        let len = buffer.bytes() / size;
         let base = match buffer.device() {
             Device::Cpu => buffer.as_mut::<T>().as_mut_ptr(),
             Device::Cuda(_) => buffer.address() as *mut T,
@@ -183,6 +197,7 @@ impl<T: Scalar> Place<T> {
         Self {
             base: SendPtr::new(base),
             len,
+            size,
             strides,
         }
     }
@@ -190,7 +205,7 @@ impl<T: Scalar> Place<T> {
     /// The rest, from some element on.
     fn from(self, start: usize) -> Self {
         Self {
-            base: SendPtr::new(self.base.get().wrapping_add(start)),
+            base: SendPtr::new(self.base.get().wrapping_byte_add(start * self.size)),
             len: self.len.saturating_sub(start),
             ..self
         }
@@ -228,7 +243,7 @@ fn forward<T: Scalar + crate::Element>(
     let data = inputs.map(|x| x.data::<T>());
     settings.with_rule(|rule| {
         let views = [0, 1, 2].map(|i| view(inputs[i], &data[i]));
-        let place = Place::whole(&mut out, [t * h * d, d, h * d]);
+        let place = Place::whole(&mut out, T::DTYPE, [t * h * d, d, h * d]);
         kernel::forward(
             dims,
             rule,
@@ -279,19 +294,20 @@ fn tiled<T: Scalar + crate::Element>(
         },
         move |saved, args| {
             let inputs = [&*saved[0], &*saved[1], &*saved[2], args.output()];
+            let dtype = inputs[0].dtype();
             let sizes = [(t, h), (s, h_kv), (s, h_kv)];
             let mut grads =
                 sizes.map(|(rows, heads)| scratch::<T>(inputs[0], b * rows * heads * d));
             let [dq, dk, dv] = &mut grads;
             let rows = |rows: usize, heads: usize| [rows * heads * d, d, heads * d];
             let places = [
-                Place::whole(dq, rows(t, h)),
-                Place::whole(dk, rows(s, h_kv)),
-                Place::whole(dv, rows(s, h_kv)),
+                Place::whole(dq, dtype, rows(t, h)),
+                Place::whole(dk, dtype, rows(s, h_kv)),
+                Place::whole(dv, dtype, rows(s, h_kv)),
             ];
             gradients::<T>(dims, &settings, inputs, args.grad, &lse, places);
             let heads = |(x, (rows, heads)): (Buffer, (usize, usize))| {
-                Some(Tensor::from_buffer(x, [b, rows, heads, d], T::DTYPE).transpose(1, 2))
+                Some(Tensor::from_buffer(x, [b, rows, heads, d], dtype).transpose(1, 2))
             };
             grads.into_iter().zip(sizes).map(heads).collect()
         },
@@ -392,10 +408,15 @@ pub fn attention_qkv_packed(qkv: &Tensor, n_head: usize) -> Tensor {
         s: t,
         d: width / 3 / n_head,
     };
-    match qkv.dtype() {
-        DType::F64 => packed::<f64>(qkv, dims),
-        DType::F32 => packed::<f32>(qkv, dims),
-        other => packed::<f32>(&qkv.to_dtype(DType::F32), dims).to_dtype(other),
+    let settings = Settings {
+        scale: 1.0 / (dims.d as f64).sqrt(),
+        causal: true,
+        mask: None,
+        compute: precision(),
+    };
+    match computed_in(qkv, &settings, dims.d) {
+        DType::F64 => packed::<f64>(qkv, dims, settings),
+        dtype => packed::<f32>(&qkv.to_dtype(dtype), dims, settings).to_dtype(qkv.dtype()),
     }
 }
 
@@ -409,14 +430,9 @@ fn unpacked(qkv: &Tensor, dims: Dims) -> [Tensor; 3] {
     })
 }
 
-fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
+/// On a card `T` may stand for bf16 too: its kernels go by the dtype of `qkv`.
+fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims, settings: Settings) -> Tensor {
     let Dims { b, h, t, d, .. } = dims;
-    let settings = Settings {
-        scale: 1.0 / (d as f64).sqrt(),
-        causal: true,
-        mask: None,
-        compute: precision(),
-    };
     let qkv = with_unit_rows(qkv);
     let parts = unpacked(&qkv.detach(), dims);
     let [out, lse] = forward::<T>(dims, &settings, parts.each_ref());
@@ -436,7 +452,7 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
             let [q, k, v] = unpacked(&saved[0].detach(), dims);
             let heads = |x: &Tensor| x.detach().reshape([b, t, h, d]).transpose(1, 2);
             let mut buffer = scratch::<T>(&q, b * t * 3 * h * d);
-            let all = Place::whole(&mut buffer, [t * 3 * h * d, d, 3 * h * d]);
+            let all = Place::whole(&mut buffer, q.dtype(), [t * 3 * h * d, d, 3 * h * d]);
             // The three gradients lie side by side, as the projection's output did.
             let places = [0, 1, 2].map(|i| all.from(i * h * d));
             gradients::<T>(
@@ -450,7 +466,7 @@ fn packed<T: Scalar + crate::Element>(qkv: &Tensor, dims: Dims) -> Tensor {
             vec![Some(Tensor::from_buffer(
                 buffer,
                 [b, t, 3 * h * d],
-                T::DTYPE,
+                q.dtype(),
             ))]
         },
     )

@@ -15,6 +15,10 @@ DEVICE i64 quotient(i64 x, i64 y) {
     }
 
 BINARY(add, x + y)
+// A result of the inside of a network, in bf16, onto what passes by it.
+KERNEL(add_f32_bf16, f32* out, u64 n, Walk<2> walk, const f32* a, const bf16* b) {
+    zip(out, n, walk, a, b, [](f32 x, f32 y) { return x + y; });
+}
 BINARY(sub, x - y)
 BINARY(mul, x * y)
 BINARY(div, quotient(x, y))

@@ -1,7 +1,7 @@
 //! Arithmetic of two tensors on a card.
 
 use crate::device::cuda::driver::Kernel;
-use crate::device::cuda::launches::{grid_over_fours, pointwise_named, suffix};
+use crate::device::cuda::launches::{grid_over_fours, pointwise, pointwise_named, suffix};
 use crate::device::cuda::{Gpu, Module, Walk, arguments, module};
 use crate::shape::Rows;
 use crate::{Shape, Tensor};
@@ -10,6 +10,15 @@ pub(in crate::ops) static MODULE: Module = module!("binary");
 
 pub(super) fn binary(gpu: &'static Gpu, op: &str, shape: &Shape, a: &Tensor, b: &Tensor) -> Tensor {
     pointwise_named(gpu, op, &MODULE, shape, [a, b], a.dtype(), &[])
+}
+
+/// `a + b` in f32, of f32 and bf16.
+pub(super) fn add_narrow(gpu: &'static Gpu, shape: &Shape, a: &Tensor, b: &Tensor) -> Tensor {
+    let kernel = Kernel {
+        module: &MODULE,
+        name: "add_f32_bf16",
+    };
+    pointwise(gpu, "add", kernel, shape, [a, b], a.dtype(), &[])
 }
 
 /// Changes `target` by `copy_`, `add_` or `mul_`; `source` has its dtype and broadcasts to its shape.

@@ -1,10 +1,10 @@
 //! Normalisation of rows on a card: this op's, and what it shares with `rms_norm`.
 
-use crate::Tensor;
 use crate::device::cuda::launches::{grid_of_rows, grid_of_stretches, launch_rows};
 use crate::device::cuda::{Gpu, Module, arguments, module};
 use crate::ops::reduce::cuda::computed;
 use crate::storage::Buffer;
+use crate::{DType, Tensor};
 
 pub(in crate::ops) static MODULE: Module = module!("layer_norm");
 
@@ -21,8 +21,9 @@ pub(super) fn forward(
     weight: &Tensor,
     bias: &Tensor,
     eps: f64,
+    dtype: DType,
 ) -> Tensor {
-    LAYER_NORM.forward(gpu, x, &[weight, bias], eps)
+    LAYER_NORM.forward(gpu, x, &[weight, bias], eps, dtype)
 }
 
 /// Gradients of input, weight and bias.
@@ -37,7 +38,8 @@ pub(super) fn backward(
     vec![Some(dx), Some(sums.select(0, 0)), Some(sums.select(0, 1))]
 }
 
-/// An op that normalises contiguous rows of `n`: kernels `op_`, `op_backward_` and `op_weights_` with a dtype behind.
+/// An op that normalises contiguous rows of `n`: kernels `op_`, `op_backward_` and `op_weights_` with the dtypes of input and output behind. Weights
+/// are in what it is computed in.
 pub(in crate::ops) struct Normalisation {
     pub(in crate::ops) op: &'static str,
     pub(in crate::ops) module: &'static Module,
@@ -55,13 +57,14 @@ impl Normalisation {
         x: &Tensor,
         weights: &[&Tensor],
         eps: f64,
+        dtype: DType,
     ) -> Tensor {
         let n = x.size(-1);
         let rows = x.numel() / n.max(1);
-        let out = Buffer::on(gpu, self.op, x.numel() * x.dtype().size_bytes());
+        let out = Buffer::on(gpu, self.op, x.numel() * dtype.size_bytes());
         let mut addresses = vec![out.address(), x.address()];
         addresses.extend(weights.iter().map(|w| w.address()));
-        let name = format!("{}_{}", self.op, x.dtype().name());
+        let name = format!("{}_{}_{}", self.op, x.dtype().name(), dtype.name());
         let (grid, extra) = (grid_of_rows(rows, n), arguments![eps]);
         // SAFETY: the arguments of the kernel, and blocks of `rows` times `n` and of `n` elements.
         unsafe {
@@ -76,7 +79,7 @@ impl Normalisation {
                 extra,
             );
         }
-        Tensor::from_buffer(out, x.shape(), x.dtype())
+        Tensor::from_buffer(out, x.shape(), dtype)
     }
 
     /// The gradient of the input, and those of the weights, `(sums, n)`.
@@ -100,14 +103,15 @@ impl Normalisation {
         let kept = Buffer::on(gpu, op, kept * rows * wide.size_bytes());
         let (kept_at, x_at, grad_at) = (kept.address(), x.address(), grad.address());
         let addresses = [dx.address(), kept_at, x_at, weight.address(), grad_at];
-        let name = format!("{op}_backward_{}", x.dtype().name());
+        let dtypes = format!("{}_{}", x.dtype().name(), grad.dtype().name());
+        let name = format!("{op}_backward_{dtypes}");
         let (grid, extra) = (grid_of_rows(rows, n), arguments![eps]);
         // SAFETY: the arguments of the kernel, and blocks of the sizes above.
         unsafe { launch_rows(gpu, module, op, &name, grid, &addresses, [rows, n], extra) };
         let (grid, stretches, stretch) = grid_of_stretches(rows, n);
         let parts = Buffer::on(gpu, op, stretches * sums * n * wide.size_bytes());
         let addresses = [parts.address(), kept_at, x_at, grad_at];
-        let name = format!("{op}_weights_{}", x.dtype().name());
+        let name = format!("{op}_weights_{dtypes}");
         let extra = arguments![stretch as u64];
         // SAFETY: as above.
         unsafe { launch_rows(gpu, module, op, &name, grid, &addresses, [rows, n], extra) };

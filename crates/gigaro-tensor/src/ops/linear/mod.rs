@@ -1,6 +1,6 @@
 //! The linear layer as one op: product, bias and their gradients without intermediate copies.
 
-use super::matmul::{precision, product, product_with_bias};
+use super::matmul::{cuda, precision, product, product_with_bias};
 use crate::autograd::{Saved, is_grad_enabled, record};
 use crate::device::cpu::gemm::Compute;
 use crate::device::cpu::quantized::QuantizedMatrix;
@@ -19,6 +19,18 @@ use crate::{DType, Tensor};
 #[must_use]
 #[track_caller]
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    linear_to(x, weight, bias, x.dtype())
+}
+
+/// [`linear`] with its result in `dtype`, such as [`autocast_output`](crate::functional::autocast_output) says.
+///
+/// # Shapes
+/// As [`linear`].
+/// # Panics
+/// As [`linear`].
+#[must_use]
+#[track_caller]
+pub fn linear_to(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dtype: DType) -> Tensor {
     x.check_float("linear");
     let fits = weight.ndim() == 2 && x.ndim() > 0 && x.size(-1) == weight.size(1);
     assert!(
@@ -31,7 +43,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let (i, o) = (weight.size(1), weight.size(0));
     let rows: usize = x.shape()[..x.ndim() - 1].iter().product();
     let shape = [&x.shape()[..x.ndim() - 1], &[o]].concat();
-    recorded(&x.reshape([rows, i]), weight, bias, precision()).reshape(shape)
+    recorded(&x.reshape([rows, i]), weight, bias, precision(), dtype).reshape(shape)
 }
 
 /// `x @ weight.t() + bias` with weights of small integers: a step of decoding reads a quarter of the bytes that f32 takes, or less.
@@ -71,8 +83,19 @@ pub fn linear_quantized(x: &Tensor, weight: &QuantizedMatrix, bias: Option<&Tens
     Tensor::from_buffer(y, shape, DType::F32)
 }
 
-fn recorded(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, compute: Compute) -> Tensor {
-    let result = product_with_bias("linear", x, &weight.detach().t(), bias, compute, x.dtype());
+fn recorded(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    compute: Compute,
+    dtype: DType,
+) -> Tensor {
+    // What a card multiplies by, kept for the way back: converting it again would take another pass over it.
+    let factor = match weight.gpu() {
+        Some(_) => cuda::operand(weight, compute),
+        None => weight.detach(),
+    };
+    let result = product_with_bias("linear", x, &factor.t(), bias, compute, dtype);
     let none = Tensor::zeros([0], weight.dtype(), weight.device());
     let has_bias = bias.is_some();
     record(
@@ -81,25 +104,33 @@ fn recorded(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, compute: Compute
         &[x, weight, bias.unwrap_or(&none)],
         false,
         || {
+            let bias_dtype = bias.map_or(dtype, Tensor::dtype);
             let (x, weight) = (Saved::new(x), Saved::new(weight));
             Box::new(move |args| {
-                let g = args.grad;
                 let (x, weight): (&Tensor, &Tensor) = (&x, &weight);
-                // Second derivatives need these products recorded; the first ones do not.
-                let (dx, dw): (Option<Tensor>, Option<Tensor>) = if is_grad_enabled() {
-                    let as_x = |t: &Tensor| t.to_dtype(x.dtype());
-                    (
-                        args.needs[0].then(|| g.matmul(&as_x(weight))),
-                        args.needs[1].then(|| as_x(g).t().matmul(x)),
-                    )
-                } else {
-                    (
-                        args.needs[0].then(|| product("linear", g, weight, compute, x.dtype())),
-                        args.needs[1]
-                            .then(|| product("linear", &g.t(), x, compute, weight.dtype())),
-                    )
+                let [needs_x, needs_weight, needs_bias] = [0, 1, 2].map(|i| args.needs[i]);
+                let of_bias = |g: &Tensor| {
+                    (has_bias && needs_bias).then(|| g.sum(0_isize).to_dtype(bias_dtype))
                 };
-                vec![dx, dw, (has_bias && args.needs[2]).then(|| g.sum(0_isize))]
+                // Second derivatives need these products recorded; the first ones do not.
+                if is_grad_enabled() {
+                    let g = &args.grad.to_dtype(x.dtype());
+                    let as_x = |t: &Tensor| t.to_dtype(x.dtype());
+                    return vec![
+                        needs_x.then(|| g.matmul(&as_x(weight))),
+                        needs_weight.then(|| as_x(g).t().matmul(x).to_dtype(weight.dtype())),
+                        of_bias(g),
+                    ];
+                }
+                let g = match args.grad.gpu() {
+                    Some(_) => &cuda::operand(args.grad, compute),
+                    None => args.grad,
+                };
+                vec![
+                    needs_x.then(|| product("linear", g, &factor, compute, x.dtype())),
+                    needs_weight.then(|| product("linear", &g.t(), x, compute, weight.dtype())),
+                    of_bias(args.grad),
+                ]
             })
         },
     )

@@ -33,6 +33,14 @@ fn types(op: &str, a: DType, b: DType, compute: Compute, out: DType) -> (DType, 
     (operands, if out == operands { out } else { wide })
 }
 
+/// A tensor as products of it are computed: in bf16 where they are in that.
+pub(in crate::ops) fn operand(x: &Tensor, compute: Compute) -> Tensor {
+    match (x.dtype(), compute) {
+        (DType::F32 | DType::F16, Compute::BF16) => x.detach().to_dtype(DType::BF16),
+        _ => x.detach(),
+    }
+}
+
 /// `a @ b + bias` over broadcast batches, whose shape is given; not recorded.
 #[track_caller]
 pub(in crate::ops) fn product(

@@ -18,6 +18,17 @@ pub(crate) fn precision() -> Compute {
     }
 }
 
+/// The dtype in which the inside of a network may keep what it computes from `x`: bf16 on a card where products compute in that, since the next product
+/// rounds to it anyway and half the bytes travel; elsewhere that of `x`.
+#[must_use]
+pub fn autocast_output(x: &Tensor) -> DType {
+    let narrow = x.gpu().is_some() && precision() == Compute::BF16;
+    match x.dtype() {
+        DType::F32 | DType::F16 if narrow => DType::BF16,
+        dtype => dtype,
+    }
+}
+
 impl Tensor {
     /// Matrix product. Vectors count as a row on the left and a column on the right, leading dims
     /// are batches and broadcast. Transposed operands are read as they lie, without a copy.

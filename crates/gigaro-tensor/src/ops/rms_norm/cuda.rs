@@ -1,8 +1,8 @@
 //! RMS normalisation on a card.
 
-use crate::Tensor;
 use crate::device::cuda::{Gpu, Module, module};
 use crate::ops::layer_norm::cuda::Normalisation;
+use crate::{DType, Tensor};
 
 pub(in crate::ops) static MODULE: Module = module!("rms_norm");
 
@@ -13,8 +13,14 @@ const RMS_NORM: Normalisation = Normalisation {
     sums: 1,
 };
 
-pub(super) fn forward(gpu: &'static Gpu, x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
-    RMS_NORM.forward(gpu, x, &[weight], eps)
+pub(super) fn forward(
+    gpu: &'static Gpu,
+    x: &Tensor,
+    weight: &Tensor,
+    eps: f64,
+    dtype: DType,
+) -> Tensor {
+    RMS_NORM.forward(gpu, x, &[weight], eps, dtype)
 }
 
 /// Gradients of input and weight.
