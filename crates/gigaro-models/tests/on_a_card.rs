@@ -70,10 +70,20 @@ fn worst(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn loss_and_every_gradient_are_those_of_the_processor() {
+    alike(card());
+}
+
+#[test]
+fn so_they_are_where_a_library_multiplies() {
+    // An emulated one on every machine.
+    alike(cuda::open_emulated_with_library(904).expect("an emulated card"));
+}
+
+fn alike(device: Device) {
     for config in configs() {
         for (dtype, allowed) in [(DType::F32, 1e-4), (DType::BF16, 0.1)] {
             let (loss, grads) = learned(&model(&config, Device::Cpu), dtype);
-            let (there, grads_there) = learned(&model(&config, card()), dtype);
+            let (there, grads_there) = learned(&model(&config, device), dtype);
             assert!(
                 (loss - there).abs() < f64::from(allowed) * loss,
                 "{dtype}: {loss} {there}"

@@ -53,6 +53,20 @@ fn every_op_agrees_with_the_processor_last_quarter() {
 }
 
 #[test]
+fn ops_that_multiply_agree_where_a_library_does_it() {
+    // An emulated one on every machine: on a card the tests above go through the real one.
+    let device = cuda::open_emulated_with_library(904).expect("an emulated card");
+    let mut ops = registry();
+    ops.retain(|op| {
+        ["matmul", "linear", "feed_forward", "linear_cross_entropy"].contains(&op.name)
+    });
+    assert_eq!(ops.len(), 4);
+    for_every_case(ops.iter(), |op, name, case| {
+        check_device(name, case, device, op.gradient == Gradient::Yes);
+    });
+}
+
+#[test]
 fn ops_without_kernels_for_cards_are_in_the_registry_with_a_reason() {
     let names: Vec<&str> = registry().iter().map(|op| op.name).collect();
     for (name, reason) in CPU_ONLY {
@@ -288,25 +302,29 @@ fn inside(device: Device, dtype: DType, rms: bool) -> Vec<Vec<f64>> {
     if device != Device::Cpu {
         assert_eq!([normal.dtype(), product.dtype()], [DType::BF16; 2]);
     }
-    let y = &x + functional::gelu_tanh(&product);
+    let [wide, wide_bias] = [draw(&[40, 24]), draw(&[40])];
+    let [narrow, narrow_bias] = [draw(&[24, 40]), draw(&[24])];
+    let (up, down) = ((&wide, Some(&wide_bias)), (&narrow, Some(&narrow_bias)));
+    let y = &x + functional::feed_forward(&product, up, down, to);
     assert_eq!(y.dtype(), dtype);
     (&y * &y).sum_all().backward();
-    let wide = |x: &Tensor| x.detach().to_dtype(DType::F64).to_vec::<f64>();
-    let mut all = vec![wide(&y)];
-    let leaves = [x, gain, weight, bias];
+    let numbers = |x: &Tensor| x.detach().to_dtype(DType::F64).to_vec::<f64>();
+    let mut all = vec![numbers(&y)];
+    let leaves = [x, gain, weight, bias, wide, wide_bias, narrow, narrow_bias];
     all.extend(leaves.iter().map(|x| {
         let grad = x.grad().expect("a gradient");
         assert_eq!(grad.dtype(), dtype);
-        wide(&grad)
+        numbers(&grad)
     }));
     all
 }
 
 #[test]
 fn the_inside_of_a_network_is_kept_in_bf16_under_autocast() {
-    for rms in [false, true] {
+    let library = cuda::open_emulated_with_library(904).expect("an emulated card");
+    for (rms, device) in [(false, card()), (true, card()), (false, library)] {
         let expected = inside(Device::Cpu, DType::F64, rms);
-        let actual = autocast(DType::BF16, || inside(card(), DType::F32, rms));
+        let actual = autocast(DType::BF16, || inside(device, DType::F32, rms));
         for (i, (a, e)) in actual.iter().zip(&expected).enumerate() {
             let worst = furthest(a, e);
             assert!(worst < 2e-2, "{i}, rms {rms}: {worst}");

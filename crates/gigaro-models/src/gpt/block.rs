@@ -4,7 +4,7 @@ use gigaro_nn::{
     Activation, Dropout, Embedding, LayerNorm, Linear, Mode, Module, RmsNorm,
     attention_with_dropout, join,
 };
-use gigaro_tensor::{Tensor, functional as F};
+use gigaro_tensor::{Device, Tensor, functional as F};
 
 use super::config::FeedForwardKind;
 
@@ -252,13 +252,25 @@ impl FeedForward {
     #[must_use]
     #[track_caller]
     pub fn forward(&self, x: &Tensor, mode: &Mode) -> Tensor {
+        let y = match (self.up.plain(), self.down.plain()) {
+            // GPT-2's case: a card's library takes the function between the two products along.
+            (Some(up), Some(down))
+                if self.kind == FeedForwardKind::GeluTanh && x.device() != Device::Cpu =>
+            {
+                F::feed_forward(x, up, down, F::autocast_output(x))
+            }
+            _ => self.down.forward_in(&self.inner(x, mode), mode),
+        };
+        self.dropout.forward(&y, mode)
+    }
+
+    /// What lies between the two products, `(.., d_ff)`.
+    fn inner(&self, x: &Tensor, mode: &Mode) -> Tensor {
         let up = self.up.forward_in(x, mode);
-        let inner = match &self.gate {
+        match &self.gate {
             Some(gate) => F::silu(&gate.forward_in(x, mode)) * up,
             None => self.kind.activation().apply(&up),
-        };
-        self.dropout
-            .forward(&self.down.forward_in(&inner, mode), mode)
+        }
     }
 
     fn visit_as(&self, prefix: &str, learned: bool, f: &mut dyn FnMut(&str, &Tensor)) {

@@ -103,6 +103,13 @@ impl Linear {
         self.weight.size(0)
     }
 
+    /// Weight and bias, if they are all that the layer computes with: not rounded, and without an adapter beside them.
+    #[must_use]
+    pub fn plain(&self) -> Option<(&Tensor, Option<&Tensor>)> {
+        let beside = self.lora.is_some() && !self.is_merged();
+        (self.quantized.is_none() && !beside).then_some((&self.weight, self.bias.as_ref()))
+    }
+
     /// Bytes that the weight takes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

@@ -26,4 +26,4 @@ pub use mode::{autocast, autocast_dtype, enable_grad, is_grad_enabled, no_grad};
 
 pub(crate) use engine::{Targets, backward};
 pub(crate) use fused::{record_fused, vjp};
-pub(crate) use node::{BackwardFn, Leaf, Origin, Saved, record};
+pub(crate) use node::{BackwardArgs, BackwardFn, Leaf, Origin, Saved, record};

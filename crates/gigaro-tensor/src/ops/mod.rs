@@ -13,6 +13,7 @@ mod cross_entropy;
 mod cumsum;
 mod dropout;
 mod elementwise;
+mod feed_forward;
 mod gather;
 mod layer_norm;
 mod linear;
@@ -39,6 +40,7 @@ pub mod functional {
     pub use super::composite::loss::{cross_entropy, mse_loss, nll_loss, soft_capped};
     pub use super::cross_entropy::linear_cross_entropy;
     pub use super::dropout::dropout;
+    pub use super::feed_forward::feed_forward;
     pub use super::gather::embedding;
     pub use super::layer_norm::{layer_norm, layer_norm_to};
     pub use super::linear::{linear, linear_quantized, linear_to};

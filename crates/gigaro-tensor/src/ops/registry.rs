@@ -310,6 +310,13 @@ fn layers() -> Vec<Op> {
             Case::new(vec![normal([7]), normal([2, 7, 3])], |x| x[0].matmul(&x[1])).scaled(7.0),
             Case::new(vec![normal([7]), normal([7])], |x| x[0].matmul(&x[1])).scaled(7.0),
         ]),
+        op!("feed_forward" Fused "feed_forward/mod.rs", vec![
+            Case::new(vec![normal([2, 9, 7]), normal([16, 7]), normal([16]), normal([5, 16]), normal([5])],
+                |x| f::feed_forward(&x[0], (&x[1], Some(&x[2])), (&x[3], Some(&x[4])), x[0].dtype())).scaled(60.0),
+            Case::new(vec![normal([3, 7]), normal([9, 7]), normal([5, 9])],
+                |x| f::feed_forward(&x[0], (&x[1], None), (&x[2], None), x[0].dtype())).scaled(60.0)
+                .composite(|x| f::linear(&f::gelu_tanh(&f::linear(&x[0], &x[1], None)), &x[2], None)),
+        ]),
         op!("linear" Fused "linear/mod.rs", vec![
             Case::new(vec![normal([2, 9, 7]), normal([5, 7]), normal([5])],
                 |x| f::linear(&x[0], &x[1], Some(&x[2]))).scaled(7.0)

@@ -21,6 +21,18 @@ impl Tensor {
         Self::from_buffer(buffer, shape, dtype)
     }
 
+    /// Room on a card for what an op writes; whatever the block held is in it.
+    pub(crate) fn empty_on(
+        gpu: &'static cuda::Gpu,
+        op: &str,
+        shape: impl Into<Shape>,
+        dtype: DType,
+    ) -> Self {
+        let shape = shape.into();
+        let buffer = Buffer::on(gpu, op, shape.numel() * dtype.size_bytes());
+        Self::from_buffer(buffer, shape, dtype)
+    }
+
     /// All ones (`true` for bool).
     #[must_use]
     pub fn ones(shape: impl Into<Shape>, dtype: DType, device: Device) -> Self {

@@ -76,7 +76,25 @@ pub(crate) struct Matrix {
     pub(crate) batch_stride: usize,
 }
 
-/// `c = a b + bias` for a batch of matrices, by the vendor's library.
+/// What is done with a product before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Epilogue {
+    /// `c = a b`
+    Plain,
+    /// `c = a b + bias`; a vector of `n`, of the type of `c`, is added to each row.
+    Bias(Address),
+    /// `c = gelu_tanh(a b + bias)`, and `a b + bias` goes to `inner`, which lies like `c`.
+    Gelu {
+        bias: Option<Address>,
+        inner: Address,
+    },
+    /// `c = a b gelu_tanh'(inner)`, where `inner` lies like `c`.
+    GeluGradient { inner: Address },
+    /// `c = a b`, and the sums of the rows of `a` go to this vector of `m`, of the type of `c`.
+    RowSums(Address),
+}
+
+/// `c = a b` for a batch of matrices, by the vendor's library.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub(crate) m: usize,
@@ -89,8 +107,7 @@ pub(crate) struct Product {
     pub(crate) b: Matrix,
     /// (m, n), row-major; its own type or f32.
     pub(crate) c: Matrix,
-    /// A vector of `n`, of the type of `c`, added to each row.
-    pub(crate) bias: Option<Address>,
+    pub(crate) epilogue: Epilogue,
     /// f32 operands may be rounded to tf32.
     pub(crate) tf32: bool,
     /// Adds to what `c` holds instead of replacing it.

@@ -18,7 +18,7 @@ pub use graph::{Graph, allow_graphs};
 pub use nvidia::{CardFacts, LibraryFacts, Survey, survey};
 
 #[cfg(feature = "testing")]
-pub use emulated::{open_emulated, open_emulated_of, open_for_tests};
+pub use emulated::{open_emulated, open_emulated_of, open_emulated_with_library, open_for_tests};
 
 /// Kernels that are compiled together: the text of one `.cu` file, to which `kernel.cuh` is prepended.
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -6,11 +6,11 @@ use crate::device::cuda::{Gpu, Module, module};
 
 pub(in crate::ops) static MODULE: Module = module!("activation");
 
-pub(super) fn forward(gpu: &'static Gpu, op: &str, x: &Tensor) -> Tensor {
+pub(in crate::ops) fn forward(gpu: &'static Gpu, op: &str, x: &Tensor) -> Tensor {
     pointwise_named(gpu, op, &MODULE, x.layout().shape(), [x], x.dtype(), &[])
 }
 
-pub(super) fn backward(gpu: &'static Gpu, op: &str, x: &Tensor, grad: &Tensor) -> Tensor {
+pub(in crate::ops) fn backward(gpu: &'static Gpu, op: &str, x: &Tensor, grad: &Tensor) -> Tensor {
     let op = format!("{op}_backward");
     pointwise_named(
         gpu,

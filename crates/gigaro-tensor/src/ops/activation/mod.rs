@@ -1,6 +1,6 @@
 //! Activation functions with kernels of their own for value and gradient.
 
-mod cuda;
+pub(in crate::ops) mod cuda;
 
 use crate::Tensor;
 use crate::autograd::record_fused;

@@ -122,14 +122,23 @@ fn recorded(
                         of_bias(g),
                     ];
                 }
-                let g = match args.grad.gpu() {
-                    Some(_) => &cuda::operand(args.grad, compute),
-                    None => args.grad,
-                };
+                if let Some(gpu) = args.grad.gpu() {
+                    let g = cuda::operand(args.grad, compute);
+                    let dx = needs_x.then(|| product("linear", &g, &factor, compute, x.dtype()));
+                    if !(needs_weight && has_bias && needs_bias) {
+                        let dw = || product("linear", &g.t(), x, compute, weight.dtype());
+                        return vec![dx, needs_weight.then(dw), of_bias(args.grad)];
+                    }
+                    let operands = [&g.t(), x];
+                    let (dw, db) = cuda::product_and_row_sums(gpu, "linear", operands, compute);
+                    let (dw, db) = (dw.to_dtype(weight.dtype()), db.to_dtype(bias_dtype));
+                    return vec![dx, Some(dw), Some(db)];
+                }
+                let g = args.grad;
                 vec![
                     needs_x.then(|| product("linear", g, &factor, compute, x.dtype())),
                     needs_weight.then(|| product("linear", &g.t(), x, compute, weight.dtype())),
-                    of_bias(args.grad),
+                    of_bias(g),
                 ]
             })
         },

@@ -1,8 +1,9 @@
 //! From tensors to matrix products on a card: by the vendor's library where it can, else by a kernel.
 
 use crate::device::cpu::gemm::Compute;
-use crate::device::cuda::driver::{Grid, Kernel, Matrix, Product};
+use crate::device::cuda::driver::{Epilogue, Grid, Kernel, Matrix, Product};
 use crate::device::cuda::{Argument, Gpu, Module, Walk, arguments, module};
+use crate::ops::reduce::cuda::computed;
 use crate::shape::Rows;
 use crate::storage::Buffer;
 use crate::{DType, Layout, Shape, Tensor};
@@ -66,7 +67,9 @@ pub(in crate::ops) fn product(
         op,
         a: &a,
         b: &b,
-        bias: bias.as_ref().map(Tensor::address),
+        epilogue: bias
+            .as_ref()
+            .map_or(Epilogue::Plain, |b| Epilogue::Bias(b.address())),
         out: (buffer.address(), written),
         size: [m, n, k],
         batches: Rows::new(batch, [&lead(a.layout()), &lead(b.layout())]),
@@ -94,7 +97,7 @@ pub(in crate::ops) fn add_product(
         op,
         a: &a,
         b: &b,
-        bias: None,
+        epilogue: Epilogue::Plain,
         out: (into.address(), written),
         size: [a.size(-2), b.size(-1), a.size(-1)],
         batches: Rows::new(&Shape::from([]), [&lead(a.layout()), &lead(b.layout())]),
@@ -103,6 +106,56 @@ pub(in crate::ops) fn add_product(
     if written != into.dtype() || !job.by_library() {
         let shape = Shape::from([]);
         into.add_(&product(gpu, op, [&a, &b], None, compute, &shape, written));
+    }
+}
+
+/// One product of matrices with an epilogue that only the library has; `None` if it cannot do it.
+#[track_caller]
+pub(in crate::ops) fn fused(
+    gpu: &'static Gpu,
+    op: &str,
+    [a, b]: [&Tensor; 2],
+    epilogue: Epilogue,
+    out: DType,
+) -> Option<Tensor> {
+    let (m, k, n) = (a.size(-2), a.size(-1), b.size(-1));
+    if m * n * k == 0 {
+        return None;
+    }
+    let buffer = Buffer::on(gpu, op, m * n * out.size_bytes());
+    let job = Job {
+        gpu,
+        op,
+        a,
+        b,
+        epilogue,
+        out: (buffer.address(), out),
+        size: [m, n, k],
+        batches: Rows::new(&Shape::from([]), [&lead(a.layout()), &lead(b.layout())]),
+        accumulate: false,
+    };
+    job.by_library()
+        .then(|| Tensor::from_buffer(buffer, [m, n], out))
+}
+
+/// `a @ b` in f32, and the sums of the rows of `a`: the gradients of a weight and of its bias, from that of what they gave.
+#[track_caller]
+pub(in crate::ops) fn product_and_row_sums(
+    gpu: &'static Gpu,
+    op: &str,
+    [a, b]: [&Tensor; 2],
+    compute: Compute,
+) -> (Tensor, Tensor) {
+    let [a, b] = [a, b].map(|x| operand(x, compute));
+    let wide = computed(a.dtype());
+    let sums = Tensor::empty_on(gpu, op, [a.size(0)], wide);
+    let epilogue = Epilogue::RowSums(sums.address_to_write());
+    match fused(gpu, op, [&a, &b], epilogue, wide) {
+        Some(product) => (product, sums),
+        None => {
+            let product = product(gpu, op, [&a, &b], None, compute, &Shape::from([]), wide);
+            (product, a.to_dtype(wide).sum(1_isize))
+        }
     }
 }
 
@@ -118,7 +171,7 @@ struct Job<'a> {
     op: &'a str,
     a: &'a Tensor,
     b: &'a Tensor,
-    bias: Option<u64>,
+    epilogue: Epilogue,
     out: (u64, DType),
     size: [usize; 3],
     batches: Rows<2>,
@@ -158,7 +211,7 @@ impl Job<'_> {
                     column_stride: 1,
                     batch_stride: m * n,
                 },
-                bias: self.bias,
+                epilogue: self.epilogue,
                 tf32: crate::device::cuda::tf32_allowed(),
                 accumulate: self.accumulate,
             };
@@ -174,6 +227,7 @@ impl Job<'_> {
         true
     }
 
+    /// The product, with what its epilogue adds to it if that is a bias.
     fn by_kernel(&self) {
         let [m, n, k] = self.size;
         let strides = |t: &Tensor| {
@@ -195,7 +249,11 @@ impl Job<'_> {
             shared: 0,
         };
         let sizes = [m, n, k, batches].map(|n| n as u64);
-        let (a, b, bias) = (self.a.address(), self.b.address(), self.bias.unwrap_or(0));
+        let (a, b) = (self.a.address(), self.b.address());
+        let bias = match self.epilogue {
+            Epilogue::Bias(bias) => bias,
+            _ => 0,
+        };
         let strides = Strides([a_row, a_column, b_row, b_column]);
         let walk = Walk::new(&self.batches);
         let arguments = arguments![

@@ -4,6 +4,8 @@
 //! not change, and is filled with NaNs before it is given out. It says nothing about speed, and nothing about races that a turn of fibres, in two
 //! orders, does not show.
 
+mod products;
+
 use std::alloc::Layout;
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -45,11 +47,24 @@ pub fn open_for_tests() -> std::result::Result<Device, Error> {
 /// # Errors
 /// As there.
 pub fn open_emulated_of(index: usize, bytes: usize) -> std::result::Result<Device, Error> {
+    opened(index, bytes, false)
+}
+
+/// [`open_emulated`] with a library for products, as a card has one: elsewhere kernels do them.
+///
+/// # Errors
+/// As there.
+pub fn open_emulated_with_library(index: usize) -> std::result::Result<Device, Error> {
+    opened(index, 1 << 30, true)
+}
+
+fn opened(index: usize, bytes: usize, library: bool) -> std::result::Result<Device, Error> {
     gpu::open_with(index, || {
         let found = Command::new("g++").arg("--version").output();
         found.map_err(|e| format!("g++ does not run ({e}); install it to test kernels"))?;
         Ok(Box::new(Emulated {
             memory: bytes,
+            library,
             modules: Arc::default(),
             blocks: Mutex::default(),
             capturing: Mutex::default(),
@@ -67,6 +82,8 @@ type Launch = unsafe extern "C" fn(
 
 struct Emulated {
     memory: usize,
+    /// Whether products are done as by a library.
+    library: bool,
     modules: Arc<Modules>,
     blocks: Mutex<HashMap<Address, usize>>,
     capturing: Mutex<Option<Vec<Work>>>,
@@ -80,6 +97,7 @@ enum Work {
         grid: Grid,
         values: Vec<Box<[MaybeUninit<u8>]>>,
     },
+    Product(Product),
     Copy(Address, Address, usize),
     Clear(Address, usize),
 }
@@ -106,6 +124,8 @@ impl Captured for Recorded {
                     // SAFETY: the values that were given for this kernel; the rest is the caller's.
                     unsafe { self.modules.launch(kernel, *grid, &pointers) }?;
                 }
+                // SAFETY: the caller's.
+                Work::Product(product) => drop(unsafe { products::product(product) }),
                 // SAFETY: the caller's.
                 Work::Copy(to, from, bytes) => unsafe { copy(*to, *from, *bytes) },
                 // SAFETY: the caller's.
@@ -268,8 +288,15 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    unsafe fn product(&self, _product: &Product) -> Result<bool> {
-        Ok(false)
+    unsafe fn product(&self, product: &Product) -> Result<bool> {
+        if !self.library || !super::nvidia::takes(product) {
+            return Ok(false);
+        }
+        match self.noted(Work::Product(*product)) {
+            // SAFETY: the caller's.
+            Some(_) => Ok(unsafe { products::product(product) }),
+            None => Ok(true),
+        }
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -4,7 +4,7 @@
 //! transposes are multiplied, `Cᵀ = Bᵀ Aᵀ`: the operands change places, and nothing is moved. A bias for each column of `C` is one for each row of
 //! `Cᵀ`, which is the form that the library adds.
 
-use super::super::driver::{Address, Matrix, Product};
+use super::super::driver::{Address, Epilogue, Matrix, Product};
 use crate::DType;
 
 /// Alignments beyond this make no difference to the library.
@@ -48,8 +48,42 @@ pub(super) struct Plan {
     pub(super) dtype: DType,
     pub(super) result_dtype: DType,
     pub(super) sums: Sums,
-    pub(super) bias: bool,
+    pub(super) epilogue: Kind,
     pub(super) accumulate: bool,
+}
+
+/// An [`Epilogue`] without its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Plain,
+    Bias,
+    Gelu { bias: bool },
+    GeluGradient,
+    RowSums,
+}
+
+impl From<Epilogue> for Kind {
+    fn from(epilogue: Epilogue) -> Self {
+        match epilogue {
+            Epilogue::Plain => Self::Plain,
+            Epilogue::Bias(_) => Self::Bias,
+            Epilogue::Gelu { bias, .. } => Self::Gelu {
+                bias: bias.is_some(),
+            },
+            Epilogue::GeluGradient { .. } => Self::GeluGradient,
+            Epilogue::RowSums(_) => Self::RowSums,
+        }
+    }
+}
+
+/// The vector and the matrix of an epilogue: 0 where there is none.
+pub(super) fn beside(epilogue: Epilogue) -> [Address; 2] {
+    match epilogue {
+        Epilogue::Plain => [0, 0],
+        Epilogue::Bias(vector) | Epilogue::RowSums(vector) => [vector, 0],
+        Epilogue::Gelu { bias, inner } => [bias.unwrap_or(0), inner],
+        Epilogue::GeluGradient { inner } => [0, inner],
+    }
 }
 
 /// The plan of a product with no side of length 0; `None` if the library has no call for it.
@@ -76,7 +110,16 @@ pub(super) fn plan(product: &Product) -> Option<Plan> {
     }
     let first = stored(b, k, n, batch, 0)?;
     let second = stored(a, m, k, batch, 0)?;
-    let result = stored(c, m, n, batch, product.bias.unwrap_or(0))?;
+    let [vector, inner] = beside(product.epilogue);
+    let result = stored(c, m, n, batch, vector | inner)?;
+    // The library reads and writes inner results 16 bytes at a time, from rows of whole such.
+    let whole = result.leading.is_multiple_of(8) && inner.is_multiple_of(16);
+    let alone = batch == 1 && !product.accumulate;
+    match product.epilogue {
+        Epilogue::Gelu { .. } | Epilogue::GeluGradient { .. } if !(whole && alone) => return None,
+        Epilogue::RowSums(_) if !alone => return None,
+        _ => {}
+    }
     let count = i32::try_from(batch).ok()?;
     // A result by columns would need the other order of operands, and one that is shared has no order of writes.
     if result.transposed || (batch > 1 && c.batch_stride < m.saturating_sub(1) * c.row_stride + n) {
@@ -90,7 +133,7 @@ pub(super) fn plan(product: &Product) -> Option<Plan> {
         dtype: a.dtype,
         result_dtype: c.dtype,
         sums,
-        bias: product.bias.is_some(),
+        epilogue: product.epilogue.into(),
         accumulate: product.accumulate,
     })
 }
@@ -169,7 +212,7 @@ mod tests {
             a: matrix(256, DType::F32, [0, 4, 1]),
             b: matrix(512, DType::F32, [0, 3, 1]),
             c: matrix(768, DType::F32, [0, 3, 1]),
-            bias: None,
+            epilogue: Epilogue::Plain,
             tf32: false,
             accumulate: false,
         }
@@ -191,6 +234,7 @@ mod tests {
         } else {
             plan.first.columns
         };
+        let [vector, _] = beside(product.epilogue);
         for i in 0..plan.batch as usize {
             for row in 0..plan.result.rows {
                 for column in 0..plan.result.columns {
@@ -200,13 +244,23 @@ mod tests {
                         let x = memory[element(&plan.first, product.b.at, i, row, l)];
                         sum += x * memory[element(&plan.second, product.a.at, i, l, column)];
                     }
-                    memory[c] = sum + product.bias.map_or(0.0, |bias| memory[bias as usize + row]);
+                    if plan.epilogue == Kind::Bias {
+                        sum += memory[vector as usize + row];
+                    }
+                    memory[c] = sum;
+                }
+            }
+            // The library sums over the columns of its second matrix: `BGRADB`.
+            if plan.epilogue == Kind::RowSums {
+                for column in 0..plan.result.columns {
+                    let at = |l| element(&plan.second, product.a.at, i, l, column);
+                    memory[vector as usize + column] = (0..inner).map(|l| memory[at(l)]).sum();
                 }
             }
         }
     }
 
-    /// `c = a b + bias` from the definition.
+    /// The product from its definition.
     fn reference(p: &Product, memory: &mut [f32]) {
         let at = |x: &Matrix, i: usize, row: usize, column: usize| {
             x.at as usize + i * x.batch_stride + row * x.row_stride + column * x.column_stride
@@ -219,7 +273,14 @@ mod tests {
                     for l in 0..p.k {
                         sum += memory[at(&p.a, i, row, l)] * memory[at(&p.b, i, l, column)];
                     }
-                    memory[c] = sum + p.bias.map_or(0.0, |bias| memory[bias as usize + column]);
+                    if let Epilogue::Bias(bias) = p.epilogue {
+                        sum += memory[bias as usize + column];
+                    }
+                    memory[c] = sum;
+                }
+                if let Epilogue::RowSums(sums) = p.epilogue {
+                    let of_row = (0..p.k).map(|l| memory[at(&p.a, i, row, l)]);
+                    memory[sums as usize + row] = of_row.sum();
                 }
             }
         }
@@ -257,8 +318,12 @@ mod tests {
                 if shared == 1 {
                     p.b.batch_stride = 0;
                 }
-                p.bias = (extra == 1).then_some(3000);
                 p.accumulate = extra == 1;
+                if extra == 1 {
+                    p.epilogue = Epilogue::Bias(3000);
+                } else if batch == 0 && shared == 1 {
+                    p.epilogue = Epilogue::RowSums(3000);
+                }
                 let memory: Vec<f32> = (0..4000).map(|i| (i * 37 % 11) as f32 - 5.0).collect();
                 let (mut got, mut want) = (memory.clone(), memory);
                 let plan = plan(&p).unwrap_or_else(|| panic!("no plan for {p:?}"));
@@ -291,6 +356,15 @@ mod tests {
         refused(|p| p.b.dtype = DType::BF16);
         refused(|p| p.c.dtype = DType::BF16);
         refused(|p| (p.a.dtype, p.b.dtype) = (DType::F64, DType::F64));
+        // Rows of 3 are not whole steps of 16 bytes; and inner results begin at such.
+        let gelu = |inner| Epilogue::Gelu { bias: None, inner };
+        let mut p = product();
+        p.epilogue = gelu(4096);
+        assert_eq!(plan(&p), None);
+        p.c.row_stride = 8;
+        assert!(plan(&p).is_some());
+        p.epilogue = gelu(4096 + 8);
+        assert_eq!(plan(&p), None);
     }
 
     #[test]
@@ -311,7 +385,7 @@ mod tests {
     fn alignment_is_that_of_the_worst_matrix_of_the_batch_and_of_the_bias() {
         let mut p = product();
         assert_eq!(plan(&p).unwrap().second.alignment, 256);
-        (p.a.at, p.c.at, p.bias) = (256 + 8, 1024, Some(2048 + 16));
+        (p.a.at, p.c.at, p.epilogue) = (256 + 8, 1024, Epilogue::Bias(2048 + 16));
         let planned = plan(&p).unwrap();
         assert_eq!(
             (planned.second.alignment, planned.result.alignment),

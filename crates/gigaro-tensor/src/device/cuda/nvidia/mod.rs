@@ -133,6 +133,12 @@ fn card_facts(driver: &Loaded<functions::Cuda>) -> Result<Vec<CardFacts>, String
     (0..count).map(describe).collect()
 }
 
+/// Whether the library that multiplies has a call for a product.
+#[cfg(feature = "testing")]
+pub(crate) fn takes(product: &super::driver::Product) -> bool {
+    layout::plan(product).is_some()
+}
+
 /// Opens a card.
 ///
 /// # Errors

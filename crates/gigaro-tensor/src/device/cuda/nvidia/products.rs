@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use cudarc::cublaslt::sys as lt;
 
-use super::super::driver::{Address, DriverError, Product, Result};
+use super::super::driver::{Address, DriverError, Epilogue, Product, Result};
 use super::functions::{CublasLt, Status};
-use super::layout::{Plan, Stored, Sums, plan};
+use super::layout::{Kind, Plan, Stored, Sums, beside, plan};
 use super::libraries::owned;
 use super::stream::Stream;
 use crate::DType;
@@ -78,7 +78,7 @@ impl Products {
             if self.prepared.len() >= PLANS {
                 self.prepared.clear();
             }
-            let prepared = Prepared::new(self.lt, self.handle, &plan, product.bias);
+            let prepared = Prepared::new(self.lt, self.handle, &plan, product.epilogue);
             let prepared = prepared.map_err(|status| self.failed(status, "preparing", product))?;
             self.prepared.insert(plan, prepared);
         }
@@ -94,13 +94,7 @@ impl Products {
     /// # Safety
     /// As for [`run`](Self::run), and the plan is the product's.
     unsafe fn call(&self, prepared: &Prepared, plan: &Plan, product: &Product) -> Answer<()> {
-        if let Some(bias) = product.bias {
-            prepared.operation.set(
-                self.lt.cublasLtMatmulDescSetAttribute,
-                lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                &bias,
-            )?;
-        }
+        point(self.lt, &prepared.operation, product.epilogue)?;
         let (one, beta) = (1.0_f64, if plan.accumulate { 1.0_f64 } else { 0.0 });
         let (one_f32, beta_f32) = (1.0_f32, beta as f32);
         // The factors have the type of the sums, and are read before the call returns.
@@ -220,9 +214,11 @@ impl Prepared {
         lt: &CublasLt,
         handle: lt::cublasLtHandle_t,
         plan: &Plan,
-        bias: Option<Address>,
+        epilogue: Epilogue,
     ) -> Answer<Option<Self>> {
-        let operation = operation(lt, plan, bias)?;
+        let operation = operation(lt, plan)?;
+        // Which algorithms are proposed depends on these too.
+        point(lt, &operation, epilogue)?;
         let first = layout(lt, plan.dtype, &plan.first, plan.batch)?;
         let second = layout(lt, plan.dtype, &plan.second, plan.batch)?;
         let result = layout(lt, plan.result_dtype, &plan.result, plan.batch)?;
@@ -244,7 +240,11 @@ impl Prepared {
                 &mut count,
             )
         };
-        if status == lt::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED as Status {
+        // What else than a product is asked for need not be known to every version of the library: whatever it says, it can be done apart.
+        let fused = !matches!(plan.epilogue, Kind::Plain | Kind::Bias);
+        if status == lt::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED as Status
+            || (fused && status != 0)
+        {
             return Ok(None);
         }
         answer(status)?;
@@ -280,7 +280,7 @@ const _: () = assert!(
             == std::mem::offset_of!(lt::cublasLtMatmulHeuristicResult_t, workspaceSize)
 );
 
-fn operation(lt: &CublasLt, plan: &Plan, bias: Option<Address>) -> Answer<Operation> {
+fn operation(lt: &CublasLt, plan: &Plan) -> Answer<Operation> {
     use lt::cublasLtMatmulDescAttributes_t as Attribute;
     let (compute, scale) = match plan.sums {
         Sums::F64 => (
@@ -316,13 +316,47 @@ fn operation(lt: &CublasLt, plan: &Plan, bias: Option<Address>) -> Answer<Operat
         Attribute::CUBLASLT_MATMUL_DESC_TRANSB,
         &taken(&plan.second),
     )?;
-    if let Some(bias) = bias {
-        let epilogue = lt::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
+    if plan.epilogue != Kind::Plain {
+        let epilogue = named(plan.epilogue);
         operation.set(set, Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
-        // Which algorithms are proposed depends on there being one.
-        operation.set(set, Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+    }
+    if let Kind::Gelu { .. } | Kind::GeluGradient = plan.epilogue {
+        let leading = plan.result.leading as i64;
+        operation.set(
+            set,
+            Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+            &leading,
+        )?;
     }
     Ok(operation)
+}
+
+/// An epilogue as the library calls it. Rows of ours are columns there, so the sums of our first operand's rows are those of its second's columns.
+fn named(epilogue: Kind) -> lt::cublasLtEpilogue_t {
+    use lt::cublasLtEpilogue_t as E;
+    match epilogue {
+        Kind::Plain => E::CUBLASLT_EPILOGUE_DEFAULT,
+        Kind::Bias => E::CUBLASLT_EPILOGUE_BIAS,
+        Kind::Gelu { bias: false } => E::CUBLASLT_EPILOGUE_GELU_AUX,
+        Kind::Gelu { bias: true } => E::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+        Kind::GeluGradient => E::CUBLASLT_EPILOGUE_DGELU,
+        Kind::RowSums => E::CUBLASLT_EPILOGUE_BGRADB,
+    }
+}
+
+/// Tells the library where the vector and the matrix of an epilogue are.
+fn point(lt: &CublasLt, operation: &Operation, epilogue: Epilogue) -> Answer<()> {
+    use lt::cublasLtMatmulDescAttributes_t as Attribute;
+    let [vector, inner] = beside(epilogue);
+    for (attribute, at) in [
+        (Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector),
+        (Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, inner),
+    ] {
+        if at != 0 {
+            operation.set(lt.cublasLtMatmulDescSetAttribute, attribute, &at)?;
+        }
+    }
+    Ok(())
 }
 
 fn layout(lt: &CublasLt, dtype: DType, stored: &Stored, batch: i32) -> Answer<Layout> {

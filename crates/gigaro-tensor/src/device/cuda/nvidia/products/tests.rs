@@ -214,7 +214,7 @@ fn product() -> Product {
         a: matrix(0x100, 4, 1),
         b: matrix(0x200, 1, 4),
         c: matrix(0x300, 3, 1),
-        bias: None,
+        epilogue: Epilogue::Plain,
         tf32: false,
         accumulate: false,
     }
@@ -260,10 +260,10 @@ fn a_product_is_searched_once_and_told_with_its_own_addresses_each_time() {
 fn bias_batch_and_accumulation_are_told() {
     let mut products = products();
     let mut product = product();
-    (product.bias, product.accumulate, product.batch) = (Some(0x500), true, 5);
+    (product.epilogue, product.accumulate, product.batch) = (Epilogue::Bias(0x500), true, 5);
     (product.a.batch_stride, product.c.batch_stride) = (8, 6);
     assert_eq!(run(&mut products, &product), Ok(true));
-    product.bias = Some(0x700);
+    product.epilogue = Epilogue::Bias(0x700);
     assert_eq!(run(&mut products, &product), Ok(true));
     told(|told| {
         assert_eq!((told.searches, told.products.len()), (1, 2));
@@ -282,6 +282,57 @@ fn bias_batch_and_accumulation_are_told() {
         assert_eq!(values("layout", 5), [5, 5, 5]);
         assert_eq!(values("layout", 6), [0, 8, 6]);
     });
+}
+
+/// All epilogues that do more than add a bias.
+fn fused() -> [Epilogue; 4] {
+    let inner = 0x8000;
+    let gelu = |bias| Epilogue::Gelu { bias, inner };
+    [
+        gelu(None),
+        gelu(Some(0x500)),
+        Epilogue::GeluGradient { inner },
+        Epilogue::RowSums(0x500),
+    ]
+}
+
+/// (2, 4) x (4, 8) in bf16.
+fn whole(epilogue: Epilogue) -> Product {
+    let mut product = product();
+    (product.n, product.c.row_stride, product.epilogue) = (8, 8, epilogue);
+    for matrix in [&mut product.a, &mut product.b, &mut product.c] {
+        matrix.dtype = DType::BF16;
+    }
+    product
+}
+
+fn described(lt: &CublasLt, product: &Product) -> Answer<()> {
+    let plan = plan(product).unwrap();
+    let operation = operation(lt, &plan)?;
+    point(lt, &operation, product.epilogue)
+}
+
+#[test]
+fn what_is_done_with_a_product_is_told_with_its_vector_and_its_matrix() {
+    let mut products = products();
+    // GELU_AUX, GELU_AUX_BIAS, DGELU, BGRADB.
+    for (epilogue, number) in fused().into_iter().zip([160, 164, 192, 512]) {
+        told(|told| told.attributes.clear());
+        assert_eq!(run(&mut products, &whole(epilogue)), Ok(true));
+        told(|told| {
+            let has = |number, value| told.attributes.contains(&("operation", number, value));
+            let [vector, inner] = beside(epilogue);
+            // EPILOGUE, BIAS_POINTER, EPILOGUE_AUX_POINTER and its leading dimension.
+            assert!(has(7, number), "{epilogue:?}");
+            assert_eq!(has(8, 0x500), vector != 0, "{epilogue:?}");
+            assert_eq!(has(11, 0x8000) && has(12, 8), inner != 0, "{epilogue:?}");
+        });
+    }
+    // One that the library does not know is done apart, whatever it answers.
+    told(|told| told.search_status = lt::cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE as Status);
+    let mut other = whole(fused()[1]);
+    other.m = 4;
+    assert_eq!(run(&mut products, &other), Ok(false));
 }
 
 #[test]
@@ -337,9 +388,9 @@ fn the_library_itself_takes_every_description_of_a_product() {
                 product.a.batch_stride,
                 product.c.batch_stride,
             ) = (3, 8, 6);
-            (product.tf32, product.bias) = (tf32, Some(0x500));
+            (product.tf32, product.epilogue) = (tf32, Epilogue::Bias(0x500));
             let plan = plan(&product).unwrap();
-            assert_eq!(operation(lt, &plan, product.bias).err(), None, "{plan:?}");
+            assert_eq!(described(lt, &product), Ok(()), "{plan:?}");
             for (dtype, stored) in [
                 (dtype, plan.first),
                 (dtype, plan.second),
@@ -354,9 +405,10 @@ fn the_library_itself_takes_every_description_of_a_product() {
             assert_eq!(preference(lt, &plan).err(), None, "{plan:?}");
         }
     }
-    let wrong = operation(lt, &plan(&product()).unwrap(), None)
-        .ok()
-        .unwrap();
+    for epilogue in fused() {
+        assert_eq!(described(lt, &whole(epilogue)), Ok(()), "{epilogue:?}");
+    }
+    let wrong = operation(lt, &plan(&product()).unwrap()).ok().unwrap();
     let number = lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA;
     // It looks at sizes: one that is wrong is refused.
     let refused = wrong.set(lt.cublasLtMatmulDescSetAttribute, number, &0_u8);
