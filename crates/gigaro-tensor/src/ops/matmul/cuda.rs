@@ -54,7 +54,7 @@ pub(in crate::ops) fn product(
     out: DType,
 ) -> Tensor {
     let (operands, written) = types(op, a.dtype(), b.dtype(), compute, out);
-    let [a, b] = [a, b].map(|t| t.detach().to_dtype(operands));
+    let [a, b] = [a, b].map(|t| converted(t, operands));
     let bias = bias.map(|b| b.detach().to_dtype(written).contiguous());
     let (m, k, n) = (a.size(-2), a.size(-1), b.size(-1));
     let shape = [&batch[..], &[m, n]].concat();
@@ -71,6 +71,7 @@ pub(in crate::ops) fn product(
             .as_ref()
             .map_or(Epilogue::Plain, |b| Epilogue::Bias(b.address())),
         out: (buffer.address(), written),
+        row_stride: n,
         size: [m, n, k],
         batches: Rows::new(batch, [&lead(a.layout()), &lead(b.layout())]),
         accumulate: false,
@@ -81,31 +82,50 @@ pub(in crate::ops) fn product(
     Tensor::from_buffer(buffer, shape, written).to_dtype(out)
 }
 
-/// Adds `a @ b` to a contiguous matrix that nobody else reads.
+/// Writes `a @ b` into a matrix whose rows are dense, or adds it to what that holds; nobody else reads it.
 #[track_caller]
-pub(in crate::ops) fn add_product(
+pub(in crate::ops) fn product_into(
     gpu: &'static Gpu,
     op: &str,
     into: &Tensor,
     [a, b]: [&Tensor; 2],
     compute: Compute,
+    add: bool,
 ) {
     let (operands, written) = types(op, a.dtype(), b.dtype(), compute, into.dtype());
-    let [a, b] = [a, b].map(|t| t.detach().to_dtype(operands));
+    let [a, b] = [a, b].map(|t| converted(t, operands));
     let job = Job {
         gpu,
         op,
         a: &a,
         b: &b,
         epilogue: Epilogue::Plain,
-        out: (into.address(), written),
+        out: (into.address_to_write(), written),
+        row_stride: into.layout().strides()[0],
         size: [a.size(-2), b.size(-1), a.size(-1)],
         batches: Rows::new(&Shape::from([]), [&lead(a.layout()), &lead(b.layout())]),
-        accumulate: true,
+        accumulate: add,
     };
     if written != into.dtype() || !job.by_library() {
         let shape = Shape::from([]);
-        into.add_(&product(gpu, op, [&a, &b], None, compute, &shape, written));
+        let product = product(gpu, op, [&a, &b], None, compute, &shape, into.dtype());
+        if add {
+            into.add_(&product);
+        } else {
+            into.copy_(&product);
+        }
+    }
+}
+
+/// The tensor in another dtype, by columns if it lies by columns: a walk along rows would read one element of many lines.
+fn converted(x: &Tensor, dtype: DType) -> Tensor {
+    let strides = x.layout().strides();
+    let by_columns = strides[strides.len() - 2] == 1 && strides[strides.len() - 1] != 1;
+    let x = x.detach();
+    if by_columns && x.dtype() != dtype {
+        x.transpose(-1, -2).to_dtype(dtype).transpose(-1, -2)
+    } else {
+        x.to_dtype(dtype)
     }
 }
 
@@ -130,6 +150,7 @@ pub(in crate::ops) fn fused(
         b,
         epilogue,
         out: (buffer.address(), out),
+        row_stride: n,
         size: [m, n, k],
         batches: Rows::new(&Shape::from([]), [&lead(a.layout()), &lead(b.layout())]),
         accumulate: false,
@@ -173,6 +194,8 @@ struct Job<'a> {
     b: &'a Tensor,
     epilogue: Epilogue,
     out: (u64, DType),
+    /// From one row of the result to the next; the length of a row but for a single matrix by the library.
+    row_stride: usize,
     size: [usize; 3],
     batches: Rows<2>,
     /// The library adds to what is there.
@@ -207,7 +230,7 @@ impl Job<'_> {
                 c: Matrix {
                     at: out + start as u64,
                     dtype: written,
-                    row_stride: n,
+                    row_stride: self.row_stride,
                     column_stride: 1,
                     batch_stride: m * n,
                 },
@@ -227,7 +250,7 @@ impl Job<'_> {
         true
     }
 
-    /// The product, with what its epilogue adds to it if that is a bias.
+    /// The product, with what its epilogue adds to it if that is a bias, into rows that follow one another.
     fn by_kernel(&self) {
         let [m, n, k] = self.size;
         let strides = |t: &Tensor| {
