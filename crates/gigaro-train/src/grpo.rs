@@ -142,13 +142,15 @@ impl Objective for Grpo<'_> {
         let size = self.rollouts.sampling().answers;
         let per_answer = group_normalised(&rollout.scores, size, self.settings.scale);
         let advantages = to_tokens(&per_answer, &rollout.lens);
-        let mut figures = self.passes.run(
+        let mut passes = self.passes;
+        let mut figures = passes.run(
             &rollout,
             &self.rollouts.order_stream(),
             update,
             &mut |part, means| self.backward(part, &rollout, &advantages, means),
             &mut |_| 0.0,
         )?;
+        self.passes = passes;
         figures.extend(rollout.figures(&rollout.kl(KlEstimator::K3)));
         figures.extend(self.rollouts.times());
         let idle = groups_without_signal(&rollout.scores, size);

@@ -62,6 +62,7 @@ pub mod rloo;
 pub mod rollout;
 pub mod run_lock;
 pub mod scorer;
+mod smaller_parts;
 #[cfg(test)]
 mod toy;
 pub mod trainer;

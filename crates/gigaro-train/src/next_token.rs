@@ -3,16 +3,19 @@
 //! One step takes `accumulate` batches of the feed and weighs each by its number of targets. Which positions have a
 //! target is the feed's matter: all of them in pretraining, those of the answers in fine-tuning.
 
+use std::cell::RefCell;
+
 use gigaro_data::loader::{Batch, ConversationLoader, LoaderState, PretrainLoader};
 use gigaro_models::Gpt;
 use gigaro_nn::{Mode, Module};
-use gigaro_tensor::{DeviceFailure, Tensor, catch_failure, no_grad};
+use gigaro_tensor::{Tensor, no_grad};
 use serde_json::{Value, json};
 
 use crate::captured_step::Repetition;
 use crate::error::{Error, Result};
 use crate::non_finite::first_broken_part;
 use crate::objective::{Figures, Objective, Update};
+use crate::smaller_parts::in_smaller_parts;
 
 /// Where batches come from, one after the other, with a position that can be saved.
 pub trait Feed {
@@ -121,47 +124,42 @@ impl NextToken<'_> {
     ///
     /// If the card is full, what was done is forgotten and done again with half as many rows at a time, from now on.
     fn gradients(&mut self, batches: &[Batch], update: &Update<'_>) -> (f64, Option<Batch>) {
-        let Mode::Train(dropout) = update.mode() else {
-            return self.accumulated(&cut(batches, self.rows), &update.mode());
-        };
+        let most = batches.iter().map(|batch| batch.rows).max().unwrap_or(1);
+        let mut rows = self.rows.unwrap_or(most).min(most);
+        let (dropout, model) = (update.dropout(), self.model);
         let before = dropout.state();
-        loop {
-            let parts = cut(batches, self.rows);
-            let mode = Mode::Train(dropout.clone());
-            match catch_failure(|| self.accumulated(&parts, &mode)) {
-                Ok(done) => return done,
-                Err(failure) => {
-                    let rows = parts.iter().map(|part| part.rows).max().unwrap_or(1);
-                    if rows == 1 || !matches!(failure, DeviceFailure::OutOfMemory { .. }) {
-                        failure.raise();
-                    }
-                    self.rows = Some(rows.div_ceil(2));
-                    // What it holds is needed now.
-                    self.repetition = Repetition::New;
-                    self.model.zero_grad();
-                    dropout.set_state(before);
-                }
-            }
-        }
+        let repetition = RefCell::new(&mut self.repetition);
+        let forget = || {
+            // What it holds is needed now.
+            **repetition.borrow_mut() = Repetition::New;
+            model.zero_grad();
+            dropout.set_state(before);
+        };
+        let done = in_smaller_parts(&mut rows, forget, |rows| {
+            accumulated(model, &cut(batches, Some(rows)), &update.mode())
+        });
+        self.rows = (rows < most).then_some(rows);
+        done
     }
+}
 
-    fn accumulated(&self, parts: &[Batch], mode: &Mode) -> (f64, Option<Batch>) {
-        let targets: usize = parts.iter().map(Batch::target_count).sum();
-        let mut loss = 0.0;
-        for part in parts {
-            let weight = part.target_count() as f64 / targets.max(1) as f64;
-            if weight == 0.0 {
-                continue;
-            }
-            let weighted = batch_loss(self.model, part, mode) * weight;
-            loss += weighted.item();
-            if !loss.is_finite() {
-                return (loss, Some(part.clone()));
-            }
-            weighted.backward();
+/// The gradients of all parts, added up: their loss, and the part that made it no number.
+fn accumulated(model: &Gpt, parts: &[Batch], mode: &Mode) -> (f64, Option<Batch>) {
+    let targets: usize = parts.iter().map(Batch::target_count).sum();
+    let mut loss = 0.0;
+    for part in parts {
+        let weight = part.target_count() as f64 / targets.max(1) as f64;
+        if weight == 0.0 {
+            continue;
         }
-        (loss, None)
+        let weighted = batch_loss(model, part, mode) * weight;
+        loss += weighted.item();
+        if !loss.is_finite() {
+            return (loss, Some(part.clone()));
+        }
+        weighted.backward();
     }
+    (loss, None)
 }
 
 /// Batches in parts of so many rows, if they are to be cut.

@@ -138,6 +138,11 @@ impl<'a> Update<'a> {
         })
     }
 
+    /// Forgets the gradients that were collected so far.
+    pub(crate) fn forget_gradients(&self) {
+        self.parameters.iter().for_each(|(_, p)| p.zero_grad());
+    }
+
     /// What a step that a card repeats is made of: the parameters and what moves them.
     pub(crate) fn parts(&mut self) -> (&[(String, Tensor)], &mut dyn Optimizer) {
         (&self.parameters, &mut *self.optimizer)

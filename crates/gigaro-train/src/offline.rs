@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::objective::{Figures, Objective, Update};
+use crate::smaller_parts::in_smaller_parts;
 
 /// A figure over some examples: its name, the sum of its values, and how many there are.
 pub type Sum = (&'static str, f64, usize);
@@ -64,6 +65,8 @@ pub struct Offline<L: ExampleLoss> {
     examples: Vec<L::Example>,
     held_out: Vec<L::Example>,
     deal: Deal,
+    /// Examples that are computed at once; fewer than dealt if more did not fit on the card.
+    micro_batch: usize,
     position: LoaderState,
     /// The order of this epoch.
     order: Vec<i64>,
@@ -111,6 +114,7 @@ impl<L: ExampleLoss> Offline<L> {
             loss,
             examples,
             held_out,
+            micro_batch: deal.micro_batch,
             deal,
             position,
             tokens: 0,
@@ -148,16 +152,28 @@ impl<L: ExampleLoss> Objective for Offline<L> {
     fn step(&mut self, update: &mut Update<'_>) -> Result<Figures> {
         let numbers = self.next_batch();
         let batch: Vec<&L::Example> = numbers.iter().map(|&i| &self.examples[i]).collect();
-        let mut totals = Totals::default();
-        self.loss.prepare(&batch, self.deal.micro_batch);
-        for examples in batch.chunks(self.deal.micro_batch) {
-            let part = self.loss.loss(examples);
-            let share = part.loss.clone() * (examples.len() as f64 / batch.len() as f64);
-            totals.add(&part, examples.len());
-            share.backward();
-        }
+        let (loss, mut at_once) = (&mut self.loss, self.micro_batch.min(batch.len()));
+        let totals = in_smaller_parts(
+            &mut at_once,
+            || update.forget_gradients(),
+            |rows| {
+                let mut totals = Totals::default();
+                loss.prepare(&batch, rows);
+                for examples in batch.chunks(rows) {
+                    let part = loss.loss(examples);
+                    let share = part.loss.clone() * (examples.len() as f64 / batch.len() as f64);
+                    totals.add(&part, examples.len());
+                    share.backward();
+                }
+                totals
+            },
+        );
+        self.micro_batch = at_once;
         self.tokens = totals.tokens;
-        let figures = totals.figures();
+        let mut figures = totals.figures();
+        if at_once < self.deal.micro_batch.min(batch.len()) {
+            figures.push(("micro_batch", at_once as f64));
+        }
         update.check("the loss", figures[0].1)?;
         update.apply()?;
         Ok(figures)
@@ -170,8 +186,8 @@ impl<L: ExampleLoss> Objective for Offline<L> {
         let mut totals = Totals::default();
         let all: Vec<&L::Example> = self.held_out.iter().collect();
         for batch in all.chunks(self.deal.batch_size) {
-            self.loss.prepare(batch, self.deal.micro_batch);
-            for examples in batch.chunks(self.deal.micro_batch) {
+            self.loss.prepare(batch, self.micro_batch);
+            for examples in batch.chunks(self.micro_batch) {
                 totals.add(&no_grad(|| self.loss.loss(examples)), examples.len());
             }
         }

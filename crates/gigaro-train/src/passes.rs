@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::objective::{Figures, Update};
 use crate::policy_loss::{Averaging, Clip, policy_figures};
 use crate::rollout::{Part, Rollout, permutation};
+use crate::smaller_parts::in_smaller_parts;
 
 /// The figure of which the largest counts, not the mean.
 const RATIO_MAX: &str = "val/ratio_max";
@@ -43,10 +44,12 @@ impl Passes {
     /// One update per minibatch. `backward` fills the gradients of a part and returns its loss; `besides` does the same
     /// once per update, for a loss that has nothing to do with the answers.
     ///
+    /// On a card that is too full, parts are smaller from then on.
+    ///
     /// # Errors
     /// If a loss or a gradient is not finite.
     pub(crate) fn run(
-        &self,
+        &mut self,
         rollout: &Rollout,
         stream: &Generator,
         update: &mut Update<'_>,
@@ -60,10 +63,17 @@ impl Passes {
         for epoch in 0..self.epochs {
             let order = permutation(answers, &stream.fork(epoch as u64));
             for minibatch in order.chunks(size) {
-                let mut loss = 0.0;
-                for part in rollout.parts(minibatch, self.micro_batch, self.averaging) {
-                    loss += backward(&part, &mut means);
-                }
+                let forget = || update.forget_gradients();
+                let averaging = self.averaging;
+                let attempt = |at_once| {
+                    let (mut loss, mut tried) = (0.0, means.clone());
+                    for part in rollout.parts(minibatch, at_once, averaging) {
+                        loss += backward(&part, &mut tried);
+                    }
+                    (loss, tried)
+                };
+                let (mut loss, tried) = in_smaller_parts(&mut self.micro_batch, forget, attempt);
+                means = tried;
                 loss += besides(&mut means);
                 update.check("the loss", loss)?;
                 update.apply()?;
@@ -78,7 +88,7 @@ impl Passes {
 }
 
 /// Figures that are added up over parts and divided by the number of updates at the end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Means(Figures);
 
 impl Means {

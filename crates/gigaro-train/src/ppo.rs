@@ -233,7 +233,8 @@ fn backward(
         &part.weights,
         s.clip_value,
     );
-    let mean_entropy = || (entropy(&logits, temperature) * &part.weights).sum_all();
+    let of_tokens = || entropy(&logits, temperature).to_device(Device::Cpu);
+    let mean_entropy = || (of_tokens() * &part.weights).sum_all();
     let mut loss = &policy + &value * s.vf_coef;
     // Without a bonus nothing of it need be kept for the backward pass.
     let entropy = if s.entropy_coef == 0.0 {
@@ -295,7 +296,8 @@ impl Objective for Ppo<'_> {
         let (model, s) = (self.model, &self.settings);
         let temperature = self.rollouts.sampling().temperature;
         let feed = &mut self.pretraining;
-        let mut figures = self.passes.run(
+        let mut passes = self.passes;
+        let mut figures = passes.run(
             &rollout,
             &self.rollouts.order_stream(),
             update,
@@ -305,6 +307,7 @@ impl Objective for Ppo<'_> {
                 None => 0.0,
             },
         )?;
+        self.passes = passes;
         figures.extend(rollout.figures(&kl));
         figures.extend(self.rollouts.times());
         let foreseen = explained_variance(&targets.values, &targets.returns);

@@ -99,13 +99,15 @@ impl Objective for Rloo<'_> {
             .map(|(kl, score)| score - coef * kl.iter().sum::<f64>())
             .collect();
         let advantages = to_tokens(&leave_one_out(&rewards, size), &rollout.lens);
-        let mut figures = self.passes.run(
+        let mut passes = self.passes;
+        let mut figures = passes.run(
             &rollout,
             &self.rollouts.order_stream(),
             update,
             &mut |part, means| self.backward(part, &rollout, &advantages, means),
             &mut |_| 0.0,
         )?;
+        self.passes = passes;
         figures.extend(rollout.figures(&kl));
         figures.extend(self.rollouts.times());
         figures.push(("objective/reward", mean(&rewards)));

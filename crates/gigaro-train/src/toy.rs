@@ -10,7 +10,7 @@ use gigaro_models::{ActorCritic, Gpt, GptConfig};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, Optimizer, ParamGroup};
 use gigaro_nn::schedule::Schedule;
-use gigaro_tensor::{DType, Generator, Tensor};
+use gigaro_tensor::{DType, Device, Generator, Tensor, cuda};
 
 use crate::advantage::{KlController, KlEstimator};
 use crate::checkpoint::Checkpoint;
@@ -579,4 +579,54 @@ fn groups_of_one_and_a_temperature_of_zero_are_refused() {
     let error = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, cold);
     let message = error.err().expect("nothing is drawn").to_string();
     assert!(message.starts_with("temperature = 0"), "{message}");
+}
+
+/// A few steps of every way to learn from answers, on a device.
+fn each_way(device: Device) -> Vec<Vec<Figures>> {
+    let on = |policy: Gpt| {
+        policy.to_device(device);
+        policy
+    };
+    let (model, reference) = (ActorCritic::shared(on(policy(1))), on(policy(1)));
+    model.to_device(device);
+    let mut scorer = Check(share_of_target);
+    let asked = (sampling(8, 1), toy_ppo());
+    let ppo = run_ppo(&model, &reference, &mut scorer, asked, (3, 1e-2)).expect("a run");
+    let mut all = vec![ppo];
+    for rloo in [false, true] {
+        let policy = on(policy(1));
+        let mut scorer = Check(share_of_target);
+        let rollouts = Rollouts::new(&reference, prompts(), &mut scorer, &NoText, sampling(4, 4));
+        let rollouts = rollouts.expect("sound settings");
+        let mut objective: Box<dyn Objective + '_> = if rloo {
+            let kl = KlController::Fixed { coef: 0.02 };
+            Box::new(Rloo::new(&policy, rollouts, kl).expect("sound settings"))
+        } else {
+            let grpo = GrpoSettings::default();
+            Box::new(Grpo::new(&policy, rollouts, grpo).expect("sound settings"))
+        };
+        let (mut optimizer, settings) = (adam(&policy), settings(3, Schedule::constant(5e-3)));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let done = run(
+            &mut *objective,
+            &mut optimizer,
+            settings,
+            folder.path(),
+            None,
+            None,
+        );
+        all.push(done.expect("a run").0);
+    }
+    all
+}
+
+#[test]
+fn answers_are_learnt_from_on_a_card_as_on_the_processor() {
+    let card = cuda::open_for_tests().expect("a card");
+    for (here, there) in each_way(Device::Cpu).iter().zip(each_way(card)) {
+        for (a, b) in here.iter().flatten().zip(there.iter().flatten()) {
+            let close = (a.1 - b.1).abs() < 1e-3 * a.1.abs().max(1.0);
+            assert!(a.0 == b.0 && close, "{a:?} {b:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use gigaro_models::{Gpt, GptConfig, RewardModel};
 use gigaro_nn::Module;
 use gigaro_nn::optim::{AdamOptions, AdamW, ParamGroup};
 use gigaro_nn::schedule::Schedule;
-use gigaro_tensor::{DType, Generator, Tensor};
+use gigaro_tensor::{DType, Device, Generator, Tensor, cuda};
 use gigaro_train::answers::Answer;
 use gigaro_train::calibration::evaluate;
 use gigaro_train::checkpoint::Checkpoint;
@@ -355,4 +355,122 @@ fn other_preferences_are_refused_on_resuming() {
         message.contains("the preferences are not the same"),
         "{message}"
     );
+}
+
+/// Losses, gradient norms and other figures of a few steps.
+type Steps = Vec<Vec<(&'static str, f64)>>;
+
+fn few_steps(objective: &mut dyn Objective) -> gigaro_train::Result<Steps> {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let groups = vec![ParamGroup::new(objective.module().named_parameters())];
+    let mut optimizer = AdamW::new(groups, AdamOptions::default());
+    let mut steps = Vec::new();
+    let run = run(objective, &mut optimizer, 3, 1e-3, out.path(), None);
+    run.run(&StopFlag::new(), &mut |event| {
+        if let Event::Step(report) = event {
+            let mut figures = report.figures.to_vec();
+            figures.push(("grad_norm", report.grad_norm));
+            steps.push(figures);
+        }
+    })?;
+    Ok(steps)
+}
+
+/// A few steps of every way to learn from preferences, on a device.
+fn each_way(device: Device) -> [Steps; 4] {
+    let on = |model: Gpt| {
+        model.to_device(device);
+        model
+    };
+    let sigmoid = LossType::Sigmoid {
+        label_smoothing: 0.0,
+    };
+    let steps =
+        |objective: &mut dyn Objective| few_steps(objective).expect("training goes through");
+    let policy = on(model(1));
+    let pairs_asked = dpo::ask_reference(&policy, pairs(20, 1), 16, DType::F32);
+    let dpo = Dpo::new(&policy, 0.1, sigmoid);
+    let dpo = steps(&mut Offline::new(dpo, pairs_asked, vec![], DEAL).expect("examples"));
+    let policy = on(model(2));
+    let orpo = Orpo::new(&policy, 0.5);
+    let orpo = steps(&mut Offline::new(orpo, pairs(20, 3), vec![], DEAL).expect("examples"));
+    let policy = on(model(3));
+    let judged = pairs(20, 5)
+        .into_iter()
+        .enumerate()
+        .map(|(i, pair)| JudgedAnswer {
+            desirable: i % 2 == 0,
+            answer: if i % 2 == 0 {
+                pair.chosen
+            } else {
+                pair.rejected
+            },
+            prompt: pair.prompt,
+        });
+    let asked = kto::ask_reference(&policy, usable(judged, 24).0, 16, DType::F32);
+    let kto = Kto::new(&policy, 0.1, 1.0, 1.0);
+    let kto = steps(&mut Offline::new(kto, asked, vec![], DEAL).expect("examples"));
+    let judge = RewardModel::new(on(model(4)), &Generator::new(5));
+    let loss = RewardLoss::new(&judge, 0.1);
+    let reward =
+        steps(&mut Offline::new(loss, rankings(20, 4, 7), vec![], DEAL).expect("examples"));
+    [dpo, orpo, kto, reward]
+}
+
+#[test]
+fn preferences_are_learnt_on_a_card_as_on_the_processor() {
+    let card = cuda::open_for_tests().expect("a card");
+    for (here, there) in each_way(Device::Cpu).iter().zip(each_way(card)) {
+        for (a, b) in here.iter().flatten().zip(there.iter().flatten()) {
+            let close = (a.1 - b.1).abs() < 1e-3 * a.1.abs().max(1.0);
+            assert!(a.0 == b.0 && close, "{a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn preferences_that_do_not_fit_on_a_card_are_taken_in_smaller_parts() {
+    let learn = |device: Device| {
+        let judge = RewardModel::new(model(4), &Generator::new(5));
+        judge.to_device(device);
+        let loss = RewardLoss::new(&judge, 0.1);
+        let deal = Deal {
+            micro_batch: 8,
+            ..DEAL
+        };
+        let objective = Offline::new(loss, rankings(20, 4, 7), vec![], deal);
+        few_steps(&mut objective.expect("examples"))
+    };
+    let whole = learn(cuda::open_emulated(900).expect("an emulated card")).expect("steps");
+    let mut fewer = None;
+    for (i, kib) in [300, 400, 500, 600, 800, 1000, 1300]
+        .into_iter()
+        .enumerate()
+    {
+        let small = cuda::open_emulated_of(920 + i, kib << 10).expect("an emulated card");
+        // The model itself may not fit.
+        let Ok(done) = std::panic::catch_unwind(|| learn(small)) else {
+            continue;
+        };
+        match done {
+            Ok(steps) => {
+                fewer = Some(steps);
+                break;
+            }
+            Err(error) => {
+                let said = error.to_string();
+                assert!(
+                    said.contains("step 1: cuda:9") && said.contains("needs"),
+                    "{said}"
+                );
+            }
+        }
+    }
+    let fewer = fewer.expect("a card on which fewer fit");
+    for (a, b) in whole.iter().zip(&fewer) {
+        assert!(get(b, "micro_batch") < 8.0 && figure(a, "micro_batch").is_none());
+        for name in ["loss", "grad_norm"] {
+            assert!((get(a, name) - get(b, name)).abs() < 1e-4 * get(a, name).abs());
+        }
+    }
 }
