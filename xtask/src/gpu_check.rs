@@ -14,12 +14,20 @@ use serde_json::Value;
 const VARIABLE: &str = "GIGARO_TEST_DEVICE";
 
 /// Package and test program.
-const TESTS: [(&str, &str); 4] = [
+const TESTS: [(&str, &str); 7] = [
     ("gigaro-tensor", "cuda"),
+    ("gigaro-tensor", "cuda_graph"),
     ("gigaro-models", "on_a_card"),
     ("gigaro-models", "gpt_against_transformers"),
     ("gigaro-train", "on_a_card"),
+    ("gigaro-train", "preferences"),
+    ("gigaro-serve", "on_a_card"),
 ];
+
+/// What runs under compute-sanitizer, which sees every access to memory and every race of threads: all ops.
+const SANITIZED: [(&str, &str); 2] = [TESTS[0], TESTS[1]];
+/// Its tools.
+const TOOLS: [&str; 2] = ["memcheck", "racecheck"];
 
 /// What is measured: the arguments of `gigaro bench`, those of the peers' program, and the figure that counts.
 const FIGURES: [(&str, &str, &str); 6] = [
@@ -82,6 +90,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
     }
     if failed.is_empty() {
         lines.extend(figures(root, peer.as_ref(), &mut failed));
+        lines.extend(sanitized(root, &mut failed)?);
     }
     println!("\n{}", lines.join("\n"));
     if failed.is_empty() {
@@ -93,8 +102,41 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
 /// Whether a test program passes on the card, and how long it took.
 fn tested(root: &Path, package: &str, test: &str) -> Result<(bool, f64), String> {
     println!("== {package} {test}");
+    ran(root, Command::new("cargo"), package, test)
+}
+
+/// Lines for the tests under compute-sanitizer; one that says so if it is not installed.
+fn sanitized(root: &Path, failed: &mut Vec<String>) -> Result<Vec<String>, String> {
+    const SANITIZER: &str = "compute-sanitizer";
+    if Command::new(SANITIZER).arg("--version").output().is_err() {
+        println!("skipped: {SANITIZER} is not on the PATH; it comes with CUDA's toolkit");
+        return Ok(vec![format!(
+            "| {SANITIZER} | skipped: not installed | | | |"
+        )]);
+    }
+    let mut lines = Vec::new();
+    for tool in TOOLS {
+        for (package, test) in SANITIZED {
+            println!("== {SANITIZER} {tool} {package} {test}");
+            let mut sanitizer = Command::new(SANITIZER);
+            sanitizer.args(["--tool", tool, "--error-exitcode", "9"]);
+            sanitizer.args(["--target-processes", "all", "cargo"]);
+            let (passed, seconds) = ran(root, sanitizer, package, test)?;
+            let result = if passed { "clean" } else { "FAILED" };
+            let what = format!("{SANITIZER} {tool} {package} {test}");
+            lines.push(format!("| {what} | {result} | | | {seconds:.0} |"));
+            if !passed {
+                failed.push(what);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Runs a test program on the card by `cargo`, which may be started by something else; whether it passed, and how long it took.
+fn ran(root: &Path, mut cargo: Command, package: &str, test: &str) -> Result<(bool, f64), String> {
     let start = Instant::now();
-    let status = Command::new("cargo")
+    let status = cargo
         .args([
             "test",
             "--release",

@@ -126,7 +126,11 @@ fn changes_in_place_reach_views_and_nothing_else() {
 
 #[test]
 fn an_index_out_of_range_is_named_when_results_are_read() {
-    let device = card();
+    // Whoever reads next is told, so where tests run beside each other it has an emulated card of its own.
+    let device = match card() {
+        Device::Cuda(900) => cuda::open_emulated(905).expect("an emulated card"),
+        real => real,
+    };
     let weight = Tensor::zeros([4, 2], DType::F32, device);
     let ids = |last: i64| Tensor::from_slice(&[0, last], [2]).to_device(device);
     let said = panic_of(|| functional::embedding(&ids(4), &weight).to_vec::<f32>());
@@ -317,6 +321,41 @@ fn inside(device: Device, dtype: DType, rms: bool) -> Vec<Vec<f64>> {
         numbers(&grad)
     }));
     all
+}
+
+#[test]
+fn a_few_rows_are_multiplied_by_weights_as_they_are() {
+    let device = card();
+    let random = Generator::new(12);
+    let draw = |shape: [usize; 2]| Tensor::randn(shape, DType::F32, Device::Cpu, &random);
+    for (rows, k) in [(1, 4), (2, 768), (3, 132), (4, 256), (4, 30)] {
+        let (x, weight) = (draw([rows, k]), draw([50, k]));
+        let bias = draw([1, 50]).reshape([50]);
+        for (of_x, of_weight) in [
+            (DType::F32, DType::F32),
+            (DType::F32, DType::BF16),
+            (DType::BF16, DType::BF16),
+        ] {
+            let there = |t: &Tensor, dtype| t.to_device(device).to_dtype(dtype);
+            let [x_there, w_there, b_there] = [
+                there(&x, of_x),
+                there(&weight, of_weight),
+                there(&bias, of_weight),
+            ];
+            let here = |t: &Tensor| t.to_device(Device::Cpu).to_dtype(DType::F64);
+            let expected =
+                functional::linear(&here(&x_there), &here(&w_there), Some(&here(&b_there)));
+            for (to, allowed) in [(DType::F32, 1e-5), (DType::BF16, 1e-2)] {
+                let y = functional::linear_to(&x_there, &w_there, Some(&b_there), to);
+                assert_eq!(y.dtype(), to);
+                let worst = furthest(&here(&y).to_vec(), &expected.to_vec());
+                assert!(
+                    worst < allowed,
+                    "{rows} {k} {of_x} {of_weight} {to}: {worst}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

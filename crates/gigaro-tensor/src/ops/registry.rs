@@ -313,7 +313,7 @@ fn layers() -> Vec<Op> {
         op!("feed_forward" Fused "feed_forward/mod.rs", vec![
             Case::new(vec![normal([2, 9, 7]), normal([16, 7]), normal([16]), normal([5, 16]), normal([5])],
                 |x| f::feed_forward(&x[0], (&x[1], Some(&x[2])), (&x[3], Some(&x[4])), x[0].dtype())).scaled(60.0),
-            Case::new(vec![normal([3, 7]), normal([9, 7]), normal([5, 9])],
+            Case::new(vec![normal([6, 7]), normal([9, 7]), normal([5, 9])],
                 |x| f::feed_forward(&x[0], (&x[1], None), (&x[2], None), x[0].dtype())).scaled(60.0)
                 .composite(|x| f::linear(&f::gelu_tanh(&f::linear(&x[0], &x[1], None)), &x[2], None)),
         ]),
@@ -323,6 +323,9 @@ fn layers() -> Vec<Op> {
                 .composite(|x| x[0].matmul(&x[1].t()) + &x[2]),
             Case::new(vec![normal([3, 7]), normal([5, 7])], |x| f::linear(&x[0], &x[1], None)).scaled(7.0)
                 .composite(|x| x[0].matmul(&x[1].t())),
+            // As a decoding step has it: few rows, of whole fours.
+            Case::new(vec![normal([3, 140]), normal([9, 140]), normal([9])],
+                |x| f::linear(&x[0], &x[1], Some(&x[2]))).scaled(140.0),
         ]),
         op!("linear_quantized" Primitive "linear/mod.rs",
             no gradient: "rounded weights are for decoding; inputs that want a gradient are refused",

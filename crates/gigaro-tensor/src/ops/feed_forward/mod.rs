@@ -4,6 +4,7 @@ mod cuda;
 
 use super::activation::gelu_tanh;
 use super::linear::linear_to;
+use super::matmul::cuda::FEW_ROWS;
 use super::matmul::{autocast_output, precision};
 use crate::autograd::record_fused;
 use crate::{DType, Tensor};
@@ -29,6 +30,9 @@ pub fn feed_forward(x: &Tensor, up: Layer<'_>, down: Layer<'_>, dtype: DType) ->
         return composite(x, up, down, dtype);
     };
     let c = x.size(-1);
+    if x.numel() <= FEW_ROWS * c {
+        return composite(x, up, down, dtype);
+    }
     let fits = (up.0.size(1), down.0.size(1)) == (c, up.0.size(0));
     let fit = |(weight, bias): Layer<'_>| bias.is_none_or(|b| b.shape() == &weight.shape()[..1]);
     assert!(

@@ -91,9 +91,10 @@ fn recorded(
     dtype: DType,
 ) -> Tensor {
     // What a card multiplies by, kept for the way back: converting it again would take another pass over it.
+    // A few rows are multiplied by it as it is.
     let factor = match weight.gpu() {
-        Some(_) => cuda::operand(weight, compute),
-        None => weight.detach(),
+        Some(_) if x.size(0) > cuda::FEW_ROWS => cuda::operand(weight, compute),
+        _ => weight.detach(),
     };
     let result = product_with_bias("linear", x, &factor.t(), bias, compute, dtype);
     let none = Tensor::zeros([0], weight.dtype(), weight.device());

@@ -2,6 +2,7 @@
 
 use crate::device::cpu::gemm::Compute;
 use crate::device::cuda::driver::{Epilogue, Grid, Kernel, Matrix, Product};
+use crate::device::cuda::launches::grid_of_blocks;
 use crate::device::cuda::{Argument, Gpu, Module, Walk, arguments, module};
 use crate::ops::reduce::cuda::computed;
 use crate::shape::Rows;
@@ -53,6 +54,9 @@ pub(in crate::ops) fn product(
     batch: &Shape,
     out: DType,
 ) -> Tensor {
+    if let Some(rows) = few_rows(gpu, op, [a, b], bias, out) {
+        return rows;
+    }
     let (operands, written) = types(op, a.dtype(), b.dtype(), compute, out);
     let [a, b] = [a, b].map(|t| converted(t, operands));
     let bias = bias.map(|b| b.detach().to_dtype(written).contiguous());
@@ -80,6 +84,60 @@ pub(in crate::ops) fn product(
         job.by_kernel();
     }
     Tensor::from_buffer(buffer, shape, written).to_dtype(out)
+}
+
+/// Rows that a kernel of their own multiplies: all that such a product costs is to read the matrix, which it does once and as it is.
+pub(in crate::ops) const FEW_ROWS: usize = 4;
+
+/// `a @ b + bias` of a few rows and a matrix that lies by columns; `None` if the operands are not such.
+fn few_rows(
+    gpu: &'static Gpu,
+    op: &str,
+    [a, b]: [&Tensor; 2],
+    bias: Option<&Tensor>,
+    out: DType,
+) -> Option<Tensor> {
+    let (&[m, k], &[_, n]) = (a.shape(), b.shape()) else {
+        return None;
+    };
+    let (&[a_step, a_column], &[b_row, b_step]) = (a.layout().strides(), b.layout().strides())
+    else {
+        return None;
+    };
+    let narrow = |dtype| matches!(dtype, DType::F32 | DType::BF16);
+    let dense = a_column == 1 && b_row == 1 && m > 0 && n > 0 && k > 0;
+    let fours = [k, a_step, b_step].iter().all(|n| n.is_multiple_of(4));
+    if m > FEW_ROWS || !dense || !fours || ![a.dtype(), b.dtype(), out].into_iter().all(narrow) {
+        return None;
+    }
+    let at_four = |t: &Tensor| {
+        t.address()
+            .is_multiple_of(4 * t.dtype().size_bytes() as u64)
+    };
+    if !at_four(a) || !at_four(b) {
+        return None;
+    }
+    let bias = bias.map(|t| t.detach().to_dtype(b.dtype()).contiguous());
+    let y = Tensor::empty_on(gpu, op, [m, n], out);
+    let dtypes = [a.dtype(), b.dtype(), out].map(DType::name);
+    let name = format!("few_rows_{m}_{}_{}_{}", dtypes[0], dtypes[1], dtypes[2]);
+    let kernel = Kernel {
+        module: &MODULE,
+        name: &name,
+    };
+    let arguments = arguments![
+        y.address_to_write(),
+        a.address(),
+        b.address(),
+        bias.as_ref().map_or(0, Tensor::address),
+        n as u64,
+        k as u64,
+        a_step as u64,
+        b_step as u64
+    ];
+    // SAFETY: the arguments of the kernel; a row and a column are `k` elements that follow one another.
+    unsafe { gpu.launch(op, kernel, grid_of_blocks(n.div_ceil(8)), arguments) };
+    Some(y)
 }
 
 /// Writes `a @ b` into a matrix whose rows are dense, or adds it to what that holds; nobody else reads it.

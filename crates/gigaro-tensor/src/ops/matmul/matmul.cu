@@ -66,3 +66,39 @@ MATMUL(f16, f16, f16, f16)
 MATMUL(f16, f16, f32, f32)
 MATMUL(i64, i64, i64, i64)
 MATMUL(i32, i32, i32, i32)
+
+// ---- few rows, as a decoding step has them
+
+// M rows times a matrix that lies by columns, such as the weight of a linear layer: a warp for each column of the result, which is read once for all
+// rows. Columns and rows begin at multiples of four elements.
+template <u32 M, class R, class X, class W>
+DEVICE void few_rows(R* out, const X* x, const W* w, const W* bias, u64 n, u64 k, u64 x_step, u64 w_step) {
+    const u32 lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    for (u64 c = (u64)blockIdx.x * warps + threadIdx.x / 32; c < n; c += (u64)gridDim.x * warps) {
+        const W* column = w + c * w_step;
+        f32 sum[M] = {};
+        for (u64 i = 4 * lane; i < k; i += 128) {
+            const Four<W> factors = four(column + i);
+            for (u32 m = 0; m < M; m++) {
+                const Four<X> row = four(x + m * x_step + i);
+                for (int j = 0; j < 4; j++) sum[m] += load(row.of[j]) * load(factors.of[j]);
+            }
+        }
+        for (u32 m = 0; m < M; m++) sum[m] = warp_reduce(sum[m], Plus());
+        const f32 shift = bias ? load(bias[c]) : 0.0f;
+        if (lane == 0)
+            for (u32 m = 0; m < M; m++) out[m * n + c] = store<R>(sum[m] + shift);
+    }
+}
+
+#define FEW_ROWS(M, X, W, R) \
+    KERNEL(few_rows_##M##_##X##_##W##_##R, R* out, const X* x, const W* w, const W* bias, u64 n, u64 k, u64 x_step, u64 w_step) { \
+        few_rows<M>(out, x, w, bias, n, k, x_step, w_step); \
+    }
+#define FEW_ROWS_FROM(M, X, W) FEW_ROWS(M, X, W, f32) FEW_ROWS(M, X, W, bf16)
+#define FEW_ROWS_OF(M) \
+    FEW_ROWS_FROM(M, f32, f32) FEW_ROWS_FROM(M, f32, bf16) FEW_ROWS_FROM(M, bf16, f32) FEW_ROWS_FROM(M, bf16, bf16)
+FEW_ROWS_OF(1)
+FEW_ROWS_OF(2)
+FEW_ROWS_OF(3)
+FEW_ROWS_OF(4)
