@@ -176,7 +176,7 @@ impl PagedCache {
         };
         let grid = Grid {
             blocks: [n as u32, h as u32, 1],
-            threads: 128,
+            threads: 512,
             shared: 0,
         };
         let Table { tokens, pages } = self.table();

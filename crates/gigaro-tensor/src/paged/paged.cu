@@ -28,27 +28,43 @@ template <class T, class S> DEVICE void write(const Token* tokens, u64 elements,
     }
 }
 
-// A block for each token and head: its four warps take keys in turn, a lane some channels, and what they have is joined in their order.
+// A block for each token and head: its warps take stretches of keys in turn, a lane some channels, and what they have is joined in their order.
 template <class T, class S> DEVICE void attend(S* out, const S* q, const Token* tokens, const u64* pages, f32 scale, Shape n) {
-    const u32 WARPS = 4, PER_LANE = MOST_CHANNELS / 32;
+    // A page holds whole stretches.
+    const u32 WARPS = 16, STRETCH = 4, PER_LANE = MOST_CHANNELS / 32;
     __shared__ f32 tops[WARPS], totals[WARPS], sums[WARPS][MOST_CHANNELS];
     const u32 head = blockIdx.y, kv_head = head / (n.h / n.h_kv), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Token token = tokens[blockIdx.x];
     const u64 row = ((u64)blockIdx.x * n.h + head) * n.d;
     f32 query[PER_LANE], sum[PER_LANE] = {}, top = -infinity<f32>(), total = 0;
     for (u32 j = 0; j < PER_LANE; j++) query[j] = lane + 32 * j < n.d ? load(q[row + lane + 32 * j]) * scale : 0.0f;
-    for (i64 key = warp; key < token.seen; key += WARPS) {
-        const u64 page = pages[token.first + key / PAGE_TOKENS];
-        const T* k = row_of<T>(page, n, kv_head, key % PAGE_TOKENS, false);
-        const T* v = row_of<T>(page, n, kv_head, key % PAGE_TOKENS, true);
-        f32 score = 0;
-        for (u32 j = 0; j < PER_LANE; j++)
-            if (lane + 32 * j < n.d) score += query[j] * load(k[lane + 32 * j]);
-        score = warp_reduce(score, Plus());
-        const f32 peak = Larger()(score, top), shrink = exp(top - peak), weight = exp(score - peak);
-        total = total * shrink + weight;
-        for (u32 j = 0; j < PER_LANE; j++)
-            if (lane + 32 * j < n.d) sum[j] = sum[j] * shrink + weight * load(v[lane + 32 * j]);
+    for (i64 first = warp * STRETCH; first < token.seen; first += WARPS * STRETCH) {
+        const u64 page = pages[token.first + first / PAGE_TOKENS];
+        const T* keys = row_of<T>(page, n, kv_head, first % PAGE_TOKENS, false);
+        const T* values = row_of<T>(page, n, kv_head, first % PAGE_TOKENS, true);
+        // Keys that are not seen are in the page all the same.
+        f32 scores[STRETCH], peak = top;
+        for (u32 i = 0; i < STRETCH; i++) {
+            scores[i] = 0;
+            for (u32 j = 0; j < PER_LANE; j++)
+                if (lane + 32 * j < n.d) scores[i] += query[j] * load(keys[i * n.d + lane + 32 * j]);
+        }
+        for (u32 i = 0; i < STRETCH; i++) {
+            scores[i] = warp_reduce(scores[i], Plus());
+            if (first + i >= token.seen) scores[i] = -infinity<f32>();
+            peak = Larger()(scores[i], peak);
+        }
+        const f32 shrink = exp(top - peak);
+        total *= shrink;
+        for (u32 j = 0; j < PER_LANE; j++) sum[j] *= shrink;
+        for (u32 i = 0; i < STRETCH; i++) {
+            const f32 weight = exp(scores[i] - peak);
+            total += weight;
+            // What lies behind the last key may be no number.
+            if (weight == 0) continue;
+            for (u32 j = 0; j < PER_LANE; j++)
+                if (lane + 32 * j < n.d) sum[j] += weight * load(values[i * n.d + lane + 32 * j]);
+        }
         top = peak;
     }
     for (u32 j = 0; j < PER_LANE; j++) sums[warp][lane + 32 * j] = sum[j];

@@ -278,3 +278,58 @@ DEVICE void multiply(f32 (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
+
+// Four matrices of 8 by 8 from shared memory, in the form that `multiply` takes: the 32 threads name a row each, those of the first matrix first.
+// Thread l gets columns 2 t and 2 t + 1 of row g of each; `turned`, rows 2 t and 2 t + 1 of column g.
+DEVICE void load_matrices(u32 (&to)[4], const bf16* row) {
+#ifdef EMULATED
+    shim::load_matrices(to, row, false);
+#else
+    asm volatile("{ .reg .u64 s; cvta.to.shared.u64 s, %4; ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [s]; }"
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(row) : "memory");
+#endif
+}
+DEVICE void load_matrices_turned(u32 (&to)[4], const bf16* row) {
+#ifdef EMULATED
+    shim::load_matrices(to, row, true);
+#else
+    asm volatile("{ .reg .u64 s; cvta.to.shared.u64 s, %4; ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [s]; }"
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(row) : "memory");
+#endif
+}
+
+// ---- copies that go on while the block computes
+
+// Asks for 16 bytes from global in shared memory, zeros if they are not `there`; both addresses are multiples of 16.
+DEVICE void copy_ahead(void* to, const void* from, bool there) {
+#ifdef EMULATED
+    shim::copy_ahead(to, from, there);
+#else
+    const u32 bytes = there ? 16 : 0;
+    asm volatile("{ .reg .u64 s; cvta.to.shared.u64 s, %0; cp.async.cg.shared.global [s], [%1], 16, %2; }"
+        :: "l"(to), "l"(from), "r"(bytes) : "memory");
+#endif
+}
+// Ends a group of such copies.
+DEVICE void end_copies() {
+#ifndef EMULATED
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Waits until all groups of this thread but the last `N` have arrived.
+template <int N> DEVICE void await_copies() {
+#ifndef EMULATED
+    asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory");
+#endif
+}
+
+// 2 to the power of x, within a few units of the last place; 0 for minus infinity.
+DEVICE f32 power_of_two(f32 x) {
+#ifdef EMULATED
+    return exp2f(x);
+#else
+    f32 y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}

@@ -41,28 +41,22 @@ pub(super) struct Target {
     pub(super) strides: [usize; 3],
 }
 
-/// `Tile` of `attention.cu`: rows of channels in bf16, as they are or transposed, with 8 numbers to spare.
+/// `Tile` of `attention.cu`: rows of channels in bf16, with 8 numbers to spare.
 #[derive(Clone, Copy)]
 enum Tile {
     /// 64 rows.
     Rows,
-    /// As many transposed.
-    Turned,
     /// The rows that the gradients of keys take at once.
     Part,
-    /// As many transposed.
-    PartTurned,
 }
 
 impl Tile {
     fn bytes(self, channels: usize) -> usize {
-        let part = if channels > 64 { 32 } else { 64 };
-        2 * match self {
-            Self::Rows => 64 * (channels + 8),
-            Self::Turned => channels * (64 + 8),
-            Self::Part => part * (channels + 8),
-            Self::PartTurned => channels * (part + 8),
-        }
+        let rows = match self {
+            Self::Part if channels > 64 => 32,
+            _ => 64,
+        };
+        2 * rows * (channels + 8)
     }
 }
 
@@ -216,26 +210,21 @@ pub(super) fn forward(
         call.rule
     ];
     // SAFETY: the arguments of the kernel, with the strides of the operands.
-    unsafe {
-        call.launch(
-            "forward",
-            call.grid(t, h, 4, &[Tile::Rows, Tile::Turned]),
-            arguments,
-        )
-    };
+    unsafe { call.launch("forward", call.grid(t, h, 4, &[Tile::Rows; 4]), arguments) };
     [
         Tensor::from_buffer(out, [b, t, h, d], q.dtype()),
         Tensor::from_buffer(lse, [b, h, t], call.wide()),
     ]
 }
 
+/// A block's keys and values, and two stages of queries and their gradients.
 const KEY_GRADIENT_TILES: [Tile; 6] = [
     Tile::Rows,
     Tile::Rows,
     Tile::Part,
     Tile::Part,
-    Tile::PartTurned,
-    Tile::PartTurned,
+    Tile::Part,
+    Tile::Part,
 ];
 
 /// Gradients of queries, keys and values, given those and the output, to `targets`.
@@ -267,7 +256,7 @@ pub(super) fn backward(
     unsafe {
         call.launch(
             "query_gradients",
-            call.grid(t, h, 5, &[Tile::Rows, Tile::Rows, Tile::Turned]),
+            call.grid(t, h, 5, &[Tile::Rows; 4]),
             arguments,
         )
     };

@@ -199,6 +199,26 @@ inline void multiply(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b
     });
 }
 
+// Four matrices of 8 by 8 numbers of 16 bits, of which each thread names a row.
+template <class T> void load_matrices(unsigned (&to)[4], const T* row, bool turned) {
+    static_assert(sizeof(T) == 2, "numbers of 16 bits");
+    const T* mine = row;
+    exchange(mine, [&to, turned](auto of) {
+        const unsigned group = lane() / 4, pair = lane() % 4;
+        for (unsigned m = 0; m < 4; m++) {
+            T two[2];
+            for (unsigned i = 0; i < 2; i++) two[i] = turned ? of(m * 8 + 2 * pair + i)[group] : of(m * 8 + group)[2 * pair + i];
+            std::memcpy(&to[m], two, 4);
+        }
+        return 0;
+    });
+}
+
+inline void copy_ahead(void* to, const void* from, bool there) {
+    if (there) std::memcpy(to, from, 16);
+    else std::memset(to, 0, 16);
+}
+
 inline float from_half(uint16_t bits) {
     _Float16 half;
     std::memcpy(&half, &bits, 2);
