@@ -11,13 +11,21 @@ use gigaro_tensor::{Device, cuda};
 
 /// What `--device` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Choice(Device);
+pub(crate) enum Choice {
+    /// The first card that can be used, and the processor if there is none.
+    Auto,
+    /// This one and no other.
+    Demanded(Device),
+}
 
 impl FromStr for Choice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let index = |text: &str| text.parse().ok().filter(|&i: &usize| i < 1024);
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
         let device = match text {
             "cpu" => Some(Device::Cpu),
             "cuda" => Some(Device::Cuda(0)),
@@ -26,15 +34,18 @@ impl FromStr for Choice {
                 .and_then(index)
                 .map(Device::Cuda),
         };
-        device.map(Self).ok_or_else(|| {
-            format!("a device is cpu, cuda (the first card) or cuda:N (card N, from 0), and {text} is none")
+        device.map(Self::Demanded).ok_or_else(|| {
+            format!("a device is cpu, cuda (the first card), cuda:N (card N, from 0) or auto (a card if one can be used), and {text} is none")
         })
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Demanded(device) => device.fmt(f),
+        }
     }
 }
 
@@ -45,13 +56,23 @@ static CHOSEN: OnceLock<Device> = OnceLock::new();
 /// # Errors
 /// If the card cannot be used: a sentence that says why.
 pub(crate) fn choose(choice: Option<Choice>) -> Result<()> {
-    let device = choice.map_or(Device::Cpu, |choice| choice.0);
-    if let Device::Cuda(index) = device {
-        cuda::open(index)?;
-    }
+    let device = match choice {
+        None => Device::Cpu,
+        Some(Choice::Demanded(Device::Cpu)) => Device::Cpu,
+        Some(Choice::Demanded(Device::Cuda(index))) => cuda::open(index)?,
+        // Why there is none, `gigaro doctor` says.
+        Some(Choice::Auto) => first_usable().unwrap_or_default(),
+    };
     // The second command of a process, in tests, keeps what the first one chose.
     let _ = CHOSEN.set(device);
     Ok(())
+}
+
+/// The first card that can be opened.
+fn first_usable() -> Option<Device> {
+    let cards = cuda::survey().cards.into_iter();
+    let mut usable = cards.filter(|card| card.unusable.is_none());
+    usable.find_map(|card| cuda::open(card.index).ok())
 }
 
 /// The device of this process.
@@ -110,8 +131,9 @@ mod tests {
             ("cuda", Device::Cuda(0)),
             ("cuda:3", Device::Cuda(3)),
         ] {
-            assert_eq!(text.parse(), Ok(Choice(device)));
+            assert_eq!(text.parse(), Ok(Choice::Demanded(device)));
         }
+        assert_eq!("auto".parse(), Ok(Choice::Auto));
         for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:1024", "CPU"] {
             let said = text.parse::<Choice>().expect_err(text);
             assert!(said.contains("a device is cpu, cuda"), "{said}");

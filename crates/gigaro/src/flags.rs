@@ -105,7 +105,7 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
-    /// Where to compute: cpu, cuda (the first graphics card) or cuda:N [default: cpu]
+    /// Where to compute: cpu, cuda (the first graphics card), cuda:N, or auto (a card if one can be used) [default: cpu]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<device::Choice>,
 
