@@ -143,6 +143,10 @@ impl CapturedStep {
 
     /// Does the step on these parts; `None` if the model has moved.
     fn run(&self, parts: &[Batch], update: &mut Update<'_>) -> Option<[f64; 3]> {
+        // Before the optimiser counts it.
+        if !self.graph.is_current() {
+            return None;
+        }
         for (inputs, part) in self.parts.iter().zip(parts) {
             inputs.set(part);
         }

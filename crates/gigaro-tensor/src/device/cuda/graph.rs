@@ -110,19 +110,25 @@ impl Graph {
         catch_failure(|| capture(gpu, generator, work))
     }
 
-    /// Does the work, after all that was asked of the card before. If data that it reads or writes has moved since it was captured, nothing is done and
-    /// the answer is `false`: the work must be captured anew.
+    /// Whether all data that the work reads or writes is where it was when the work was captured.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let stays = |(storage, at): &(Arc<Storage>, Address)| {
+            let buffer = storage.read();
+            buffer.device() == self.gpu.device() && buffer.address() == *at
+        };
+        self.uses.iter().all(stays)
+    }
+
+    /// Does the work, after all that was asked of the card before. Unless it [is current](Self::is_current), nothing is
+    /// done and the answer is `false`: the work must be captured anew.
     ///
     /// # Panics
     /// If the generator has another seed than when the work was captured.
     #[must_use]
     #[track_caller]
     pub fn replay(&self) -> bool {
-        let stays = |(storage, at): &(Arc<Storage>, Address)| {
-            let buffer = storage.read();
-            buffer.device() == self.gpu.device() && buffer.address() == *at
-        };
-        if !self.uses.iter().all(stays) {
+        if !self.is_current() {
             return false;
         }
         if let Some(random) = &self.random {
