@@ -199,6 +199,34 @@ fn steps_that_are_repeated_follow_the_texts_and_the_weights() {
 }
 
 #[test]
+fn steps_of_models_that_take_turns_are_captured_once_each_and_hold_no_model() {
+    let device = cuda::open_emulated_of(907, 64 << 20).expect("an emulated card");
+    let held = || cuda::memory_stats(907).expect("open").allocated_bytes;
+    let first = model(&configs()[1], device);
+    let with_one = held();
+    let second = model(&configs()[1], device);
+    let weights = held() - with_one;
+    let mut cache = KvCache::with_rows(&first, 2);
+    let mut step = |model: &Gpt, id: u32| {
+        let before = held();
+        let _ = model.decode_rows(&[id, id], &[0, 1], &mut cache);
+        (cache.captured_steps(), held() > before)
+    };
+    for id in 0..3 {
+        (step(&first, id), step(&second, id));
+    }
+    // Nothing is captured any more, and nothing taken.
+    assert_eq!(step(&first, 5), (2, false));
+    assert_eq!(step(&second, 5), (2, false));
+    let before = held();
+    drop(second);
+    assert!(before - held() >= weights);
+    assert_eq!(step(&first, 6).0, 2);
+    cache.clear();
+    assert_eq!(cache.captured_steps(), 0);
+}
+
+#[test]
 fn judges_move_with_what_they_judge() {
     let trunk = model(&configs()[1], card());
     let judge = RewardModel::new(trunk.clone(), &Generator::new(1));

@@ -27,7 +27,7 @@ fn a_graph_does_its_work_on_what_lies_in_its_inputs_then() {
     };
     let first = work().item();
     assert_eq!(first, 5.0);
-    let (graph, sum) = cuda::Graph::capture(device, None, work).expect("nothing to refuse");
+    let (graph, sum) = cuda::Graph::capture(device, None, None, work).expect("nothing to refuse");
     // Nothing was done yet.
     assert_eq!(total.to_vec::<f32>(), [1.0; 5]);
     let expected = Tensor::full([5], 1.0, DType::F32, Device::Cpu);
@@ -52,7 +52,8 @@ fn a_graph_gives_its_memory_back_when_it_and_its_results_are_gone() {
     let held = || cuda::memory_stats(902).expect("open").allocated_bytes;
     let x = Tensor::zeros([1000], DType::F32, device);
     let before = held();
-    let (graph, y) = cuda::Graph::capture(device, None, || &(&x + 1.0) * 2.0).expect("a graph");
+    let (graph, y) =
+        cuda::Graph::capture(device, None, None, || &(&x + 1.0) * 2.0).expect("a graph");
     assert!(graph.replay());
     assert_eq!(y.to_vec::<f32>(), [2.0; 1000]);
     drop(graph);
@@ -60,6 +61,29 @@ fn a_graph_gives_its_memory_back_when_it_and_its_results_are_gone() {
     assert!(held() > before);
     drop(y);
     assert_eq!(held(), before);
+}
+
+#[test]
+fn graphs_beside_each_other_share_their_memory() {
+    let device = cuda::open_emulated_of(906, 16 << 20).expect("an emulated card");
+    let held = || cuda::memory_stats(906).expect("open").allocated_bytes;
+    let x = Tensor::full([100_000], 1.0, DType::F32, device);
+    let out = Tensor::zeros([100_000], DType::F32, device);
+    let work = |k: f64| {
+        let y = (&x * k).exp();
+        out.copy_(&(&y + 1.0));
+    };
+    let (first, ()) = cuda::Graph::capture(device, None, None, || work(0.0)).expect("a graph");
+    let with_one = held();
+    let (second, ()) =
+        cuda::Graph::capture(device, None, Some(&first), || work(1.0)).expect("a graph");
+    assert_eq!(held(), with_one);
+    for (graph, expected) in [(&first, 2.0), (&second, 1.0 + 1.0_f32.exp()), (&first, 2.0)] {
+        assert!(graph.replay());
+        assert_eq!(out.narrow(0, 0, 1).to_vec::<f32>(), [expected]);
+    }
+    drop(first);
+    assert!(second.replay());
 }
 
 #[test]
@@ -80,7 +104,8 @@ fn random_numbers_go_on_as_if_the_work_was_asked_for_each_time() {
     let end = generator.state();
     generator.set_state([3, 0]);
     assert_eq!(work().0.to_bytes(), asked[0].0);
-    let (graph, (y, grad)) = cuda::Graph::capture(device, Some(&generator), work).expect("a graph");
+    let (graph, (y, grad)) =
+        cuda::Graph::capture(device, Some(&generator), None, work).expect("a graph");
     for (expected, expected_grad) in &asked[1..] {
         assert!(graph.replay());
         assert_eq!((&y.to_bytes(), &grad.to_bytes()), (expected, expected_grad));
@@ -95,7 +120,7 @@ fn what_a_graph_cannot_repeat_is_a_sentence_and_the_card_goes_on() {
     let device = card();
     let x = Tensor::full([3], 2.0, DType::F32, device);
     let refused = |work: &dyn Fn() -> f64| {
-        let refused = cuda::Graph::capture(device, None, work);
+        let refused = cuda::Graph::capture(device, None, None, work);
         let said = refused.map(|_| ()).expect_err("a refusal").to_string();
         assert_eq!((&x + 1.0).to_vec::<f32>(), [3.0; 3]);
         said
@@ -118,29 +143,30 @@ fn what_a_graph_cannot_repeat_is_a_sentence_and_the_card_goes_on() {
     );
     // A bug in the work stays one, and is not the end of the card either.
     let bug = catch_unwind(AssertUnwindSafe(|| {
-        cuda::Graph::capture(device, None, || panic!("a bug"))
+        cuda::Graph::capture(device, None, None, || panic!("a bug"))
     }));
     assert!(bug.is_err());
-    let (graph, y) = cuda::Graph::capture(device, None, || &x * 3.0).expect("a graph");
+    let (graph, y) = cuda::Graph::capture(device, None, None, || &x * 3.0).expect("a graph");
     assert!(graph.replay());
     assert_eq!(y.to_vec::<f32>(), [6.0; 3]);
 }
 
 #[test]
-fn a_graph_whose_inputs_have_moved_says_so_and_one_whose_inputs_are_gone_still_has_them() {
+fn a_graph_whose_inputs_have_moved_or_are_gone_says_so() {
     let device = card();
     let x = Tensor::full([3], 2.0, DType::F32, device);
     let gone = Tensor::full([3], 5.0, DType::F32, device);
-    let (graph, y) = cuda::Graph::capture(device, None, || &x * &gone).expect("a graph");
-    drop(gone);
-    let _others: Vec<Tensor> = (0..4).map(|_| &x + 1.0).collect();
+    let (graph, y) = cuda::Graph::capture(device, None, None, || &x * &gone).expect("a graph");
     assert!(graph.replay());
     assert_eq!(y.to_vec::<f32>(), [10.0; 3]);
+    drop(gone);
+    assert!(!graph.is_current() && !graph.replay());
+    let (graph, _) = cuda::Graph::capture(device, None, None, || &x * 4.0).expect("a graph");
     x.to_device_(Device::Cpu);
     assert!(!graph.replay());
     x.to_device_(device);
     // Not again at the old place, which is still in use.
-    let (graph, y) = cuda::Graph::capture(device, None, || &x * 4.0).expect("a graph");
+    let (graph, y) = cuda::Graph::capture(device, None, None, || &x * 4.0).expect("a graph");
     assert!(graph.replay());
     assert_eq!(y.to_vec::<f32>(), [8.0; 3]);
 }
@@ -155,7 +181,8 @@ fn other_threads_work_is_not_part_of_a_graph() {
     std::thread::scope(|threads| {
         let other = threads.spawn(|| work(300));
         for _ in 0..20 {
-            let (graph, y) = cuda::Graph::capture(device, None, || &x * 3.0).expect("a graph");
+            let (graph, y) =
+                cuda::Graph::capture(device, None, None, || &x * 3.0).expect("a graph");
             assert!(graph.replay());
             assert_eq!(y.to_vec::<f32>(), [6.0; 3]);
         }
@@ -300,7 +327,7 @@ fn a_full_card_is_no_graph() {
         let all: Vec<Tensor> = (0..20).map(|_| &x + 1.0).collect();
         all.len()
     };
-    let failure = cuda::Graph::capture(device, None, work).expect_err("20 MiB of 8");
+    let failure = cuda::Graph::capture(device, None, None, work).expect_err("20 MiB of 8");
     assert!(failure.to_string().contains("needs 1.0 MiB"), "{failure}");
     assert_eq!(catch_failure(|| (&x + 1.0).max_all().item()), Ok(1.0));
 }

@@ -8,7 +8,7 @@ use gigaro_data::loader::Batch;
 use gigaro_models::Gpt;
 use gigaro_nn::{Mode, clip};
 use gigaro_tensor::optim::norm_and_clip;
-use gigaro_tensor::{DType, Device, Tensor, cuda};
+use gigaro_tensor::{DType, Device, DeviceFailure, Tensor, cuda};
 
 use crate::objective::Update;
 
@@ -56,7 +56,12 @@ impl Repetition {
         parts: &[Batch],
         update: &mut Update<'_>,
     ) -> Option<f64> {
-        if model.device() == Device::Cpu || parts.iter().any(|part| part.target_count() == 0) {
+        if model.device() == Device::Cpu {
+            return None;
+        }
+        if parts.iter().any(|part| part.target_count() == 0) {
+            // Done in the usual way, which needs the memory.
+            *self = Self::New;
             return None;
         }
         let of = |part: &Batch| (part.rows, part.cols, part.segments.is_some());
@@ -67,7 +72,9 @@ impl Repetition {
             Self::Seen(seen) if seen == kind => match CapturedStep::new(model, parts, kind, update)
             {
                 Ok(step) => Self::Captured(Box::new(step)),
-                Err(kind) => Self::Refused(kind),
+                Err(Some(refused)) => Self::Refused(refused),
+                // Full at the moment, or worse, which the step in the usual way is going to say.
+                Err(None) => Self::New,
             },
             _ => Self::Seen(kind),
         };
@@ -90,13 +97,13 @@ impl Repetition {
 }
 
 impl CapturedStep {
-    /// Captures a step; gives the kind back if it cannot be.
+    /// Captures a step; gives the kind back if it can never be.
     fn new(
         model: &Gpt,
         parts: &[Batch],
         kind: Kind,
         update: &mut Update<'_>,
-    ) -> Result<Self, Kind> {
+    ) -> Result<Self, Option<Kind>> {
         let device = model.device();
         let inputs: Vec<Inputs> = parts.iter().map(|part| Inputs::new(part, device)).collect();
         let weights = Tensor::zeros([parts.len()], DType::F32, device);
@@ -104,7 +111,7 @@ impl CapturedStep {
         let mode = Mode::Train(dropout.clone());
         let (parameters, optimizer) = update.parts();
         let Some(optimizer) = optimizer.repeatable() else {
-            return Err(kind);
+            return Err(Some(kind));
         };
         let forget = || parameters.iter().for_each(|(_, p)| p.zero_grad());
         let work = || {
@@ -126,7 +133,7 @@ impl CapturedStep {
             forget();
             Some(Tensor::cat(&[&loss.reshape([1]), &clip], 0))
         };
-        let captured = cuda::Graph::capture(device, Some(&dropout), work);
+        let captured = cuda::Graph::capture(device, Some(&dropout), None, work);
         // A capture that went wrong has left some.
         forget();
         match captured {
@@ -137,7 +144,8 @@ impl CapturedStep {
                 weights,
                 figures,
             }),
-            _ => Err(kind),
+            Ok((_, None)) | Err(DeviceFailure::NotCapturable { .. }) => Err(Some(kind)),
+            Err(_) => Err(None),
         }
     }
 

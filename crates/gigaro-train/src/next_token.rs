@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use gigaro_data::loader::{Batch, ConversationLoader, LoaderState, PretrainLoader};
 use gigaro_models::Gpt;
 use gigaro_nn::{Mode, Module};
-use gigaro_tensor::{Tensor, no_grad};
+use gigaro_tensor::{DeviceFailure, Tensor, catch_failure, no_grad};
 use serde_json::{Value, json};
 
 use crate::captured_step::Repetition;
@@ -138,7 +138,9 @@ impl NextToken<'_> {
         let done = in_smaller_parts(&mut rows, forget, |rows| {
             accumulated(model, &cut(batches, Some(rows)), &update.mode())
         });
-        self.rows = (rows < most).then_some(rows);
+        if rows < most {
+            self.rows = Some(rows);
+        }
         done
     }
 }
@@ -193,8 +195,19 @@ impl Objective for NextToken<'_> {
     }
 
     fn validate(&mut self) -> Result<Option<Figures>> {
-        let measured = !self.validation.is_empty();
-        Ok(measured.then(|| vec![("loss", mean_loss(self.model, self.validation))]))
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let measure = || mean_loss(self.model, self.validation);
+        let loss = catch_failure(measure).unwrap_or_else(|failure| {
+            if !matches!(failure, DeviceFailure::OutOfMemory { .. }) {
+                failure.raise();
+            }
+            // What a captured step holds is as much as a step needs.
+            self.repetition = Repetition::New;
+            measure()
+        });
+        Ok(Some(vec![("loss", loss)]))
     }
 
     fn samples(&mut self) -> Result<Vec<(String, String)>> {

@@ -2,7 +2,8 @@
 
 use gigaro_tensor::{DeviceFailure, catch_failure};
 
-/// Runs `attempt` with `size` examples at a time; where a card is too full for that, calls `forget` and tries again with half as many, from now on.
+/// Runs `attempt` with `size` examples at a time; where a card is too full for that, calls `forget` and tries again, at last with half as many, from now
+/// on.
 ///
 /// What `attempt` has changed besides, it must set back itself at its beginning. A failure of another kind, and one of a single example, goes on to
 /// whoever catches failures.
@@ -11,16 +12,21 @@ pub(crate) fn in_smaller_parts<R>(
     forget: impl Fn(),
     mut attempt: impl FnMut(usize) -> R,
 ) -> R {
+    let mut forgotten = false;
     loop {
-        match catch_failure(|| attempt(*size)) {
+        let failure = match catch_failure(|| attempt(*size)) {
             Ok(done) => return done,
-            Err(failure) => {
-                if *size <= 1 || !matches!(failure, DeviceFailure::OutOfMemory { .. }) {
-                    failure.raise();
-                }
-                *size = size.div_ceil(2);
-                forget();
-            }
+            Err(failure) => failure,
+        };
+        let full = matches!(failure, DeviceFailure::OutOfMemory { .. });
+        if !full || (*size <= 1 && forgotten) {
+            failure.raise();
         }
+        forget();
+        // Once more with as many: what was forgotten may have been what was in the way.
+        if forgotten {
+            *size = size.div_ceil(2);
+        }
+        forgotten = true;
     }
 }

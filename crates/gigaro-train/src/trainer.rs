@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use gigaro_nn::optim::Optimizer;
 use gigaro_nn::schedule::Schedule;
-use gigaro_tensor::{DType, Generator, autocast, catch_failure};
+use gigaro_tensor::{DType, DeviceFailure, Generator, autocast, catch_failure};
 use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, Contents, RunState, Store};
@@ -163,8 +163,7 @@ impl<'a> Trainer<'a> {
             let (step, last) = (self.state.step, self.state.step == self.settings.steps);
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
             if due(self.settings.validate_every) || last {
-                self.validate(observer)?;
-                self.sample(observer)?;
+                self.measure(saved.as_deref(), observer)?;
             }
             if due(self.settings.checkpoint_every) && !last {
                 saved = Some(self.save(observer)?);
@@ -219,6 +218,29 @@ impl<'a> Trainer<'a> {
         ];
         line.extend(report.figures.iter().filter(|(name, _)| *name != "loss"));
         self.metrics.numbers(report.step, &line)
+    }
+
+    /// Measures on held-out data, and has something written. If a card is too full for that, the step is saved before the run ends.
+    fn measure(&mut self, last_good: Option<&Path>, observer: &mut Observer<'_>) -> Result<()> {
+        let measured = catch_failure(|| {
+            self.validate(observer)?;
+            self.sample(observer)
+        });
+        let failure = match measured {
+            Ok(done) => return done,
+            Err(failure) => failure,
+        };
+        let full = matches!(failure, DeviceFailure::OutOfMemory { .. });
+        let last_good = if full {
+            Some(self.save(observer)?)
+        } else {
+            last_good.map(Path::to_path_buf)
+        };
+        Err(Error::Device {
+            step: self.state.step,
+            failure,
+            last_good,
+        })
     }
 
     fn validate(&mut self, observer: &mut Observer<'_>) -> Result<()> {

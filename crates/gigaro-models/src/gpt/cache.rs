@@ -164,6 +164,8 @@ impl KvCache {
 
     /// Forgets everything, whatever a call that was cut short has left.
     pub fn clear(&mut self) {
+        // What they hold may be what a call had no room for.
+        self.steps = Steps::default();
         self.rows.clear();
     }
 

@@ -6,21 +6,40 @@
 use std::collections::HashMap;
 
 use gigaro_nn::Module;
-use gigaro_tensor::{DType, Device, Tensor, autocast_dtype, cuda, no_grad};
+use gigaro_tensor::{DType, Device, DeviceFailure, Part, Tensor, autocast_dtype, cuda, no_grad};
 
 use super::Gpt;
 use super::cache::{DecodePart, KvCache, admit, inputs};
 
-/// The steps of a cache, by number of rows and what products compute in.
+/// The steps of a cache.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    by_rows: HashMap<(usize, Option<DType>), Step>,
+    by_kind: HashMap<Kind, Step>,
+    /// What any of them leaves, for as many rows as the cache has: `(rows, C)` and `(rows, V)`.
+    results: Option<[Tensor; 2]>,
 }
+
+/// What makes steps alike: rows that take part, what products compute in, and the data of the model's tensors.
+type Kind = (usize, Option<DType>, Vec<usize>);
 
 impl Steps {
     pub(super) fn captured(&self) -> usize {
-        let steps = self.by_rows.values();
+        let steps = self.by_kind.values();
         steps.filter(|s| matches!(s, Step::Captured(_))).count()
+    }
+
+    /// Forgets the steps of models that are gone or have moved.
+    fn forget_stale(&mut self) {
+        let stays = |step: &Step| !matches!(step, Step::Captured(step) if !step.graph.is_current());
+        self.by_kind.retain(|_, step| stays(step));
+    }
+
+    /// A graph whose memory another may share: one is done after the other, and what they leave is copied.
+    fn any(&self) -> Option<&cuda::Graph> {
+        self.by_kind.values().find_map(|step| match step {
+            Step::Captured(step) => Some(&step.graph),
+            _ => None,
+        })
     }
 }
 
@@ -32,21 +51,18 @@ enum Step {
     /// A graph cannot do it.
     Refused,
     /// Captured.
-    Captured(Box<CapturedStep>),
+    Captured(CapturedStep),
 }
 
 #[derive(Debug)]
 struct CapturedStep {
     graph: cuda::Graph,
-    /// The model's tensors: another model's step is another.
-    model: Vec<Tensor>,
     /// `(1, N)` and `(N)`.
     inputs: [Tensor; 2],
-    results: StepResults,
 }
 
 /// What a step leaves: nobody else writes to it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct StepResults {
     /// What the logits are projected from, `(N, C)`.
     pub(super) hidden: Tensor,
@@ -66,84 +82,85 @@ impl Gpt {
         if self.device() == Device::Cpu || !steps || parts.is_empty() {
             return None;
         }
-        let kind = (parts.len(), autocast_dtype());
+        let kind: Kind = (parts.len(), autocast_dtype(), data_of(self));
         let places = admit(parts, cache);
         let inputs = inputs(parts, cache);
-        let captured = match cache.steps.by_rows.remove(&kind) {
+        match cache.steps.by_kind.get(&kind) {
             None => {
-                cache.steps.by_rows.insert(kind, Step::Seen);
+                cache.steps.by_kind.insert(kind, Step::Seen);
                 return None;
             }
-            Some(Step::Refused) => {
-                cache.steps.by_rows.insert(kind, Step::Refused);
-                return None;
-            }
-            Some(Step::Captured(captured)) if captured.is_of(self) => {
+            Some(Step::Refused) => return None,
+            Some(Step::Captured(_)) => cache.rows.reserve(&places),
+            Some(Step::Seen) => {
                 cache.rows.reserve(&places);
-                captured
+                self.capture_step(kind.clone(), &inputs, &places, cache)?;
             }
-            Some(Step::Seen | Step::Captured(_)) => {
-                cache.rows.reserve(&places);
-                let Some(captured) = self.capture_step(&inputs, &places, cache) else {
-                    cache.steps.by_rows.insert(kind, Step::Refused);
-                    return None;
-                };
-                Box::new(captured)
-            }
+        }
+        let Steps { by_kind, results } = &mut cache.steps;
+        let (Some(Step::Captured(step)), Some(results)) = (by_kind.get(&kind), results) else {
+            return None;
         };
-        let results = captured.run(&inputs)?;
+        for (to, from) in step.inputs.iter().zip(&inputs) {
+            to.copy_(from);
+        }
+        if !step.graph.replay() {
+            // The model has moved.
+            by_kind.remove(&kind);
+            return None;
+        }
+        let [hidden, logits] = results
+            .each_ref()
+            .map(|all| all.narrow(0, 0, parts.len()).copy());
         cache.rows.advance(&places);
-        cache.steps.by_rows.insert(kind, Step::Captured(captured));
-        Some(results)
+        Some(StepResults { hidden, logits })
     }
 
+    /// Captures a step; `None` if it cannot be, now or ever.
     fn capture_step(
         &self,
+        kind: Kind,
         inputs: &[Tensor; 2],
-        places: &[gigaro_tensor::Part],
+        places: &[Part],
         cache: &mut KvCache,
-    ) -> Option<CapturedStep> {
-        let device = self.device();
+    ) -> Option<()> {
+        let (device, n) = (self.device(), places.len());
+        cache.steps.forget_stale();
         let inputs = inputs.each_ref().map(|t| t.to_device(device));
+        let widths = [self.config.d_model, self.config.vocab_size];
+        let rows = cache.rows();
+        let room = || widths.map(|width| Tensor::zeros([rows, width], DType::F32, device));
+        let results = cache.steps.results.get_or_insert_with(room).clone();
         let step = || {
             let [ids, positions] = &inputs;
             let x = self.through_layers(ids, positions, places, &mut cache.rows, &mut |_, _| {});
             let hidden = self.ln_f.forward(&x.squeeze(0));
-            let logits = self.logits(&hidden).to_dtype(DType::F32);
-            StepResults { hidden, logits }
+            results[1].narrow(0, 0, n).copy_(&self.logits(&hidden));
+            results[0].narrow(0, 0, n).copy_(&hidden);
         };
-        let captured = no_grad(|| cuda::Graph::capture(device, None, step));
-        let (graph, results) = captured.ok()?;
-        Some(CapturedStep {
-            graph,
-            model: tensors(self),
-            inputs,
-            results,
-        })
-    }
-}
-
-impl CapturedStep {
-    fn is_of(&self, model: &Gpt) -> bool {
-        let all = tensors(model);
-        all.len() == self.model.len() && all.iter().zip(&self.model).all(|(a, b)| a.shares_data(b))
-    }
-
-    /// The step on these inputs; `None` if the model has moved.
-    fn run(&self, inputs: &[Tensor; 2]) -> Option<StepResults> {
-        for (to, from) in self.inputs.iter().zip(inputs) {
-            to.copy_(from);
+        let beside = cache.steps.any();
+        let captured = no_grad(|| cuda::Graph::capture(device, None, beside, step));
+        match captured {
+            Ok((graph, ())) => {
+                let step = Step::Captured(CapturedStep { graph, inputs });
+                cache.steps.by_kind.insert(kind, step);
+                Some(())
+            }
+            Err(DeviceFailure::NotCapturable { .. }) => {
+                cache.steps.by_kind.insert(kind, Step::Refused);
+                None
+            }
+            // Full at the moment, or worse, which the step in the usual way is going to say.
+            Err(_) => {
+                cache.steps.by_kind.remove(&kind);
+                None
+            }
         }
-        let StepResults { hidden, logits } = &self.results;
-        self.graph.replay().then(|| StepResults {
-            hidden: hidden.copy(),
-            logits: logits.copy(),
-        })
     }
 }
 
-fn tensors(model: &Gpt) -> Vec<Tensor> {
+fn data_of(model: &Gpt) -> Vec<usize> {
     let mut all = Vec::new();
-    model.visit("", &mut |_, tensor| all.push(tensor.clone()));
+    model.visit("", &mut |_, tensor| all.push(tensor.data_id()));
     all
 }

@@ -89,7 +89,7 @@ template <class T, class S> DEVICE void attend(S* out, const S* q, const Token* 
     KERNEL(write_##suffix##_##of, const Token* tokens, u64 elements, const S* k, const S* v, Shape n) { \
         write<T>(tokens, elements, k, v, n); \
     } \
-    KERNEL(attend_##suffix##_##of, S* out, const S* q, const Token* tokens, const u64* pages, f32 scale, Shape n) { \
+    KERNEL_OF(512, attend_##suffix##_##of, S* out, const S* q, const Token* tokens, const u64* pages, f32 scale, Shape n) { \
         attend<T>(out, q, tokens, pages, scale, n); \
     }
 PAGED(f32, f32, f32, f32)

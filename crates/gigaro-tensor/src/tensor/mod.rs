@@ -205,10 +205,10 @@ impl Tensor {
         (self.0.layout.offset() * self.0.dtype.size_bytes()) as Address
     }
 
-    /// Whether both are views of the same data, of whatever part of it.
+    /// A number for the data that this tensor is a view of: two that live at once have the same one only if it is the same data.
     #[must_use]
-    pub fn shares_data(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0.storage, &other.0.storage)
+    pub fn data_id(&self) -> usize {
+        Arc::as_ptr(&self.0.storage).addr()
     }
 
     /// Whether the elements lie in row-major order without gaps.

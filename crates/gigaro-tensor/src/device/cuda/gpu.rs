@@ -164,7 +164,10 @@ impl Gpu {
 
     /// What was written down.
     pub(super) fn end_capture(&self) -> Box<dyn Captured> {
-        self.done("capture", self.driver.end_capture())
+        match self.driver.end_capture() {
+            Err(DriverError::OutOfMemory { bytes }) => self.out_of_memory("graph", bytes),
+            ended => self.done("capture", ended),
+        }
     }
 
     /// Does what was written down.
@@ -223,35 +226,26 @@ impl Gpu {
 
     /// A block that was given back, or else a new one, and its size.
     fn find(&self, op: &str, size: usize) -> (Address, usize) {
-        let mut cache = self.cache();
-        if let Some(kept) = cache.take(size) {
+        if let Some(kept) = self.cache().take(size) {
             return kept;
         }
         let mut found = self.driver.allocate(size);
         if matches!(found, Err(DriverError::OutOfMemory { .. })) {
-            for (at, _) in cache.drain() {
-                self.driver.free(at);
-            }
+            self.empty_cache();
             found = self.driver.allocate(size);
         }
         match found {
             Ok(at) => {
-                cache.add(size);
+                self.cache().add(size);
                 (at, size)
             }
-            Err(DriverError::OutOfMemory { .. }) => {
-                let stats = cache.stats;
-                drop(cache);
-                self.out_of_memory(op, size, stats)
-            }
-            Err(error) => {
-                drop(cache);
-                self.done(op, Err(error))
-            }
+            Err(DriverError::OutOfMemory { .. }) => self.out_of_memory(op, size),
+            Err(error) => self.done(op, Err(error)),
         }
     }
 
-    fn out_of_memory(&self, op: &str, bytes: usize, stats: AllocatorStats) -> ! {
+    fn out_of_memory(&self, op: &str, bytes: usize) -> ! {
+        let stats = self.cache().stats;
         let (free, total) = self.done(op, self.driver.memory());
         DeviceFailure::OutOfMemory {
             device: self.device(),
@@ -265,10 +259,12 @@ impl Gpu {
         .raise()
     }
 
+    /// Gives kept memory back, when no other thread captures work: what is freed meanwhile is not free.
     fn empty_cache(&self) {
-        for (at, _) in self.cache().drain() {
-            self.driver.free(at);
-        }
+        self.ask(|driver| {
+            let kept = self.cache().drain();
+            kept.into_iter().for_each(|(at, _)| driver.free(at));
+        });
     }
 
     /// Copies to the card; `from` may be changed at once.

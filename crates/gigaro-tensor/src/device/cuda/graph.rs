@@ -10,7 +10,7 @@
 //! let x = Tensor::zeros([1024], DType::F32, device);
 //! let work = || (&x * 2.0).exp();
 //! let _ = work(); // compiles the kernels
-//! let (graph, y) = cuda::Graph::capture(device, None, work)?;
+//! let (graph, y) = cuda::Graph::capture(device, None, None, work)?;
 //! x.copy_(&Tensor::full([1024], 0.5, DType::F32, gigaro_tensor::Device::Cpu));
 //! assert!(graph.replay());
 //! assert_eq!(y.to_vec::<f32>()[0], 1.0_f32.exp());
@@ -20,7 +20,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::driver::{Address, Captured};
 use super::{Block, Gpu, gpu};
@@ -33,10 +33,10 @@ use crate::{Device, Generator};
 pub struct Graph {
     gpu: &'static Gpu,
     work: Box<dyn Captured>,
-    uses: Vec<(Arc<Storage>, Address)>,
+    uses: Uses,
     random: Option<Random>,
     /// What the work writes to; dropped after the work.
-    _pool: Arc<Pool>,
+    pool: Arc<Pool>,
 }
 
 impl std::fmt::Debug for Graph {
@@ -45,8 +45,8 @@ impl std::fmt::Debug for Graph {
     }
 }
 
-/// Data of tensors that are not the work's own, by where they are known: they must stay where they were.
-type Uses = HashMap<*const Storage, (Arc<Storage>, Address)>;
+/// Data of tensors that are not the work's own, by where they are known: they must stay where they were. They are not kept for it.
+type Uses = HashMap<usize, (Weak<Storage>, Address)>;
 
 /// Where the work's random numbers come from.
 struct Random {
@@ -82,7 +82,8 @@ pub fn allow_graphs(allowed: bool) {
 impl Graph {
     /// Captures `work` without doing it. Random numbers may come from `generator` only, and take another turn whenever the work is done.
     ///
-    /// Do the work once before, so that its kernels are compiled. Tensors that it reads are kept as long as the graph is.
+    /// Do the work once before, so that its kernels are compiled. Whoever replays it keeps the tensors that it reads and writes. With `beside`, memory is
+    /// shared with another graph: what either leaves lasts until the other is replayed.
     ///
     /// # Errors
     /// If the work needs what a graph cannot repeat (reading a result, copying from main memory), or if the card is full or lost.
@@ -93,6 +94,7 @@ impl Graph {
     pub fn capture<R>(
         device: Device,
         generator: Option<&Generator>,
+        beside: Option<&Self>,
         work: impl FnOnce() -> R,
     ) -> Result<(Self, R), DeviceFailure> {
         let Device::Cuda(index) = device else {
@@ -107,17 +109,19 @@ impl Graph {
             let what = "anything, since graphs are switched off".to_owned();
             return Err(DeviceFailure::NotCapturable { device, what });
         }
-        catch_failure(|| capture(gpu, generator, work))
+        catch_failure(|| capture(gpu, generator, beside, work))
     }
 
-    /// Whether all data that the work reads or writes is where it was when the work was captured.
+    /// Whether all data that the work reads or writes is still there, and where it was when the work was captured.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        let stays = |(storage, at): &(Arc<Storage>, Address)| {
-            let buffer = storage.read();
-            buffer.device() == self.gpu.device() && buffer.address() == *at
+        let stays = |(storage, at): &(Weak<Storage>, Address)| {
+            storage.upgrade().is_some_and(|storage| {
+                let buffer = storage.read();
+                buffer.device() == self.gpu.device() && buffer.address() == *at
+            })
         };
-        self.uses.iter().all(stays)
+        self.uses.values().all(stays)
     }
 
     /// Does the work, after all that was asked of the card before. Unless it [is current](Self::is_current), nothing is
@@ -141,7 +145,7 @@ impl Graph {
                 .upload(random.position.address(), &position.to_ne_bytes());
             random.generator.set_state([seed, position + random.drawn]);
         }
-        // SAFETY: the blocks that it reads and writes are the pool's, or those of storages that it keeps and that have not moved.
+        // SAFETY: the blocks that it reads and writes are the pool's, or those of storages that are there and have not moved.
         unsafe { self.gpu.launch_captured(&*self.work) };
         true
     }
@@ -150,6 +154,7 @@ impl Graph {
 fn capture<R>(
     gpu: &'static Gpu,
     generator: Option<&Generator>,
+    beside: Option<&Graph>,
     work: impl FnOnce() -> R,
 ) -> (Graph, R) {
     let random = generator.map(|generator| Random {
@@ -158,10 +163,13 @@ fn capture<R>(
         drawn: 0,
         position: gpu.allocate("random", size_of::<u64>()),
     });
-    let pool = Arc::new(Pool {
-        gpu,
-        cache: Mutex::new(SizeCache::new()),
-    });
+    let fresh = || {
+        Arc::new(Pool {
+            gpu,
+            cache: Mutex::new(SizeCache::new()),
+        })
+    };
+    let pool = beside.map_or_else(fresh, |graph| Arc::clone(&graph.pool));
     let turn = gpu.begin_capture();
     let place = random.as_ref().map(|r| (r.captured, r.position.address()));
     let ending = Ending(gpu);
@@ -169,11 +177,12 @@ fn capture<R>(
         gpu,
         pool: Arc::clone(&pool),
         random: place,
-        uses: HashMap::new(),
+        uses: Uses::new(),
     }));
     let result = catch_failure(work);
-    let uses = CAPTURE.take().map(|capture| capture.uses);
-    let uses = uses.into_iter().flat_map(HashMap::into_values).collect();
+    let uses = CAPTURE
+        .take()
+        .map_or_else(Uses::new, |capture| capture.uses);
     std::mem::forget(ending);
     let random = random.map(|random| {
         let [_, end] = random.generator.state();
@@ -190,7 +199,7 @@ fn capture<R>(
         work,
         uses,
         random,
-        _pool: pool,
+        pool,
     };
     (graph, result)
 }
@@ -225,11 +234,10 @@ pub(crate) fn uses(storage: &Arc<Storage>, at: Address) {
         let Some(capture) = c else { return };
         let own = |pool: &Arc<Pool>| Arc::ptr_eq(pool, &capture.pool);
         if !storage.read().pool().is_some_and(own) {
-            let kept = || (Arc::clone(storage), at);
-            capture
-                .uses
-                .entry(Arc::as_ptr(storage))
-                .or_insert_with(kept);
+            // As long as there is such a handle no other storage gets this number.
+            let noted = || (Arc::downgrade(storage), at);
+            let number = Arc::as_ptr(storage).addr();
+            capture.uses.entry(number).or_insert_with(noted);
         }
     });
 }

@@ -21,12 +21,15 @@ struct f16 { u16 bits; };
     void name(__VA_ARGS__); \
     extern "C" void call_##name(void** arguments) { shim::call(name, arguments); } \
     void name(__VA_ARGS__)
+#define KERNEL_OF(threads, name, ...) KERNEL(name, __VA_ARGS__)
 #define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(shim::dynamic_shared())
 #define GRID_CONSTANT
 #else
 // A large argument that threads index into where it lies, instead of each copying it.
 #define GRID_CONSTANT __grid_constant__
-#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256) name(__VA_ARGS__)
+// For blocks of more threads than the usual 256: a thread has fewer registers then.
+#define KERNEL_OF(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
 #define DYNAMIC_SHARED(T, name) \
     extern __shared__ __align__(16) u8 dynamic_shared[]; \
     T* name = reinterpret_cast<T*>(dynamic_shared)

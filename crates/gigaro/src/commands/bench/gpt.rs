@@ -137,7 +137,7 @@ fn captured(
         }
         optimizer.zero_grad();
     };
-    let captured = cuda::Graph::capture(device::chosen(), Some(random), work);
+    let captured = cuda::Graph::capture(device::chosen(), Some(random), None, work);
     captured.ok().map(|(graph, ())| graph)
 }
 

@@ -250,7 +250,9 @@ impl Driver for Card {
     }
 
     fn end_capture(&self) -> Result<Box<dyn Captured>> {
-        let Some(given_back) = lock(&self.capturing).take() else {
+        // Held to the end: what is freed by another thread must not wait for a stream that is still captured.
+        let mut capturing = lock(&self.capturing);
+        let Some(given_back) = capturing.take() else {
             return Err(DriverError::Failed {
                 what: "ending a capture of work".to_owned(),
                 said: "none was begun".to_owned(),

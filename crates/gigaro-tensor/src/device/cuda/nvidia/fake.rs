@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) raised: Vec<c_int>,
     /// What copies to the card answer.
     pub(super) upload_status: Status,
+    /// What the card answers where a graph is brought there.
+    pub(super) graph_status: Status,
 }
 
 enum Work {
@@ -251,6 +253,9 @@ unsafe extern "C" fn instantiate(
     unsafe { *executable = without_provenance_mut(8) };
     0
 }
+unsafe extern "C" fn graph_upload(_: cu::CUgraphExec, _: cu::CUstream) -> Status {
+    with(|state| state.graph_status)
+}
 unsafe extern "C" fn graph_launch(_: cu::CUgraphExec, _: cu::CUstream) -> Status {
     with(|state| state.graphs += 1);
     0
@@ -274,6 +279,7 @@ pub(super) fn stream() -> Arc<Stream> {
         cuStreamBeginCapture_v2: begin,
         cuStreamEndCapture: end,
         cuGraphInstantiateWithFlags: instantiate,
+        cuGraphUpload: graph_upload,
         cuGraphLaunch: graph_launch,
         cuGraphDestroy: graph_destroy,
         cuGraphExecDestroy: executable_destroy,

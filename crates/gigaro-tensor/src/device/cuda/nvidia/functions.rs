@@ -97,6 +97,7 @@ functions! {
         fn cuStreamBeginCapture_v2(stream: cu::CUstream, mode: cu::CUstreamCaptureMode);
         fn cuStreamEndCapture(stream: cu::CUstream, graph: *mut cu::CUgraph);
         fn cuGraphInstantiateWithFlags(executable: *mut cu::CUgraphExec, graph: cu::CUgraph, flags: c_ulonglong);
+        fn cuGraphUpload(executable: cu::CUgraphExec, stream: cu::CUstream);
         fn cuGraphLaunch(executable: cu::CUgraphExec, stream: cu::CUstream);
         fn cuGraphDestroy(graph: cu::CUgraph);
         fn cuGraphExecDestroy(executable: cu::CUgraphExec);

@@ -310,11 +310,25 @@ impl Stream {
             unsafe { (self.cuda.cuGraphInstantiateWithFlags)(&mut executable, captured, 0) };
         // SAFETY: the graph is used by nobody after this; the executable does not need it.
         unsafe { (self.cuda.cuGraphDestroy)(captured) };
-        self.check(status, || "preparing a graph".to_owned())?;
-        Ok(Graph {
+        self.prepared(status)?;
+        let graph = Graph {
             stream: Arc::clone(self),
             executable,
-        })
+        };
+        // Here, where it can still be done without: a launch would do it too, and then memory that is full would be the end.
+        // SAFETY: an executable of this context, and its stream.
+        self.prepared(unsafe { (self.cuda.cuGraphUpload)(executable, self.stream) })?;
+        Ok(graph)
+    }
+}
+
+impl Stream {
+    /// The answer to a step of making a graph ready, for which a card needs memory.
+    fn prepared(&self, status: Status) -> Result<()> {
+        if status == cu::CUresult::CUDA_ERROR_OUT_OF_MEMORY as Status {
+            return Err(DriverError::OutOfMemory { bytes: 0 });
+        }
+        self.check(status, || "preparing a graph".to_owned())
     }
 }
 

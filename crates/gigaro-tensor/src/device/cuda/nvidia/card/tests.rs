@@ -188,4 +188,12 @@ fn while_work_is_captured_nothing_goes_to_or_from_the_card_and_memory_is_kept() 
     unsafe { graph.launch() }.unwrap();
     assert_eq!(fake::with(|state| state.graphs), 1);
     card.synchronize().unwrap();
+    // A card that has no room for a graph says so when it is made, and goes on without.
+    card.begin_capture().unwrap();
+    fake::with(|state| state.graph_status = 2);
+    assert!(matches!(
+        card.end_capture(),
+        Err(DriverError::OutOfMemory { .. })
+    ));
+    card.synchronize().unwrap();
 }
