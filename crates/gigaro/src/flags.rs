@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gigaro_models::gpt::WeightFormat;
-use gigaro_tensor::DType;
+use gigaro_tensor::{DType, cuda};
 use serde::{Deserialize, Serialize};
 
 use crate::device;
@@ -112,6 +112,14 @@ pub(crate) struct MachineArgs {
     /// Ask a graphics card for every kernel, instead of having it repeat whole steps
     #[arg(long)]
     pub(crate) no_graphs: bool,
+
+    /// Multiply 32-bit numbers on a graphics card as they are, instead of rounded to tf32
+    #[arg(long)]
+    pub(crate) no_tf32: bool,
+
+    /// Let a graphics card add products up in any order: no two runs have the same bits then
+    #[arg(long)]
+    pub(crate) any_order: bool,
 }
 
 /// How to compute: on every command that runs a model.
@@ -214,7 +222,13 @@ impl MachineArgs {
             gigaro_tensor::cpu::threads::set_num_threads(threads.into());
         }
         if self.no_graphs {
-            gigaro_tensor::cuda::allow_graphs(false);
+            cuda::allow_graphs(false);
+        }
+        if self.no_tf32 {
+            cuda::allow_tf32(false);
+        }
+        if self.any_order {
+            cuda::allow_any_order(true);
         }
         device::choose(self.device)
     }

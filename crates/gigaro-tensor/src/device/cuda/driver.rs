@@ -110,6 +110,8 @@ pub(crate) struct Product {
     pub(crate) epilogue: Epilogue,
     /// f32 operands may be rounded to tf32.
     pub(crate) tf32: bool,
+    /// Sums may be added up in whatever order is fastest, another one each time.
+    pub(crate) any_order: bool,
     /// Adds to what `c` holds instead of replacing it.
     pub(crate) accumulate: bool,
 }

@@ -106,6 +106,18 @@ pub fn allow_tf32(allowed: bool) {
     TF32.store(allowed, Ordering::Relaxed);
 }
 
+static ANY_ORDER: AtomicBool = AtomicBool::new(false);
+
+/// Whether products may add their sums up in whatever order is fastest: then two runs need not have the same bits. They may not unless told
+/// otherwise.
+pub fn allow_any_order(allowed: bool) {
+    ANY_ORDER.store(allowed, Ordering::Relaxed);
+}
+
+pub(crate) fn any_order_allowed() -> bool {
+    ANY_ORDER.load(Ordering::Relaxed)
+}
+
 pub(crate) fn tf32_allowed() -> bool {
     TF32.load(Ordering::Relaxed)
 }

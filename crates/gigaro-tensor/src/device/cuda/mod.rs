@@ -12,8 +12,8 @@ pub(crate) mod graph;
 pub(crate) mod launches;
 mod nvidia;
 
-pub(crate) use gpu::{Argument, Block, Gpu, Walk, gpu, tf32_allowed};
-pub use gpu::{allow_tf32, empty_cache, memory_stats, name, open, synchronize};
+pub(crate) use gpu::{Argument, Block, Gpu, Walk, any_order_allowed, gpu, tf32_allowed};
+pub use gpu::{allow_any_order, allow_tf32, empty_cache, memory_stats, name, open, synchronize};
 pub use graph::{Graph, allow_graphs};
 pub use nvidia::{CardFacts, LibraryFacts, Survey, survey};
 

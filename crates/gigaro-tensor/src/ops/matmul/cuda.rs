@@ -3,7 +3,9 @@
 use crate::device::cpu::gemm::Compute;
 use crate::device::cuda::driver::{Epilogue, Grid, Kernel, Matrix, Product};
 use crate::device::cuda::launches::grid_of_blocks;
-use crate::device::cuda::{Argument, Gpu, Module, Walk, arguments, module};
+use crate::device::cuda::{
+    Argument, Gpu, Module, Walk, any_order_allowed, arguments, module, tf32_allowed,
+};
 use crate::ops::reduce::cuda::computed;
 use crate::shape::Rows;
 use crate::storage::Buffer;
@@ -293,7 +295,8 @@ impl Job<'_> {
                     batch_stride: m * n,
                 },
                 epilogue: self.epilogue,
-                tf32: crate::device::cuda::tf32_allowed(),
+                tf32: tf32_allowed(),
+                any_order: any_order_allowed(),
                 accumulate: self.accumulate,
             };
             // SAFETY: the operands are views of tensors, and the result has a block of its own.

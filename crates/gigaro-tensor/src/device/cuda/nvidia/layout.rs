@@ -50,6 +50,7 @@ pub(super) struct Plan {
     pub(super) sums: Sums,
     pub(super) epilogue: Kind,
     pub(super) accumulate: bool,
+    pub(super) any_order: bool,
 }
 
 /// An [`Epilogue`] without its addresses.
@@ -135,6 +136,7 @@ pub(super) fn plan(product: &Product) -> Option<Plan> {
         sums,
         epilogue: product.epilogue.into(),
         accumulate: product.accumulate,
+        any_order: product.any_order,
     })
 }
 
@@ -214,6 +216,7 @@ mod tests {
             c: matrix(768, DType::F32, [0, 3, 1]),
             epilogue: Epilogue::Plain,
             tf32: false,
+            any_order: false,
             accumulate: false,
         }
     }

@@ -1,9 +1,9 @@
 //! Matrix products by cuBLASLt.
 //!
 //! What to ask for is decided in [`layout`](super::layout). Here the library is asked which of its algorithms it takes for a plan, once, and
-//! then told to run that one. Only algorithms whose sums do not depend on the order in which blocks finish are allowed: an inner dimension may be
-//! split if the parts are added in a step of their own, in the type of the sums, and never in place. So the same card gives the same bits
-//! in every run.
+//! then told to run that one. Unless any order is allowed, these are algorithms whose sums do not depend on the order in which blocks finish: an inner
+//! dimension may be split if the parts are added in a step of their own, in the type of the sums, and never in place. So the same card gives the
+//! same bits in every run.
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -406,8 +406,13 @@ fn preference(lt: &CublasLt, plan: &Plan) -> Answer<Descriptor<lt::cublasLtMatmu
         Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
         &WORKSPACE,
     )?;
-    // No split is always allowed; of the ways to add the parts of one, this alone.
-    let reduction = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+    // No split is always allowed; of the ways to add the parts of one, this alone keeps their order.
+    use lt::cublasLtReductionScheme_t as Scheme;
+    let reduction = if plan.any_order {
+        Scheme::CUBLASLT_REDUCTION_SCHEME_MASK as u32
+    } else {
+        Scheme::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32
+    };
     preference.set(
         set,
         Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,

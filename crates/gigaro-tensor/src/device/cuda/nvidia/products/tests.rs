@@ -216,6 +216,7 @@ fn product() -> Product {
         c: matrix(0x300, 3, 1),
         epilogue: Epilogue::Plain,
         tf32: false,
+        any_order: false,
         accumulate: false,
     }
 }
@@ -254,6 +255,21 @@ fn a_product_is_searched_once_and_told_with_its_own_addresses_each_time() {
     drop(products);
     assert_eq!(told(|told| told.handles), 0);
     assert_eq!(fake::with(|state| state.blocks()), 0);
+}
+
+#[test]
+fn sums_in_any_order_are_another_plan() {
+    let mut products = products();
+    let mut product = product();
+    assert_eq!(run(&mut products, &product), Ok(true));
+    product.any_order = true;
+    assert_eq!(run(&mut products, &product), Ok(true));
+    told(|told| {
+        assert_eq!(told.searches, 2);
+        let has = |value| told.attributes.contains(&("preference", 3, value));
+        // REDUCTION_SCHEME_MASK: the type of the sums alone, then in place and in the type of the result too.
+        assert!(has(2) && has(7));
+    });
 }
 
 #[test]
