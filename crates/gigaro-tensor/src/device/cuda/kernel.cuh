@@ -27,8 +27,8 @@ struct f16 { u16 bits; };
 #else
 // A large argument that threads index into where it lies, instead of each copying it.
 #define GRID_CONSTANT __grid_constant__
-#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256) name(__VA_ARGS__)
-// For blocks of more threads than the usual 256: a thread has fewer registers then.
+#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+// For blocks of more than 256 threads, of which each may have 255 registers. A bound where none is needed makes the compiler spill.
 #define KERNEL_OF(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
 #define DYNAMIC_SHARED(T, name) \
     extern __shared__ __align__(16) u8 dynamic_shared[]; \
