@@ -213,7 +213,8 @@ fn steps_of_models_that_take_turns_are_captured_once_each_and_hold_no_model() {
         (cache.captured_steps(), held() > before)
     };
     for id in 0..3 {
-        (step(&first, id), step(&second, id));
+        step(&first, id);
+        step(&second, id);
     }
     // Nothing is captured any more, and nothing taken.
     assert_eq!(step(&first, 5), (2, false));
