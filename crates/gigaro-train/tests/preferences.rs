@@ -161,26 +161,26 @@ fn orpo_makes_better_answers_likelier_and_prefers_them() {
     assert!(get(&last, "nll_loss") < get(&first, "nll_loss"));
 }
 
+/// Answers of which every other one is good.
+fn judged(n: usize, seed: u64) -> Vec<JudgedAnswer> {
+    let all = pairs(n, seed).into_iter().enumerate();
+    let judged = all.map(|(i, pair)| JudgedAnswer {
+        desirable: i % 2 == 0,
+        answer: if i % 2 == 0 {
+            pair.chosen
+        } else {
+            pair.rejected
+        },
+        prompt: pair.prompt,
+    });
+    usable(judged, 24).0
+}
+
 #[test]
 fn kto_raises_good_answers_over_bad_ones_and_measures_its_divergence() {
     let model = model(3);
-    let judged = |n, seed| {
-        let all = pairs(n, seed)
-            .into_iter()
-            .enumerate()
-            .map(|(i, pair)| JudgedAnswer {
-                desirable: i % 2 == 0,
-                answer: if i % 2 == 0 {
-                    pair.chosen
-                } else {
-                    pair.rejected
-                },
-                prompt: pair.prompt,
-            });
-        let (kept, _) = usable(all, 24);
-        kto::ask_reference(&model, kept, 16, DType::F32)
-    };
-    let (examples, held_out) = (judged(200, 5), judged(64, 6));
+    let ask = |n, seed| kto::ask_reference(&model, judged(n, seed), 16, DType::F32);
+    let (examples, held_out) = (ask(200, 5), ask(64, 6));
     let loss = Kto::new(&model, 0.1, 1.0, 1.0);
     let mut objective = Offline::new(loss, examples, held_out, DEAL).expect("examples");
     let [first, last] = train(&mut objective, 80, 3e-3);
@@ -395,19 +395,7 @@ fn each_way(device: Device) -> [Steps; 4] {
     let orpo = Orpo::new(&policy, 0.5);
     let orpo = steps(&mut Offline::new(orpo, pairs(20, 3), vec![], DEAL).expect("examples"));
     let policy = on(model(3));
-    let judged = pairs(20, 5)
-        .into_iter()
-        .enumerate()
-        .map(|(i, pair)| JudgedAnswer {
-            desirable: i % 2 == 0,
-            answer: if i % 2 == 0 {
-                pair.chosen
-            } else {
-                pair.rejected
-            },
-            prompt: pair.prompt,
-        });
-    let asked = kto::ask_reference(&policy, usable(judged, 24).0, 16, DType::F32);
+    let asked = kto::ask_reference(&policy, judged(20, 5), 16, DType::F32);
     let kto = Kto::new(&policy, 0.1, 1.0, 1.0);
     let kto = steps(&mut Offline::new(kto, asked, vec![], DEAL).expect("examples"));
     let judge = RewardModel::new(on(model(4)), &Generator::new(5));

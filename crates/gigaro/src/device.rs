@@ -61,7 +61,7 @@ pub(crate) fn choose(choice: Option<Choice>) -> Result<()> {
         Some(Choice::Demanded(Device::Cpu)) => Device::Cpu,
         Some(Choice::Demanded(Device::Cuda(index))) => cuda::open(index)?,
         // Why there is none, `gigaro doctor` says.
-        Some(Choice::Auto) => first_usable().unwrap_or_default(),
+        Some(Choice::Auto) => first_usable().unwrap_or(Device::Cpu),
     };
     // The second command of a process, in tests, keeps what the first one chose.
     let _ = CHOSEN.set(device);

@@ -190,7 +190,8 @@ fn while_work_is_captured_nothing_goes_to_or_from_the_card_and_memory_is_kept() 
     card.synchronize().unwrap();
     // A card that has no room for a graph says so when it is made, and goes on without.
     card.begin_capture().unwrap();
-    fake::with(|state| state.graph_status = 2);
+    let full = cu::CUresult::CUDA_ERROR_OUT_OF_MEMORY as Status;
+    fake::with(|state| state.graph_status = full);
     assert!(matches!(
         card.end_capture(),
         Err(DriverError::OutOfMemory { .. })
